@@ -1,0 +1,179 @@
+"""Where things live on disk: a cache that processes share, and a folder for each process that goes with it.
+
+    <cache>/mirrors/   bare clones             <cache>/trees/    base trees, one per commit
+    <cache>/bundled/   the bundled tasks       <cache>/venvs/    environments of tasks
+    <cache>/etc/       the box's /etc          <cache>/sessions/ what the episodes of living processes touch
+
+An entry is built in a temporary folder beside its place, under a lock, and published by one rename: it is whole
+or not there. A process holds a lock on its session folder for as long as it lives; a folder whose lock can be
+taken belongs to a process that is gone, however it went, and the next process removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from nano_codex_env.errors import WorkspaceError
+
+ENV_VAR = "NANO_CODEX_CACHE"
+
+
+def cache_dir(override: str | os.PathLike[str] | None = None) -> Path:
+    """The cache's folder: the argument, else $NANO_CODEX_CACHE, else the platform's cache directory."""
+    chosen = override or os.environ.get(ENV_VAR)
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("nano-codex")
+
+
+@contextlib.contextmanager
+def disk_errors(what: str) -> Iterator[None]:
+    """Turn the operating system's errors on the cache into ours, with the mend."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            mend = f"free some space, or set {ENV_VAR} to a folder on a larger disk"
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            mend = f"set {ENV_VAR} to a folder that you may write"
+        else:
+            mend = "see the cause above"
+        raise WorkspaceError(f"{what}: {error}; {mend}") from error
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on `path`, which is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def publish(path: Path, build: Callable[[Path], None]) -> Path:
+    """`path`, built by `build(temporary folder)` if it is not there yet; safe for many processes.
+
+    What an earlier process left half-built is removed first.
+
+    Raises:
+        WorkspaceError: the disk is full, or the cache cannot be written.
+    """
+    if path.exists():
+        return path
+    with disk_errors(f"building {path}"), locked(path.with_name(path.name + ".lock")):
+        if path.exists():
+            return path
+        for stale in path.parent.glob(f".{path.name}.*"):
+            shutil.rmtree(stale)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            temporary.chmod(0o755)
+            build(temporary)
+            temporary.rename(path)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    return path
+
+
+class Scratch:
+    """A folder of one episode's: gone when closed, or removed by the next process if this one was killed."""
+
+    def __init__(self, cache: Path) -> None:
+        with disk_errors(f"making a folder for an episode in {cache}"):
+            self._session = _sessions.join(cache / "sessions")
+            self.path = Path(tempfile.mkdtemp(prefix="e-", dir=self._session))
+            self.path.chmod(0o755)
+        self._pid = os.getpid()
+
+    def close(self) -> None:
+        """Remove the folder; a second call, or one in a forked child, does nothing."""
+        if self._pid == os.getpid():
+            self._pid = 0
+            shutil.rmtree(self.path)
+            _sessions.leave(self._session)
+
+
+class _Sessions:
+    """This process's session folders and how many episodes use each; forgotten in a forked child."""
+
+    def __init__(self) -> None:
+        self._forget()
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        self._lock = threading.Lock()
+        self._open: dict[Path, tuple[int, int]] = {}  # folder -> (lock's descriptor, users)
+
+    def join(self, parent: Path) -> Path:
+        with self._lock:
+            for folder, (handle, users) in self._open.items():
+                if folder.parent == parent and folder.is_dir():
+                    self._open[folder] = (handle, users + 1)
+                    return folder
+            folder, handle = _open_session(parent)
+            self._open[folder] = (handle, 1)
+            return folder
+
+    def leave(self, folder: Path) -> None:
+        with self._lock:
+            handle, users = self._open[folder]
+            self._open[folder] = (handle, users - 1)
+            if users == 1:
+                del self._open[folder]
+                shutil.rmtree(folder, ignore_errors=True)
+                _lock_of(folder).unlink(missing_ok=True)
+                os.close(handle)
+
+
+_sessions = _Sessions()
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".lock")
+
+
+def _open_session(parent: Path) -> tuple[Path, int]:
+    with locked(parent / ".lock"):
+        _remove_dead(parent)
+        folder = Path(tempfile.mkdtemp(prefix="s-", dir=parent))
+        folder.chmod(0o755)
+        handle = os.open(_lock_of(folder), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    return folder, handle
+
+
+def remove_dead_sessions(cache: Path) -> list[Path]:
+    """Remove the session folders whose process is gone, and name them."""
+    with disk_errors(f"looking for left-over folders in {cache}"), locked(cache / "sessions" / ".lock"):
+        return _remove_dead(cache / "sessions")
+
+
+def _remove_dead(parent: Path) -> list[Path]:
+    removed = []
+    for lock in parent.glob("s-*.lock"):
+        handle = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            folder = lock.with_suffix("")
+            shutil.rmtree(folder, ignore_errors=True)
+            lock.unlink(missing_ok=True)
+            removed.append(folder)
+        except BlockingIOError:
+            continue  # its process lives
+        finally:
+            os.close(handle)
+    return removed

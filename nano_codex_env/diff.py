@@ -1,0 +1,228 @@
+"""Patches in git's format, made and taken apart in this process.
+
+git itself is never run on the host over files that a policy may have written; this is what stands in its place.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+CONTEXT = 3
+_LARGE = 4_000_000
+"""Above this product of line counts the differing middle is written as one replaced block: still exact."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file as git sees it: its bytes, and whether it is executable."""
+
+    data: bytes
+    executable: bool = False
+
+    @property
+    def mode(self) -> str:
+        """Git's mode: `100755` or `100644`."""
+        return "100755" if self.executable else "100644"
+
+
+def file_diff(path: str, old: File | None, new: File | None) -> str:
+    """The patch from `old` to `new` of one file, in git's format; None: there is no such file.
+
+    Bytes that are not UTF-8 stand in the text as surrogate escapes: encode it with "surrogateescape".
+    """
+    if old == new:
+        return ""
+    a, b = quote(f"a/{path}"), quote(f"b/{path}")
+    lines = [f"diff --git {a} {b}"]
+    if old is None and new is not None:
+        lines.append(f"new file mode {new.mode}")
+    elif new is None and old is not None:
+        lines.append(f"deleted file mode {old.mode}")
+    elif old is not None and new is not None and old.mode != new.mode:
+        lines += [f"old mode {old.mode}", f"new mode {new.mode}"]
+    before, after = old.data if old else b"", new.data if new else b""
+    if before != after or old is None or new is None:
+        suffix = f" {new.mode}" if old and new and old.mode == new.mode else ""
+        lines.append(f"index {_blob_id(old)}..{_blob_id(new)}{suffix}")
+    if before != after:
+        lines += [f"--- {a if old else '/dev/null'}", f"+++ {b if new else '/dev/null'}"]
+    head = "".join(line + "\n" for line in lines)
+    return head + b"".join(_hunks(_lines(before), _lines(after))).decode("utf-8", "surrogateescape")
+
+
+def _blob_id(file: File | None) -> str:
+    if file is None:
+        return "0" * 40
+    return hashlib.sha1(b"blob %d\0" % len(file.data) + file.data, usedforsecurity=False).hexdigest()
+
+
+def _lines(data: bytes) -> list[bytes]:
+    lines = data.split(b"\n")
+    last = lines.pop()
+    return [line + b"\n" for line in lines] + ([last] if last else [])
+
+
+def _hunks(a: list[bytes], b: list[bytes]) -> Iterator[bytes]:
+    for group in _groups(_opcodes(a, b)):
+        first, last = group[0], group[-1]
+        yield b"@@ -%s +%s @@\n" % (_range(first[1], last[2]), _range(first[3], last[4]))
+        for tag, i1, i2, j1, j2 in group:
+            if tag == "equal":
+                yield from (_line(b" ", line) for line in a[i1:i2])
+            else:
+                yield from (_line(b"-", line) for line in a[i1:i2])
+                yield from (_line(b"+", line) for line in b[j1:j2])
+
+
+def _line(mark: bytes, line: bytes) -> bytes:
+    return mark + line if line.endswith(b"\n") else mark + line + b"\n\\ No newline at end of file\n"
+
+
+def _range(start: int, stop: int) -> bytes:
+    length = stop - start
+    if length == 1:
+        return b"%d" % (start + 1)
+    return b"%d,%d" % (start + 1 if length else start, length)
+
+
+Opcode = tuple[str, int, int, int, int]
+
+
+def _opcodes(a: list[bytes], b: list[bytes]) -> list[Opcode]:
+    """Difflib's opcodes, with the common head and tail taken off first: an edit costs what it touches."""
+    head, limit = 0, min(len(a), len(b))
+    while head < limit and a[head] == b[head]:
+        head += 1
+    tail = 0
+    while tail < limit - head and a[-1 - tail] == b[-1 - tail]:
+        tail += 1
+    i, j = len(a) - tail, len(b) - tail
+    middle: list[Opcode]
+    if (i - head) * (j - head) > _LARGE:
+        middle = [("replace", head, i, head, j)]
+    else:
+        matcher = difflib.SequenceMatcher(None, a[head:i], b[head:j], autojunk=False)
+        middle = [(tag, *(n + head for n in numbers)) for tag, *numbers in matcher.get_opcodes()]  # type: ignore[misc]
+    return [("equal", 0, head, 0, head), *middle, ("equal", i, len(a), j, len(b))]
+
+
+def _groups(opcodes: list[Opcode]) -> Iterator[list[Opcode]]:
+    """Opcodes in hunks with their context; equal runs longer than two contexts part them."""
+    group: list[Opcode] = []
+    for tag, i1, i2, j1, j2 in opcodes:
+        if tag != "equal":
+            group.append((tag, i1, i2, j1, j2))
+        elif i2 - i1 > 2 * CONTEXT or not group:
+            if group:
+                end = min(CONTEXT, i2 - i1)
+                group.append(("equal", i1, i1 + end, j1, j1 + end))
+                yield group
+            start = min(CONTEXT, i2 - i1)
+            group = [("equal", i2 - start, i2, j2 - start, j2)]
+        else:
+            group.append((tag, i1, i2, j1, j2))
+    if group and any(tag != "equal" for tag, *_ in group):
+        yield _trimmed(group)
+
+
+def _trimmed(group: list[Opcode]) -> list[Opcode]:
+    tag, i1, i2, j1, j2 = group[-1]
+    if tag == "equal":
+        end = min(CONTEXT, i2 - i1)
+        group[-1] = (tag, i1, i1 + end, j1, j1 + end)
+    return group
+
+
+def quote(name: str) -> str:
+    """A file name as git writes it in a patch: C-quoted where it holds more than plain ASCII.
+
+    >>> quote("a/plain name.py"), quote('a/t\\tab')
+    ('a/plain name.py', '"a/t\\\\tab"')
+    """
+    raw = name.encode("utf-8", "surrogateescape")
+    if all(32 <= byte < 127 and byte not in b'"\\' for byte in raw):
+        return name
+    return '"' + "".join(_escape(byte) for byte in raw) + '"'
+
+
+_ESCAPES = {7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}
+_UNESCAPES = {text[1]: byte for byte, text in _ESCAPES.items()}
+
+
+def _escape(byte: int) -> str:
+    return _ESCAPES.get(byte) or (chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}")
+
+
+def unquote(name: str) -> str:
+    """The file name that git wrote as `name`."""
+    if not (len(name) > 1 and name[0] == name[-1] == '"'):
+        return name
+    out, rest = bytearray(), iter(name[1:-1])
+    for char in rest:
+        if char != "\\":
+            out += char.encode("utf-8", "surrogateescape")
+            continue
+        char = next(rest, "\\")
+        out.append(int(char + next(rest, "0") + next(rest, "0"), 8) if char in "01234567" else _UNESCAPES.get(char, 92))
+    return out.decode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True)
+class FilePatch:
+    """The part of a patch that is about one file."""
+
+    paths: tuple[str, ...]
+    """Its path; two where it was renamed or copied (old, new)."""
+    text: str
+    is_new: bool
+    """Whether it makes a file that was not there."""
+
+
+def split(patch: str) -> list[FilePatch]:
+    """The files of a patch, in order; what stands before the first is dropped.
+
+    A line inside a hunk always starts with a blank, +, - or a backslash, so `diff --git` at the start of a line
+    begins a file. A patch without such lines is parted where `---` is followed by `+++` and a hunk.
+    """
+    lines = patch.split("\n")
+    git = [n for n, line in enumerate(lines) if line.startswith("diff --git ")]
+    starts = git or [n for n in range(len(lines) - 2) if _is_plain_header(lines[n : n + 3])]
+    ends = [*starts[1:], len(lines)]
+    return [_file_patch(lines[start:end], last=end == len(lines)) for start, end in zip(starts, ends, strict=False)]
+
+
+def _is_plain_header(lines: list[str]) -> bool:
+    return lines[0].startswith("--- ") and lines[1].startswith("+++ ") and lines[2].startswith("@@ -")
+
+
+def _file_patch(lines: list[str], *, last: bool) -> FilePatch:
+    header: dict[str, str] = {}
+    for line in lines:
+        if line.startswith("@@ ") or line.startswith("GIT binary patch"):
+            break
+        for key in ("--- ", "+++ ", "rename from ", "rename to ", "copy from ", "copy to ", "new file mode "):
+            if line.startswith(key):
+                header[key] = line[len(key) :]
+    names = [header.get(key) for key in ("rename from ", "copy from ", "rename to ", "copy to ")]
+    paths = [unquote(name) for name in names if name is not None]
+    if not paths:
+        sides = [_side(header.get(key, "/dev/null")) for key in ("--- ", "+++ ")]
+        paths = [side for side in sides if side] or [_from_first_line(lines[0])]
+    is_new = "new file mode " in header or header.get("--- ", "").startswith("/dev/null")
+    text = "\n".join(lines) + ("" if last else "\n")
+    return FilePatch(tuple(dict.fromkeys(paths)), text, is_new)
+
+
+def _side(name: str) -> str:
+    name = name.split("\t")[0] if not name.startswith('"') else name
+    path = unquote(name.rstrip("\r"))
+    return "" if path == "/dev/null" else path.partition("/")[2]
+
+
+def _from_first_line(line: str) -> str:
+    """The path in `diff --git a/X b/X`, where nothing else names it: both halves are alike."""
+    names = line.removeprefix("diff --git ")
+    return unquote(names[: len(names) // 2]).partition("/")[2]

@@ -1,0 +1,56 @@
+"""Every error of the package, and who reads it.
+
+    NanoCodexError
+    ├── ToolError           the policy's mistake: becomes the tool's answer, the episode goes on
+    ├── ActionError         the caller's: what was given to step() is no action
+    ├── ConfigError         the caller's: an argument or option that cannot be used
+    ├── TaskError           a task or dataset row that cannot be used
+    ├── WorkspaceError      repository, cache or disk: the episode is void
+    ├── SandboxError        the walls do not stand, or the box broke: the episode is void
+    ├── RewardError         the score could not be computed: the episode is void
+    ├── TrajectoryError     a log that cannot be written or read
+    └── PolicyError         a policy could not answer: the episode is void
+
+Only `ToolError` is ever shown to the policy. All others are raised: a failure of ours never becomes
+an observation or a reward.
+"""
+
+
+class NanoCodexError(Exception):
+    """Anything this package raises on purpose."""
+
+
+class ToolError(NanoCodexError):
+    """A mistake of the policy's, worded so that it can mend it."""
+
+
+class ActionError(NanoCodexError, ValueError):
+    """The object given to `step` is neither a tool call nor an assistant message."""
+
+
+class ConfigError(NanoCodexError, ValueError):
+    """An argument, option or setting that cannot be used."""
+
+
+class TaskError(NanoCodexError, ValueError):
+    """A task, or a row or file it was to be read from, that cannot be used."""
+
+
+class WorkspaceError(NanoCodexError):
+    """A repository, the cache or the disk failed us."""
+
+
+class SandboxError(NanoCodexError):
+    """The sandbox cannot be built, does not hold, or broke."""
+
+
+class RewardError(NanoCodexError):
+    """A reward could not be computed; there is no number to give."""
+
+
+class TrajectoryError(NanoCodexError):
+    """A log folder cannot be written, or does not hold a trajectory."""
+
+
+class PolicyError(NanoCodexError):
+    """A policy could not answer."""

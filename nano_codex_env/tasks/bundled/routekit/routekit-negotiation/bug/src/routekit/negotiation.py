@@ -1,0 +1,112 @@
+"""Content negotiation: which of our offers does the client want most? (RFC 9110, 12.5)"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from routekit.headers import parse_value, split_list
+
+LEAST = 0.001
+"""The smallest quality that still means yes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """One element of an Accept header."""
+
+    value: str
+    quality: float = 1.0
+    params: tuple[tuple[str, str], ...] = ()
+
+
+Describes = Callable[[Preference, str], bool]
+"""Whether a preference describes an offer."""
+
+
+def parse_accept(header: str) -> list[Preference]:
+    """Read an Accept, Accept-Language or Accept-Encoding header, the most wanted first.
+
+    Elements of one quality stay in their order. An element whose quality cannot be
+    read is left out, and parameters after the quality are ignored.
+
+    >>> [p.value for p in parse_accept("text/plain;q=0.5, text/html")]
+    ['text/html', 'text/plain']
+    """
+    preferences = []
+    for element in split_list(header):
+        value, params = parse_value(element)
+        quality = _quality(params.get("q", "1"))
+        if value and quality is not None:
+            names = list(params)
+            own = names[: names.index("q")] if "q" in params else names
+            described = tuple((name, params[name].lower()) for name in own)
+            preferences.append(Preference(value.lower(), quality, described))
+    return sorted(preferences, key=lambda preference: -preference.quality)
+
+
+def _quality(text: str) -> float | None:
+    try:
+        quality = float(text)
+    except ValueError:
+        return None
+    return quality if 0.0 <= quality <= 1.0 else None
+
+
+def _media(preference: Preference, offer: str) -> bool:
+    value, params = parse_value(offer.lower())
+    wanted = "*/*" if preference.value == "*" else preference.value
+    kind, _, subkind = wanted.partition("/")
+    own_kind, _, own_subkind = value.partition("/")
+    if kind not in ("*", own_kind) or subkind not in ("*", own_subkind):
+        return False
+    return all(params.get(name) == param for name, param in preference.params)
+
+
+def _language(preference: Preference, offer: str) -> bool:
+    if preference.value == "*":
+        return True
+    wanted, own = preference.value.split("-"), offer.lower().split("-")
+    return own[: len(wanted)] == wanted
+
+
+def _encoding(preference: Preference, offer: str) -> bool:
+    return preference.value in ("*", offer.lower())
+
+
+def quality_of(offer: str, preferences: Iterable[Preference], describes: Describes) -> float:
+    """Return the quality that the client gives to *offer*, 0.0 where it does not want it."""
+    for preference in preferences:
+        if describes(preference, offer):
+            return preference.quality
+    return 0.0
+
+
+def _best(
+    preferences: Sequence[Preference], offers: Sequence[str], describes: Describes
+) -> str | None:
+    qualities = [quality_of(offer, preferences, describes) for offer in offers]
+    top = max(qualities, default=0.0)
+    return offers[qualities.index(top)] if top > 0.0 else None
+
+
+def best_media_type(header: str | None, offers: Sequence[str]) -> str | None:
+    """Return the media type to answer with, or None when none is acceptable (406)."""
+    return _best(parse_accept(header or "*/*"), offers, _media)
+
+
+def best_language(header: str | None, offers: Sequence[str]) -> str | None:
+    """Return the language to answer in, or None when none is acceptable.
+
+    A preference for `de` takes an offer of `de-AT`; one for `de-AT` does not take `de`.
+    """
+    return _best(parse_accept(header or "*"), offers, _language)
+
+
+def best_encoding(header: str | None, offers: Sequence[str]) -> str | None:
+    """Return the content coding to answer with, or None when none is acceptable.
+
+    `identity` is always acceptable, as a last resort, unless the client rules it out.
+    """
+    preferences = parse_accept("*" if header is None else header)
+    if not any(_encoding(preference, "identity") for preference in preferences):
+        preferences.append(Preference("identity", LEAST))
+    return _best(preferences, offers, _encoding)

@@ -1,0 +1,166 @@
+"""Read and write one file below a folder, component by component, following no symbolic link.
+
+Each step opens a folder relative to the one before (`openat` with O_NOFOLLOW), so that nothing outside the root can
+be reached whatever a path says and whoever swaps a folder meanwhile. A write goes to a temporary file in the same
+folder and is renamed over the target: it is there whole, or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+import unicodedata
+from pathlib import Path
+
+from nano_codex_env.diff import File
+from nano_codex_env.errors import ToolError
+from nano_codex_env.sandbox.base import TESTBED
+
+MAX_FILE = 4 << 20
+"""Bytes of the largest file that can be patched."""
+
+MAX_NAME = 1024
+"""Bytes of the longest path."""
+
+Parts = tuple[str, ...]
+
+
+def parts_of(file: str) -> Parts:
+    """The components of a policy's file name, which is relative to the repository or starts with /testbed/.
+
+    Raises:
+        ToolError: it leads outside, into `.git`, or holds what no sensible file name holds.
+    """
+    inside = file.removeprefix(TESTBED + "/")
+    if inside.startswith("/"):
+        raise ToolError(f"{_shown(file)} is outside the repository; give a path relative to its root")
+    parts = tuple(part for part in inside.split("/") if part not in ("", "."))
+    if ".." in parts:
+        raise ToolError(f"{_shown(file)} is outside the repository or leads through `..`; give a path without `..`")
+    if not parts or inside.endswith("/"):
+        raise ToolError(f"{_shown(file)} names a folder; give a file's path")
+    odd = sorted({f"U+{ord(char):04X}" for char in file if unicodedata.category(char)[0] == "C"})
+    if odd:
+        raise ToolError(f"{_shown(file)} holds control or invisible characters ({', '.join(odd)}); leave them out")
+    if any(len(part.encode()) > 255 for part in parts) or len(inside.encode()) > MAX_NAME:
+        raise ToolError(f"the file name is too long ({len(inside)} characters; {MAX_NAME} bytes, 255 a component)")
+    if any(_is_git(part) for part in parts):
+        raise ToolError(f"{_shown(file)} lies in git's own folder, which cannot be patched")
+    return parts
+
+
+def _shown(file: str) -> str:
+    text = ascii(file)[1:-1] if not file.isprintable() else file
+    return text if len(text) <= 120 else text[:120] + "..."
+
+
+def _is_git(part: str) -> bool:
+    """`.git` in every spelling that git guards against for other file systems (CVE-2014-9390)."""
+    plain = unicodedata.normalize("NFKC", part).casefold().partition(":")[0].rstrip(". ").replace("\\", "/")
+    return any(piece == ".git" or piece.startswith("git~") for piece in plain.split("/"))
+
+
+def read(root: Path, parts: Parts) -> File | None:
+    """The file below `root`; None where there is none.
+
+    Raises:
+        ToolError: a component is a symbolic link or no folder, or the file is no regular file, or is too large.
+    """
+    folder = _walk(root, parts[:-1], make=False)
+    if folder is None:
+        return None
+    try:
+        handle = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return None
+        raise _refusal(folder, parts, len(parts) - 1, error) from error
+    finally:
+        os.close(folder)
+    with open(handle, "rb") as stream:
+        status = os.fstat(handle)
+        name = "/".join(parts)
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+            raise ToolError(f"{name} is {kind}; only regular files can be patched")
+        if status.st_size > MAX_FILE:
+            raise ToolError(f"{name} is too large to patch ({status.st_size} bytes; the limit is {MAX_FILE})")
+        return File(stream.read(), bool(status.st_mode & 0o100))
+
+
+def write(root: Path, parts: Parts, file: File) -> None:
+    """Put `file` below `root`, with the folders that it needs; no file is changed if that fails.
+
+    Raises:
+        ToolError: a component is a symbolic link or no folder.
+    """
+    folder = _walk(root, parts[:-1], make=True)
+    assert folder is not None
+    temporary = f".{secrets.token_hex(8)}.tmp"
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        handle = os.open(temporary, flags, 0o600, dir_fd=folder)
+        with open(handle, "wb") as stream:
+            stream.write(file.data)
+            stream.flush()
+            os.fchmod(handle, 0o755 if file.executable else 0o644)
+        os.rename(temporary, parts[-1], src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=folder)
+        raise
+    finally:
+        os.close(folder)
+
+
+def _walk(root: Path, parts: Parts, *, make: bool) -> int | None:
+    """A descriptor of the folder `parts` below `root`; None where it is not there and shall not be made."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    handle = os.open(root, flags)
+    for depth, part in enumerate(parts):
+        try:
+            if make:
+                _make(part, handle)
+            below = os.open(part, flags, dir_fd=handle)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _refusal(handle, parts, depth, error) from error
+        finally:
+            os.close(handle)
+        handle = below
+    return handle
+
+
+def _make(part: str, folder: int) -> None:
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(part, 0o755, dir_fd=folder)
+        os.chmod(part, 0o755, dir_fd=folder)
+
+
+def _refusal(folder: int, parts: Parts, depth: int, error: OSError) -> Exception:
+    """A link or a file in the way is the policy's affair; anything else that the system says is ours."""
+    name = "/".join(parts[: depth + 1])
+    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+        try:
+            target = os.readlink(parts[depth], dir_fd=folder)
+        except OSError:
+            return ToolError(f"{name} is a file, not a folder")
+        return ToolError(f"{name} is a symbolic link to {_shown(target)}; links are not followed, patch what it points to")
+    if error.errno in (errno.ENXIO, errno.EISDIR):
+        return ToolError(f"{name} is no regular file; only regular files can be patched")
+    return error
+
+
+def check_folder(root: Path, parts: Parts) -> None:
+    """Let pass a path below `root` that is a folder or is not there.
+
+    Raises:
+        ToolError: it is a file or a symbolic link.
+    """
+    handle = _walk(root, parts, make=False)
+    if handle is not None:
+        os.close(handle)

@@ -1,0 +1,133 @@
+"""From what a task calls its repository to a git directory on this machine that holds the commit."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from nano_codex_env.cache import locked, publish
+from nano_codex_env.errors import WorkspaceError
+from nano_codex_env.workspace.git import QUIET, run_git
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A repository at a commit: where its objects are, and the commit's full id."""
+
+    git_dir: Path
+    commit: str
+
+
+def is_full_id(commit: str) -> bool:
+    """Whether `commit` names a commit by its whole SHA-1 or SHA-256."""
+    return len(commit) in (40, 64) and all(char in "0123456789abcdef" for char in commit)
+
+
+def is_local(repo: str) -> bool:
+    """Whether `repo` is a path: it exists, or is written like one."""
+    return repo.startswith(("/", "./", "../", "~")) or Path(repo).exists()
+
+
+def find(repo: str, commit: str, cache: Path) -> Source:
+    """The repository's objects and the full id of `commit` (empty: HEAD), cloned into the cache where it is remote.
+
+    Raises:
+        WorkspaceError: it is no repository, is dirty, cannot be cloned, or has no such commit.
+    """
+    if commit.startswith("-"):
+        raise WorkspaceError(f"{commit!r} is no commit; give a full commit id")
+    if is_local(repo):
+        return _find_local(Path(repo).expanduser().absolute(), commit)
+    url = repo if "://" in repo or "@" in repo else _github(repo)
+    mirror = _mirror(url, cache)
+    try:
+        return Source(mirror, _resolve(mirror, commit or "HEAD", repo))
+    except WorkspaceError:
+        logger.info("fetching %s, which has no %s yet", url, commit)
+        with locked(mirror.with_name(mirror.name + ".lock")):
+            run_git(["fetch", "--quiet", "--prune"], cwd=mirror, env=QUIET)
+        return Source(mirror, _resolve(mirror, commit or "HEAD", repo))
+
+
+def _github(repo: str) -> str:
+    owner, _, name = repo.partition("/")
+    if not owner or not name or "/" in name or any(char.isspace() for char in repo):
+        raise WorkspaceError(
+            f"{repo!r} is no repository: there is no such folder, and it is neither owner/name nor a URL"
+        )
+    return f"https://github.com/{owner}/{name}"
+
+
+def _mirror(url: str, cache: Path) -> Path:
+    name = "".join(char if char.isalnum() else "-" for char in url.partition("://")[2] or url).strip("-")
+    path = cache / "mirrors" / f"{name[-60:]}-{hashlib.sha256(url.encode()).hexdigest()[:12]}.git"
+
+    def clone(folder: Path) -> None:
+        import git
+
+        logger.info("cloning %s into %s", url, path)
+        try:
+            git.Repo.clone_from(url, folder, mirror=True, env=QUIET).close()
+        except git.exc.UnsafeProtocolError as error:
+            raise WorkspaceError(f"{url} uses a protocol that runs commands; use https, ssh or a path") from error
+        except git.GitCommandNotFound as error:
+            raise WorkspaceError("git is not installed, or not on PATH; install git >= 2.25") from error
+        except git.GitCommandError as error:
+            said = str(error.stderr).strip().removeprefix("stderr: ").strip("' \n")
+            raise WorkspaceError(
+                f"cannot clone {url}: {said}; check the name and the network, or give the path of a clone"
+            ) from error
+
+    return publish(path, clone)
+
+
+def _find_local(path: Path, commit: str) -> Source:
+    if not path.is_dir():
+        raise WorkspaceError(f"there is no folder {path}; give a git repository's path, a URL or owner/name")
+    inside = run_or_none(["rev-parse", "--is-bare-repository", "--absolute-git-dir", "--show-cdup"], path)
+    if inside is None:
+        raise WorkspaceError(f"{path} is not a git repository; run `git init` and commit, or give another path")
+    bare = inside[0] == "true"
+    if not bare and len(inside) > 2 and inside[2]:
+        top = (path / inside[2]).resolve()
+        raise WorkspaceError(f"{path} is a folder inside the repository {top}; give the repository's root")
+    if not bare and not is_full_id(commit):
+        _refuse_dirty(path)
+    git_dir = Path(inside[1])
+    return Source(git_dir, _resolve(git_dir, commit or "HEAD", str(path)))
+
+
+def run_or_none(arguments: list[str], cwd: Path) -> list[str] | None:
+    """The lines that git prints, or None where `cwd` is in no repository."""
+    try:
+        return run_git(arguments, cwd=cwd, env=QUIET).decode("utf-8", "surrogateescape").splitlines()
+    except WorkspaceError as error:
+        if "not a git repository" in str(error):
+            return None
+        raise
+
+
+def _refuse_dirty(path: Path) -> None:
+    """An episode starts from a commit: what is not committed would silently be missing from it."""
+    status = ["-c", "core.fsmonitor=false", "status", "--porcelain", "--ignore-submodules=none"]
+    changed = run_git(status, cwd=path, env=QUIET).decode("utf-8", "backslashreplace").splitlines()
+    if changed:
+        shown = ", ".join(line[3:] for line in changed[:5]) + (" ..." if len(changed) > 5 else "")
+        raise WorkspaceError(
+            f"{path} is dirty: {len(changed)} uncommitted change(s) ({shown}); commit or stash them, "
+            "or name a commit by its full id"
+        )
+
+
+def _resolve(git_dir: Path, commit: str, repo: str) -> str:
+    arguments = [f"--git-dir={git_dir}", "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}"]
+    try:
+        return run_git(arguments, cwd=git_dir).decode().strip()
+    except WorkspaceError as error:
+        if commit == "HEAD":
+            raise WorkspaceError(f"{repo} has no commit yet; commit something first") from error
+        raise WorkspaceError(f"{repo} has no commit {commit}; check the id, or fetch it first") from error

@@ -1,0 +1,104 @@
+"""Base trees: a commit's files with a `.git` of one synthetic commit, exported once, shared, never written again.
+
+The export goes through a private index (`git archive` would leave out export-ignore files) in a repository of its
+own that holds this tree's objects and no others: no history, refs, reflog, remotes, and no object of the future.
+Names, modes and modification times are the same on every machine.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from nano_codex_env.cache import publish
+from nano_codex_env.sandbox.root import DROP_UID
+from nano_codex_env.workspace.git import PLAIN, run_git
+from nano_codex_env.workspace.source import Source, find, is_full_id, is_local
+
+MTIME = 946684800
+"""Every file of a base tree was modified on 2000-01-01; touched files a day later, so that git sees them."""
+
+_IDENTITY = {
+    "GIT_AUTHOR_NAME": "nano-codex",
+    "GIT_AUTHOR_EMAIL": "nano-codex@localhost",
+    "GIT_AUTHOR_DATE": f"{MTIME} +0000",
+    "GIT_COMMITTER_NAME": "nano-codex",
+    "GIT_COMMITTER_EMAIL": "nano-codex@localhost",
+    "GIT_COMMITTER_DATE": f"{MTIME} +0000",
+}
+_CONFIG = {
+    "core.checkStat": "minimal",  # inode and ctime differ in an overlay: without these each `git status` reads all
+    "core.trustctime": "false",
+    "core.logAllRefUpdates": "false",
+    "gc.auto": "0",
+}
+
+
+def base_tree(repo: str, commit: str, cache: Path) -> tuple[Path, str]:
+    """The folder of `repo` at `commit`, and the commit's full id.
+
+    Raises:
+        WorkspaceError: see `source.find`; or the disk is full.
+    """
+    if is_full_id(commit) and (path := _path(cache, commit)).exists() and not _is_missing(repo):
+        return path, commit
+    source = find(repo, commit, cache)
+    return publish(_path(cache, source.commit), lambda folder: _export(source, folder)), source.commit
+
+
+def _path(cache: Path, commit: str) -> Path:
+    return cache / "trees" / commit
+
+
+def _is_missing(repo: str) -> bool:
+    """A local path must be a repository even where the commit is known from elsewhere."""
+    path = Path(repo).expanduser()
+    return is_local(repo) and not ((path / ".git").exists() or (path / "HEAD").is_file())
+
+
+def _export(source: Source, folder: Path) -> None:
+    kind = "sha256" if len(source.commit) == 64 else "sha1"
+    run_git(["init", "--quiet", "--template=", f"--object-format={kind}", "-b", "main"], cwd=folder)
+    ours = [f"--git-dir={folder / '.git'}", f"--work-tree={folder}"]
+    for name, value in _CONFIG.items():
+        run_git([*ours, "config", name, value], cwd=folder)
+    root = _copy_objects(source, folder, ours)
+    run_git([*ours, "read-tree", root], cwd=folder)
+    run_git([*ours, "checkout-index", "--all", "--force", "--quiet"], cwd=folder)
+    _level(folder)
+    run_git([*ours, "update-index", "-q", "--refresh"], cwd=folder)
+    settle(folder / ".git" / "index", MTIME + 3600)  # younger than all files: git need not look into them
+    settle(folder / ".git", MTIME)
+    settle(folder, MTIME)
+
+
+def _copy_objects(source: Source, folder: Path, ours: list[str]) -> str:
+    """Bring the commit's tree over and commit it anew; the new commit's id."""
+    theirs = f"--git-dir={source.git_dir}"
+    tree = run_git([theirs, "rev-parse", f"{source.commit}^{{tree}}"], cwd=folder).decode().strip()
+    wanted, packs = folder / ".git" / "wanted", folder / ".git" / "objects" / "pack"
+    wanted.write_text(tree + "\n", encoding="ascii")
+    packs.mkdir(exist_ok=True)
+    run_git([theirs, "pack-objects", "--revs", "--window=0", "-q", str(packs / "pack")], cwd=folder, stdin=wanted)
+    wanted.unlink()
+    root = run_git([*ours, "commit-tree", tree, "-m", "base"], cwd=folder, env={**PLAIN, **_IDENTITY}).decode().strip()
+    (folder / ".git" / "refs" / "heads" / "main").write_text(root + "\n", encoding="ascii")
+    return root
+
+
+def _level(folder: Path) -> None:
+    """The same modes and times for everyone, and readable for the uid that a box has on the host."""
+    for top, folders, files in os.walk(folder, topdown=False):
+        for name in files + folders:
+            settle(Path(top, name), MTIME)
+
+
+def settle(path: Path, mtime: int) -> None:
+    """Give a file of a tree the mode, owner and time that it has everywhere."""
+    mode = path.lstat().st_mode
+    if not stat.S_ISLNK(mode):
+        path.chmod(0o755 if stat.S_ISDIR(mode) or mode & 0o100 else 0o644)
+    if os.geteuid() == 0:
+        os.chown(path, DROP_UID, DROP_UID, follow_symlinks=False)
+    os.utime(path, (mtime, mtime), follow_symlinks=False)
