@@ -1,0 +1,81 @@
+"""nano-codex as a Gymnasium environment: repository-level bug repair for reinforcement learning.
+
+Importing registers `NanoCodex-v0` with Gymnasium and does nothing else; names are imported when they are used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as _gym
+from gymnasium.envs.registration import WrapperSpec as _WrapperSpec
+
+if TYPE_CHECKING:
+    from nano_codex_env.env import NanoCodexEnv
+    from nano_codex_env.policy import Idle, Oracle, Policy, Random, Reply, Scripted
+    from nano_codex_env.rewards import DiffSimilarity, Resolved, Reward, Score, from_function, weighted
+    from nano_codex_env.task import Task
+    from nano_codex_env.tasks import load_tasks, save_tasks
+    from nano_codex_env.trajectory import Trajectory
+    from nano_codex_env.vector import make_vec
+
+_HOMES = {
+    "DiffSimilarity": "rewards",
+    "Idle": "policy",
+    "NanoCodexEnv": "env",
+    "Oracle": "policy",
+    "Policy": "policy",
+    "Random": "policy",
+    "Reply": "policy",
+    "Resolved": "rewards",
+    "Reward": "rewards",
+    "Score": "rewards",
+    "Scripted": "policy",
+    "Task": "task",
+    "Trajectory": "trajectory",
+    "from_function": "rewards",
+    "load_tasks": "tasks",
+    "make_vec": "vector",
+    "save_tasks": "tasks",
+    "weighted": "rewards",
+}
+
+__all__ = [
+    "DiffSimilarity",
+    "Idle",
+    "NanoCodexEnv",
+    "Oracle",
+    "Policy",
+    "Random",
+    "Reply",
+    "Resolved",
+    "Reward",
+    "Score",
+    "Scripted",
+    "Task",
+    "Trajectory",
+    "from_function",
+    "load_tasks",
+    "make_vec",
+    "save_tasks",
+    "weighted",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its home at first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+_gym.register(
+    "NanoCodex-v0",
+    entry_point="nano_codex_env.env:NanoCodexEnv",
+    additional_wrappers=(_WrapperSpec("TaskReset", "nano_codex_env.env:TaskReset", {}),),
+)

@@ -1,0 +1,328 @@
+"""`NanoCodex-v0`: repository repair as a Gymnasium environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.error import ResetNeeded
+
+from nano_codex_env.errors import ConfigError, RewardError, TaskError
+from nano_codex_env.episode import Episode, Rules, Snapshot
+from nano_codex_env.messages import Message, as_assistant
+from nano_codex_env.render import as_text, print_message
+from nano_codex_env.rewards import Resolved, Reward, Score
+from nano_codex_env.sandbox import Sandbox, get_sandbox
+from nano_codex_env.spaces import ActionSpace, TranscriptSpace
+from nano_codex_env.task import Task
+from nano_codex_env.tasks import load_tasks
+from nano_codex_env.tools import Notice, Tool, Toolbox, default_tools
+
+Observation = list[Message]
+Info = dict[str, Any]
+_OPTIONS = ("task", "instance_id", "issue", "repo", "commit")
+
+
+class NanoCodexEnv(gym.Env[Observation, Any]):
+    """An episode is one task: a git repository at a commit, and an issue.
+
+    The observation is the transcript: a list of chat messages in the OpenAI shape, append-only, ready for
+    `client.chat.completions.create(messages=obs, tools=info["tools"])`. An action is one tool call, or one assistant
+    message with any number of them; an assistant message without tool calls submits. The reward is 0.0 until the
+    end, then what `reward` gives the patch.
+    """
+
+    metadata = {"render_modes": ["ansi", "human"], "render_fps": 1}  # noqa: RUF012 (Gymnasium's own annotation)
+
+    def __init__(
+        self,
+        tasks: Sequence[Task] | Task | str = "bundled",
+        reward: Reward | None = None,
+        *,
+        tools: Sequence[Tool] | None = None,
+        sandbox: Sandbox | str = "bubblewrap",
+        max_steps: int = 50,
+        time_limit: float | None = 1800.0,
+        token_limit: int | None = None,
+        notices: Sequence[Notice] = (),
+        on_inaction: str = "submit",
+        log_dir: str | os.PathLike[str] | None = ".nano-codex",
+        cache_dir: str | os.PathLike[str] | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        """Make an environment.
+
+        Args:
+            tasks: what `reset()` draws from: tasks, one task, or what `load_tasks` takes.
+            reward: judges the patch at the end; the default, `Resolved()`, runs the task's tests.
+            tools: what the policy may call; the default is `shell` and `apply_patch`.
+            sandbox: where its commands run.
+            max_steps: tool calls; more calls in a message are answered "not run: limit reached".
+            time_limit: seconds from reset; None: no limit.
+            token_limit: tokens, as told by `report_tokens`; None: no limit.
+            notices: functions `(State) -> str | None` whose text joins a tool's answer.
+            on_inaction: "submit" (a message without tool calls ends the episode), or "remind" (while nothing is
+                changed it is answered by a reminder and costs a step).
+            log_dir: where episodes are logged, one folder each; None: nowhere.
+            cache_dir: mirrors, base trees, virtual environments; see `cache`.
+            render_mode: "ansi" (`render()` gives the transcript), "human" (each message is printed as it comes).
+
+        Raises:
+            ConfigError: an argument cannot be used.
+        """
+        self._arguments = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
+        _check(max_steps, time_limit, token_limit, on_inaction, render_mode)
+        self._tasks: list[Task] | str = [tasks] if isinstance(tasks, Task) else tasks if isinstance(tasks, str) else [*tasks]
+        self._cache = Path(cache_dir) if cache_dir else None
+        self._log_dir = Path(log_dir) if log_dir else None
+        self._sandbox = get_sandbox(sandbox, cache=cache_dir)
+        self._reward = reward
+        self._default_reward = Resolved(sandbox=self._sandbox, cache=cache_dir)
+        self._toolbox = Toolbox(default_tools() if tools is None else tools)
+        self._rules = Rules(max_steps, time_limit, token_limit, tuple(notices), on_inaction)
+        self._episode: Episode | None = None
+        self._over = True
+        self.render_mode = render_mode
+        self.observation_space = TranscriptSpace()
+        self.action_space = ActionSpace()
+
+    @property
+    def tasks(self) -> list[Task]:
+        """The tasks that `reset` draws from, loaded at first use.
+
+        Raises:
+            TaskError: they cannot be loaded, or there are none.
+        """
+        if isinstance(self._tasks, str):
+            self._tasks = load_tasks(self._tasks)
+        if not self._tasks:
+            raise TaskError("tasks= is empty; give at least one task, or reset(issue=..., repo=...)")
+        return self._tasks
+
+    @property
+    def episode(self) -> Episode:
+        """The running or just ended episode.
+
+        Raises:
+            ResetNeeded: there is none.
+        """
+        if self._episode is None:
+            raise ResetNeeded("there is no episode; call reset() first")
+        return self._episode
+
+    def reset(
+        self,
+        *,
+        seed: int | None = None,
+        options: dict[str, Any] | None = None,
+        issue: str | None = None,
+        repo: str | os.PathLike[str] | None = None,
+        commit: str | None = None,
+    ) -> tuple[Observation, Info]:
+        """Start an episode; without options on a task drawn with the env's generator.
+
+        Args:
+            seed: seeds the generator, so that it names an episode.
+            options: `{"task": Task}`, `{"instance_id": str}` (one of `tasks`), or `{"issue", "repo", "commit"}`.
+            issue: the same as in `options`.
+            repo: a path, a URL or `owner/name`.
+            commit: a commit's id; default: HEAD.
+
+        Raises:
+            ConfigError: the options do not fit together.
+            TaskError: the task cannot be used; without tests it needs a `reward`.
+            WorkspaceError: the repository is none, is dirty, has no such commit, or cannot be cloned.
+        """
+        super().reset(seed=seed)
+        given = {"issue": issue, "repo": repo, "commit": commit}
+        task = self._choose({**(options or {}), **{key: value for key, value in given.items() if value is not None}})
+        if self._reward is None and not task.has_tests:
+            raise TaskError(f"{task.instance_id} has no tests, so nothing can judge a patch; give the env a reward=")
+        self._start(task)
+        return self._observation(), self._first_info()
+
+    def _choose(self, options: Mapping[str, Any]) -> Task:
+        unknown = [key for key in options if key not in _OPTIONS]
+        if unknown:
+            raise ConfigError(f"unknown option {unknown[0]!r}; there are: {', '.join(_OPTIONS)}")
+        if "task" in options:
+            task = options["task"]
+            return task if isinstance(task, Task) else Task.from_row(task)
+        if "instance_id" in options:
+            name = options["instance_id"]
+            found = next((task for task in self.tasks if task.instance_id == name), None)
+            if found is None:
+                names = ", ".join(task.instance_id for task in self.tasks[:10])
+                raise TaskError(f"no task is called {name!r}; there are {names}{' ...' if len(self.tasks) > 10 else ''}")
+            return found
+        if options:
+            return _task_from(options)
+        return self.tasks[int(self.np_random.integers(len(self.tasks)))]
+
+    def _start(self, task: Task, resume: Snapshot | None = None) -> None:
+        self._end()
+        echo = print_message if self.render_mode == "human" else None
+        self._episode = Episode(
+            task,
+            self._toolbox,
+            self._sandbox,
+            self._rules,
+            cache=self._cache,
+            log_dir=self._log_dir,
+            echo=echo,
+            resume=resume,
+        )
+        self._over = bool(resume and resume.stop)
+
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, Info]:
+        """Take one tool call or one assistant message.
+
+        Raises:
+            ResetNeeded: there is no episode, or it is over.
+            ActionError: `action` is neither.
+            SandboxError, WorkspaceError, RewardError: a failure of ours; the episode is void and has no reward.
+        """
+        if self._over:
+            raise ResetNeeded("the episode is over; call reset() first")
+        episode = self.episode
+        message = as_assistant(action, sum(len(sent.get("tool_calls") or ()) for sent in episode.messages))
+        try:
+            ok = episode.act(message)
+            if episode.stop is None:
+                return self._observation(), 0.0, False, False, {"ok": ok}
+            score, info = self._judge(episode)
+        except BaseException as error:
+            self.void(f"{type(error).__name__}: {error}")
+            raise
+        self._over = True
+        submitted = episode.stop == "submitted"
+        return self._observation(), score.value, submitted, not submitted, {"ok": ok, **info}
+
+    def _judge(self, episode: Episode) -> tuple[Score, Info]:
+        """Score the patch and finish the log."""
+        diff, seconds = episode.workspace.diff(), episode.seconds
+        score = (self._reward or self._default_reward)(episode.task, episode.transcript(), diff)
+        if not isinstance(score, Score):
+            raise RewardError(f"a reward returns a Score (see from_function); got {type(score).__name__}")
+        info: Info = {"stop": episode.stop, "diff": diff, "parts": score.parts}
+        info["metrics"] = _metrics(episode, score)
+        if episode.log:
+            result = {**info, "reward": score.value, "steps": episode.steps, "seconds": seconds, "counts": episode.counts}
+            del result["diff"]
+            episode.log.finish(diff, result)
+        episode.close()
+        return score, info
+
+    def void(self, reason: str) -> None:
+        """End the running episode without a reward, and say why in its log; nothing happens if it is over."""
+        episode = self._episode
+        if episode is None or self._over:
+            return
+        self._over = True
+        try:
+            if episode.log:
+                about = {"void": reason, "steps": episode.steps, "seconds": episode.seconds}
+                episode.log.finish(episode.workspace.diff(), about)
+        finally:
+            episode.close()
+
+    def report_tokens(self, total: int) -> None:
+        """Tell the environment how many tokens the episode has used; it has no tokenizer of its own.
+
+        `token_limit` and notices go by this number; the limit is looked at before each tool call.
+        """
+        self.episode.tokens = total
+
+    def snapshot(self) -> Snapshot:
+        """The episode as it stands: files, transcript, counters, generator. It costs what was touched."""
+        return self.episode.snapshot(self.np_random.bit_generator.state)
+
+    def restore(self, snapshot: Snapshot) -> tuple[Observation, Info]:
+        """Go on from a snapshot, taken by this env or by another one; the log goes on in a new folder."""
+        self._start(snapshot.task, snapshot)
+        if snapshot.rng is not None:
+            self.np_random.bit_generator.state = snapshot.rng
+        return self._observation(), self._first_info()
+
+    def fork(self, n: int) -> list[NanoCodexEnv]:
+        """`n` environments of their own that go on from here; close each."""
+        snapshot = self.snapshot()
+        branches = [NanoCodexEnv(**self._arguments) for _ in range(n)]
+        for branch in branches:
+            branch.restore(snapshot)
+        return branches
+
+    def render(self) -> str | None:  # type: ignore[override]
+        """The transcript as text ("ansi"); in "human" mode it has been printed already."""
+        return as_text(self.episode.messages) if self.render_mode == "ansi" else None
+
+    def close(self) -> None:
+        """End the episode's box and remove its files; a second call does nothing."""
+        self._end()
+
+    def _end(self) -> None:
+        episode, self._episode, self._over = self._episode, None, True
+        if episode:
+            episode.close()
+
+    def _observation(self) -> Observation:
+        return list(self.episode.messages)
+
+    def _first_info(self) -> Info:
+        episode = self.episode
+        about = {"instance_id": episode.task.instance_id, "tools": self._toolbox.schemas}
+        return {**about, "limits": self._rules.limits()}
+
+
+class TaskReset(gym.Wrapper[Observation, Any, Observation, Any]):
+    """Outermost of `gym.make`'s wrappers: lets `reset` take `issue`, `repo` and `commit` by name."""
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None, **named: Any
+    ) -> tuple[Observation, Info]:
+        """See `NanoCodexEnv.reset`."""
+        unknown = [key for key in named if key not in ("issue", "repo", "commit")]
+        if unknown:
+            raise TypeError(f"reset() takes seed, options, issue, repo and commit; got {unknown[0]!r}")
+        given = {key: value for key, value in named.items() if value is not None}
+        return self.env.reset(seed=seed, options={**(options or {}), **given} or options)
+
+
+def _check(
+    max_steps: int, time_limit: float | None, token_limit: int | None, on_inaction: str, render_mode: str | None
+) -> None:
+    for name, value in (("max_steps", max_steps), ("time_limit", time_limit), ("token_limit", token_limit)):
+        if value is None and name != "max_steps":
+            continue
+        kinds = (int, float) if name == "time_limit" else (int,)
+        if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
+            raise ConfigError(f"{name} must be a positive number; got {value!r}")
+    if on_inaction not in ("submit", "remind"):
+        raise ConfigError(f"on_inaction is 'submit' or 'remind'; got {on_inaction!r}")
+    if render_mode not in (None, "ansi", "human"):
+        raise ConfigError(f"render_mode is None, 'ansi' or 'human'; got {render_mode!r}")
+
+
+def _task_from(options: Mapping[str, Any]) -> Task:
+    """A task for an issue and a repository that a caller names."""
+    issue, repo = options.get("issue"), options.get("repo")
+    if not isinstance(issue, str) or not isinstance(repo, str | os.PathLike):
+        raise ConfigError("give both issue (text) and repo (a path, a URL or owner/name)")
+    commit = options.get("commit") or ""
+    if not isinstance(commit, str):
+        raise ConfigError(f"commit must be a commit's id; got {commit!r}")
+    name = os.fspath(repo).rstrip("/").removesuffix(".git").rpartition("/")[2]
+    return Task(instance_id=f"{name}{'-' if commit else ''}{commit[:12]}", repo=os.fspath(repo),
+                base_commit=commit, problem_statement=issue)
+
+
+def _metrics(episode: Episode, score: Score) -> dict[str, float]:
+    """Flat numbers for a training log."""
+    metrics = {"steps": float(episode.steps), "reward": score.value}
+    for name, (calls, ok) in episode.counts.items():
+        metrics |= {f"{name}.calls": float(calls), f"{name}.ok": ok / calls}
+    numbers = {key: value for key, value in score.parts.items() if isinstance(value, int | float)}
+    return metrics | {f"parts.{key}": float(value) for key, value in numbers.items()}

@@ -1,0 +1,231 @@
+"""One episode: the state machine behind the environment, without Gymnasium and without a reward."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from nano_codex_env.diff import File
+from nano_codex_env.errors import TaskError
+from nano_codex_env.messages import Message, ToolCall, dumps, tool_answer
+from nano_codex_env.sandbox import Sandbox, Shell, View
+from nano_codex_env.task import Task
+from nano_codex_env.tools import Notice, State, Toolbox
+from nano_codex_env.tools.base import ShellAnswer
+from nano_codex_env.tools.notices import REMINDER
+from nano_codex_env.trajectory import Writer
+from nano_codex_env.workspace import Workspace
+
+SYSTEM_PROMPT = resources.files("nano_codex_env").joinpath("prompts/system.txt").read_text(encoding="utf-8")
+"""Part of the observation: a changed prompt is a changed environment, and bumps its id."""
+
+NOT_RUN = "not run: limit reached"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What bounds an episode and what the environment says in it; the same for all episodes of an env."""
+
+    max_steps: int = 50
+    """Tool calls."""
+    time_limit: float | None = 1800.0
+    """Seconds."""
+    token_limit: int | None = None
+    """Tokens, as the caller reports them."""
+    notices: tuple[Notice, ...] = ()
+    on_inaction: str = "submit"
+    """What a message without tool calls does: "submit", or "remind" while nothing is changed."""
+
+    def limits(self) -> dict[str, Any]:
+        """The bounds, as `info["limits"]` gives them."""
+        return {"max_steps": self.max_steps, "time_limit": self.time_limit, "token_limit": self.token_limit}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """An episode as it stood; sharing, not copying: it costs the touched files and a list of lines."""
+
+    task: Task
+    commit: str
+    files: Mapping[tuple[str, ...], File]
+    lines: tuple[str, ...]
+    steps: int
+    tokens: int | None
+    seconds: float
+    counts: Mapping[str, tuple[int, int]]
+    stop: str | None
+    rng: Any = None
+    """The state of the env's random generator."""
+
+
+class Episode:
+    """A task being worked on: its files, its box, its transcript, its counters."""
+
+    def __init__(
+        self,
+        task: Task,
+        toolbox: Toolbox,
+        sandbox: Sandbox,
+        rules: Rules,
+        *,
+        cache: Path | None,
+        log_dir: Path | None,
+        echo: Callable[[Message], None] | None = None,
+        resume: Snapshot | None = None,
+    ) -> None:
+        """Open the repository and write the first messages, or take up where `resume` stood.
+
+        Raises:
+            TaskError: the issue is no valid text.
+            WorkspaceError: the repository cannot be opened.
+        """
+        self.task, self._toolbox, self._sandbox, self.rules, self._echo = task, toolbox, sandbox, rules, echo
+        first = _first_messages(task)
+        self.workspace = Workspace(task.repo, resume.commit if resume else task.base_commit, cache=cache)
+        self._shell: Shell | None = None
+        self._shown = -1
+        self.messages: list[Message] = []
+        self.lines: list[str] = []
+        self.steps, self.tokens, self.stop = 0, None if rules.token_limit is None else 0, None
+        self.counts: dict[str, tuple[int, int]] = {}
+        self._started = time.monotonic()
+        about = {"task": task.to_row(), "commit": self.workspace.commit, "limits": rules.limits()}
+        self.log = Writer(log_dir, toolbox.schemas, {**about, "started": time.time()}) if log_dir else None
+        if resume:
+            self._take_up(resume)
+        else:
+            for message in first:
+                self._append(message)
+
+    def _take_up(self, snapshot: Snapshot) -> None:
+        self.workspace.restore(snapshot.files)
+        for line in snapshot.lines:
+            self._append(json.loads(line), line)
+        self.steps, self.tokens, self.stop = snapshot.steps, snapshot.tokens, snapshot.stop
+        self.counts = dict(snapshot.counts)
+        self._started = time.monotonic() - snapshot.seconds
+
+    def snapshot(self, rng: Any) -> Snapshot:
+        """The episode as it stands now."""
+        return Snapshot(
+            self.task,
+            self.workspace.commit,
+            self.workspace.snapshot(),
+            tuple(self.lines),
+            self.steps,
+            self.tokens,
+            self.seconds,
+            dict(self.counts),
+            self.stop,
+            rng,
+        )
+
+    @property
+    def seconds(self) -> float:
+        """Wall time since the start; it goes to files, never into an observation."""
+        return time.monotonic() - self._started
+
+    def act(self, message: Message) -> list[bool]:
+        """Take one assistant message; whether each of its calls did what it was for."""
+        self._append(message)
+        calls: Sequence[ToolCall] = message.get("tool_calls") or ()
+        if not calls:
+            self._inaction()
+            return []
+        done = [self._call(call) for call in calls]
+        self.stop = self._limit()
+        return done
+
+    def _inaction(self) -> None:
+        if self.rules.on_inaction == "submit" or self.workspace.changed:
+            self.stop = "submitted"
+            return
+        self.steps += 1
+        self._append({"role": "user", "content": REMINDER})
+        self.stop = self._limit()
+
+    def _call(self, call: ToolCall) -> bool:
+        if self._limit():
+            self._append(tool_answer(call, NOT_RUN))
+            return False
+        self.steps += 1
+        result = self._toolbox.call(self, call)
+        self._count(call, result.ok)
+        self._append(tool_answer(call, result.content + self._notices(result.content)))
+        return result.ok
+
+    def _notices(self, content: str) -> str:
+        if not self.rules.notices:
+            return ""
+        rules = self.rules
+        state = State(self.steps, rules.max_steps, self.tokens, rules.token_limit, self.workspace.changed)
+        said = [text for text in (notice(state) for notice in rules.notices) if text]
+        gap = "\n" if said and content and not content.endswith("\n") else ""
+        return gap + "\n".join(said)
+
+    def _count(self, call: ToolCall, ok: bool) -> None:
+        name = self._toolbox.name_of(call)
+        calls, good = self.counts.get(name, (0, 0))
+        self.counts[name] = (calls + 1, good + ok)
+
+    def _limit(self) -> str | None:
+        if self.steps >= self.rules.max_steps:
+            return "max_steps"
+        if self.rules.time_limit is not None and self.seconds >= self.rules.time_limit:
+            return "time_limit"
+        if self.rules.token_limit is not None and (self.tokens or 0) >= self.rules.token_limit:
+            return "token_limit"
+        return None
+
+    def _append(self, message: Message, line: str | None = None) -> None:
+        line = line or dumps(message)
+        self.lines.append(line)
+        self.messages.append(message)
+        if self.log:
+            self.log.append(line)
+        if self._echo:
+            self._echo(message)
+
+    def execute(self, command: str, *, timeout: float, keep: int) -> ShellAnswer:
+        """Run a command in the box, which is opened anew where a patch has changed what it shows."""
+        if self._shell is None or not self._shell.alive or self._shown != self.workspace.version:
+            self._close_shell()
+            self._shell = self._sandbox.open(View(self.workspace.layers))
+            self._shown = self.workspace.version
+        result = self._shell.run(command, timeout=timeout, keep=keep)
+        return ShellAnswer(result.output, result.exit_code, result.timed_out, result.flooded, timeout)
+
+    def _close_shell(self) -> None:
+        shell, self._shell = self._shell, None
+        if shell:
+            shell.close()
+
+    def transcript(self) -> list[Message]:
+        """The messages from the episode's own copy: what a caller did to an observation does not show."""
+        return [json.loads(line) for line in self.lines]
+
+    def close(self) -> None:
+        """End the box, remove the touched files, close the log; a second call does nothing."""
+        self._close_shell()
+        self.workspace.close()
+        if self.log:
+            self.log.close()
+
+
+def _first_messages(task: Task) -> list[Message]:
+    issue = task.problem_statement
+    try:
+        issue.encode()
+    except UnicodeEncodeError as error:
+        raise TaskError(
+            f"{task.instance_id}: the issue is not valid Unicode: a lone surrogate stands at character {error.start}; "
+            "mend the row, no tokenizer and no endpoint can take it"
+        ) from error
+    if not issue.strip():
+        raise TaskError(f"{task.instance_id}: the issue is empty; there is nothing to solve")
+    return [{"role": "system", "content": SYSTEM_PROMPT}, {"role": "user", "content": issue}]

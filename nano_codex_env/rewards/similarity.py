@@ -1,0 +1,42 @@
+"""How near a patch is to the reference, as text: the original's cheap reward; no test is run."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from nano_codex_env.diff import split
+from nano_codex_env.errors import TaskError
+from nano_codex_env.messages import Message
+from nano_codex_env.rewards.base import Score
+from nano_codex_env.task import Task
+
+
+class DiffSimilarity:
+    """Per file of the reference patch difflib's ratio, summed, over the larger number of files (0.0 to 1.0)."""
+
+    def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
+        """See `Reward`.
+
+        Raises:
+            TaskError: the task has no reference patch.
+        """
+        if not task.patch:
+            raise TaskError(f"{task.instance_id} has no reference patch to compare with")
+        reference, ours = _by_file(task.patch), _by_file(diff)
+        ratios = {
+            path: difflib.SequenceMatcher(None, ours.get(path, ""), text, autojunk=False).ratio()
+            for path, text in reference.items()
+        }
+        value = sum(ratios.values()) / max(len(reference), len(ours))
+        return Score(value, {"similarity": value, "files_in_common": float(len(reference.keys() & ours.keys()))})
+
+
+def _by_file(patch: str) -> dict[str, str]:
+    """Path -> its hunks; the lines with blob ids and modes say nothing about likeness."""
+    texts: dict[str, str] = {}
+    for part in split(patch):
+        lines = part.text.split("\n")
+        first = next((n for n, line in enumerate(lines) if line.startswith("@@ ")), len(lines))
+        texts[part.paths[-1]] = texts.get(part.paths[-1], "") + "\n".join(lines[first:])
+    return texts

@@ -1,0 +1,78 @@
+"""One episode, played by a policy."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+
+from nano_codex_env.env import NanoCodexEnv
+from nano_codex_env.errors import NanoCodexError
+from nano_codex_env.policy import Policy
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an episode came to: a row of `results.jsonl`."""
+
+    instance_id: str
+    attempt: int
+    reward: float | None
+    """None: the episode is void."""
+    stop: str | None
+    steps: int
+    seconds: float
+    void: str | None
+    """Why there is no reward; a failure of ours, or of the policy's server."""
+    folder: str | None
+    diff: str
+    parts: dict[str, Any]
+    metrics: dict[str, float]
+
+    def row(self) -> dict[str, Any]:
+        """The result as JSON; a diff that is not UTF-8 keeps its bytes as surrogate escapes."""
+        return dict(vars(self))
+
+
+def rollout(env: gym.Env[Any, Any], policy: Policy, *, attempt: int = 0, seed: int | None = None, **options: Any) -> Result:
+    """Play one episode to its end.
+
+    `options` are those of `reset`: `task=`, `instance_id=`, or `issue=`, `repo=`, `commit=`. A failure of ours, or of
+    the policy's, is recorded as a void result; other exceptions (a bug, Ctrl-C) are raised.
+    """
+    inner = env.unwrapped
+    if not isinstance(inner, NanoCodexEnv):
+        raise TypeError(f"rollout plays NanoCodexEnv; got {type(inner).__name__}")
+    started, name, stop, steps = time.monotonic(), str(options.get("instance_id", "")), None, 0
+    folder: str | None = None
+    reward: float | None = None
+    info: dict[str, Any] = {}
+    void: str | None = None
+    try:
+        obs, info = env.reset(seed=seed, options=options)
+        name, tools = info["instance_id"], info["tools"]
+        log = inner.episode.log
+        folder = str(log.folder) if log else None
+        over = False
+        while not over:
+            reply = policy(obs, tools)
+            if reply.tokens is not None and log:
+                log.tokens(reply.tokens)
+            obs, value, terminated, truncated, info = env.step(reply.message)
+            over = terminated or truncated
+            steps = inner.episode.steps
+        reward, stop = float(value), info["stop"]
+    except NanoCodexError as error:
+        void = f"{type(error).__name__}: {error}"
+        inner.void(void)
+    return Result(
+        name or _name(options), attempt, reward, stop, steps, time.monotonic() - started, void, folder,
+        info.get("diff", ""), info.get("parts", {}), info.get("metrics", {}),
+    )
+
+
+def _name(options: dict[str, Any]) -> str:
+    task = options.get("task")
+    return getattr(task, "instance_id", "") or str(options.get("repo", ""))

@@ -1,0 +1,70 @@
+"""Runs inside the box: pytest over chosen tests, and a report of each phase over a pipe that is not stdout.
+
+Started as `python -P -s runner.py` with its configuration on stdin and the report pipe as descriptor 2. It imports
+nothing of ours; the repository comes last on sys.path. Each report is a line `digest json`, chained by a key: no line
+can be left out, doubled or put elsewhere without the host seeing it.
+"""
+
+import hashlib
+import json
+import os
+import random
+import sys
+
+
+class Reports:
+    """The pipe to the host."""
+
+    def __init__(self, descriptor, key):
+        self._descriptor, self._digest = descriptor, key
+
+    def send(self, *values):
+        """Send one record; the digest covers all records so far."""
+        text = json.dumps(values)
+        self._digest = hashlib.sha256((self._digest + text).encode()).hexdigest()
+        data = f"{self._digest} {text}\n".encode()
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+
+class Plugin:
+    """Chooses the wanted tests, orders them, and reports each phase as it ends."""
+
+    def __init__(self, reports, wanted, seed):
+        self._reports, self._wanted, self._seed = reports, wanted, seed
+
+    def pytest_collection_modifyitems(self, items):
+        """Keep what is wanted; shuffle it where a seed is given."""
+        if self._wanted is not None:
+            items[:] = [item for item in items if item.nodeid in self._wanted]
+        if self._seed is not None:
+            random.Random(self._seed).shuffle(items)
+
+    def pytest_runtest_logreport(self, report):
+        """Send the phase; subtests have a context, and their test reports them itself."""
+        expected = hasattr(report, "wasxfail")
+        self._reports.send("phase", report.nodeid, report.when, report.outcome, expected, hasattr(report, "context"))
+
+
+def main():
+    """Run the tests that the configuration names, and leave without running anybody's exit hooks."""
+    pipe = os.dup(2)
+    os.dup2(1, 2)
+    config = json.loads(sys.stdin.buffer.read())
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    reports = Reports(pipe, config["key"])
+    sys.path[:0] = config["site"]
+    import pytest
+
+    pytest.hookimpl(trylast=True)(Plugin.pytest_collection_modifyitems)
+    reports.send("start", pytest.__version__)
+    sys.path += config["pythonpath"]
+    files = [file for file in config["files"] if os.path.exists(file)]
+    plugin = Plugin(reports, None if config["ids"] is None else set(config["ids"]), config["seed"])
+    status = int(pytest.main([*config["args"], *files], plugins=[plugin])) if files else 5
+    reports.send("end", status)
+    sys.stdout.flush()
+    os._exit(status)
+
+
+main()

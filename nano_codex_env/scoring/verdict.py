@@ -1,0 +1,90 @@
+"""From the reports of a run to a status for each test; what does not add up is no verdict at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+PASSED, FAILED, SKIPPED, XFAILED, XPASSED, MISSING = "passed", "failed", "skipped", "xfailed", "xpassed", "missing"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run of the tests showed."""
+
+    statuses: dict[str, str]
+    """Test id -> status; a test that was not reported is not in here."""
+    reason: str = ""
+    """Why the run as a whole counts for nothing; empty: it counts."""
+    started: bool = True
+    """Whether the runner came up: if not, the failure is ours."""
+    output: str = ""
+
+    def status(self, test: str) -> str:
+        """The status of one test; nothing passes in a run that does not count."""
+        return MISSING if self.reason else self.statuses.get(test, MISSING)
+
+
+def read_run(reports: bytes, key: str, exit_code: int | None, stopped: str, output: str) -> Run:
+    """Judge the records that a runner sent; `stopped` says why it was stopped, if it was.
+
+    A run counts when its records form an unbroken chain from `start` to `end`, and the end agrees with the exit status.
+    """
+    records, sound = _chain(reports, key)
+    started = bool(records) and records[0][0] == "start"
+    statuses = _statuses(record for record in records if record[0] == "phase")
+    if stopped:
+        reason = stopped
+    elif not sound:
+        reason = "the reports were tampered with"
+    elif not started or records[-1][0] != "end":
+        reason = f"the run ended early (exit status {exit_code})"
+    elif records[-1][1] != exit_code:
+        reason = f"the run said it ended with {records[-1][1]} but ended with {exit_code}"
+    else:
+        reason = ""
+    return Run(statuses, reason, started, output)
+
+
+def _chain(reports: bytes, key: str) -> tuple[list[list[Any]], bool]:
+    """The records up to the first that does not continue the chain, and whether all do."""
+    digest, records = key, []
+    *lines, rest = reports.split(b"\n")
+    for line in lines:
+        given, _, text = line.partition(b" ")
+        digest = hashlib.sha256(digest.encode() + text).hexdigest()
+        if given != digest.encode():
+            return records, False
+        records.append(json.loads(text))
+        if records[-1][0] == "end":
+            return records, not rest and line is lines[-1]
+    return records, not rest
+
+
+def _statuses(phases: Iterable[list[Any]]) -> dict[str, str]:
+    """Status by test: each of set-up, call and tear-down exactly once, or it failed."""
+    seen: dict[str, dict[str, list[tuple[str, bool]]]] = {}
+    broken: set[str] = set()
+    for _, test, when, outcome, expected, is_subtest in phases:
+        if is_subtest:
+            if outcome == "failed":
+                broken.add(test)
+            continue
+        seen.setdefault(test, {}).setdefault(when, []).append((outcome, expected))
+    return {test: FAILED if test in broken else _status(found) for test, found in seen.items()}
+
+
+def _status(found: dict[str, list[tuple[str, bool]]]) -> str:
+    phases = {when: outcomes[0] for when, outcomes in found.items() if len(outcomes) == 1}
+    if len(phases) != len(found) or phases.get("teardown", ("", False))[0] != PASSED:
+        return FAILED
+    setup, call = phases.get("setup"), phases.get("call")
+    for phase in (setup, call):
+        if phase is not None and phase[0] == "skipped":
+            return XFAILED if phase[1] else SKIPPED
+    if setup is None or call is None or setup[0] != PASSED or call[0] != PASSED:
+        return FAILED
+    return XPASSED if call[1] else PASSED

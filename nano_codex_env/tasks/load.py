@@ -1,0 +1,149 @@
+"""From a name to tasks: the bundled ones, a file, a folder, or a dataset on the Hugging Face hub."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nano_codex_env.errors import TaskError
+from nano_codex_env.task import Task
+from nano_codex_env.tasks.libraries import bundled_tasks
+
+_SUFFIXES = (".jsonl", ".json", ".parquet")
+
+
+def load_tasks(source: str | os.PathLike[str] = "bundled", *, split: str | None = None) -> list[Task]:
+    """The tasks of `source`, in order.
+
+    `source`: "bundled"; a `.jsonl`, `.json` or `.parquet` file, or a folder of such files; a folder that
+    `datasets.Dataset.save_to_disk` wrote; or a dataset's name on the hub (`split` chooses; the default is its "test"
+    or, where it has none, "train"). Rows have SWE-bench's columns; a repository path is relative to the file it is in.
+
+    Raises:
+        TaskError: there is no such source, or a row cannot be used.
+    """
+    if source == "bundled":
+        return bundled_tasks()
+    path = Path(source).expanduser()
+    if path.suffix in _SUFFIXES or path.exists():
+        rows = list(_rows_at(path, split))
+    else:
+        rows = list(_from_hub(str(source), split))
+    tasks = [Task.from_row(row) for row in rows]
+    if not tasks:
+        raise TaskError(f"{source} holds no tasks")
+    names = [task.instance_id for task in tasks]
+    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if twice:
+        raise TaskError(f"{source}: instance_id {twice[0]!r} occurs more than once; ids must be unique")
+    return tasks
+
+
+def save_tasks(tasks: Sequence[Task], path: Path) -> None:
+    """Write tasks as JSONL that `load_tasks` reads back; the file is replaced as a whole."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="ascii") as file:
+        for task in tasks:
+            file.write(json.dumps(task.to_row()) + "\n")
+    temporary.replace(path)
+
+
+def _rows_at(path: Path, split: str | None) -> Iterator[Mapping[str, Any]]:
+    if not path.exists():
+        raise TaskError(f"there is no file {path}")
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES)
+        if (path / "dataset_info.json").exists() or (path / "dataset_dict.json").exists():
+            yield from _from_disk(path, split)
+            return
+        if not files:
+            raise TaskError(f"the folder {path} holds no {', '.join(_SUFFIXES)} files")
+        for file in files:
+            yield from _rows_at(file, split)
+        return
+    read = {".jsonl": _jsonl, ".json": _json, ".parquet": _parquet}.get(path.suffix)
+    if read is None:
+        raise TaskError(f"{path}: tasks are read from {', '.join(_SUFFIXES)} files")
+    for row in read(path):
+        yield _with_repository(row, path.parent)
+
+
+def _with_repository(row: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    """A repository named by a relative path lies beside the file, if it is there."""
+    repo = row.get("repo")
+    if isinstance(repo, str) and repo and not repo.startswith(("/", "~")) and (folder / repo).is_dir():
+        return {**row, "repo": str((folder / repo).absolute())}
+    return row
+
+
+def _jsonl(path: Path) -> Iterator[Mapping[str, Any]]:
+    with path.open("rb") as file:  # bytes: a text file would also be cut at U+2028
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield _row(line, f"{path}, line {number}")
+
+
+def _row(text: bytes, where: str) -> Mapping[str, Any]:
+    try:
+        row = json.loads(text)
+    except ValueError as error:
+        raise TaskError(f"{where} is not JSON: {error}") from error
+    if not isinstance(row, dict):
+        raise TaskError(f"{where} is no object; got {type(row).__name__}")
+    return row
+
+
+def _json(path: Path) -> Iterator[Mapping[str, Any]]:
+    try:
+        rows = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise TaskError(f"{path} is not JSON: {error}") from error
+    if isinstance(rows, dict):
+        rows = rows.get("tasks", [rows] if "instance_id" in rows else list(rows.values()))
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise TaskError(f"{path} must hold a list of rows (objects)")
+    yield from rows
+
+
+def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
+    import pyarrow.parquet as parquet  # comes with datasets
+
+    try:
+        yield from parquet.read_table(path).to_pylist()
+    except (OSError, ValueError) as error:
+        raise TaskError(f"{path} is no Parquet file that can be read: {error}") from error
+
+
+def _from_disk(path: Path, split: str | None) -> Iterator[Mapping[str, Any]]:
+    import datasets
+
+    yield from _choose(datasets.load_from_disk(str(path)), split, str(path))
+
+
+def _from_hub(name: str, split: str | None) -> Iterator[Mapping[str, Any]]:
+    if name.count("/") > 1 or any(char.isspace() for char in name):
+        raise TaskError(f"there is no file {name}, and it is no dataset's name; give bundled, a file, or owner/name")
+    import datasets
+
+    try:
+        loaded = datasets.load_dataset(name)
+    except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
+        raise TaskError(
+            f"cannot load {name!r}: there is no such file, and as a dataset of the hub it says: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    yield from _choose(loaded, split, name)
+
+
+def _choose(loaded: Any, split: str | None, name: str) -> Iterator[Mapping[str, Any]]:
+    if not hasattr(loaded, "keys"):
+        yield from loaded
+        return
+    wanted = [split] if split else ["test", "train", *loaded.keys()]
+    found = next((key for key in wanted if key in loaded), None)
+    if found is None:
+        raise TaskError(f"{name} has no split {split!r}; it has {', '.join(loaded.keys())}")
+    yield from loaded[found]

@@ -1,0 +1,154 @@
+"""A tool, and the toolbox that answers calls: the one place where a policy's mistake becomes text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from nano_codex_env.errors import ConfigError, ToolError
+from nano_codex_env.messages import ToolCall, ToolSchema
+from nano_codex_env.sandbox import Output
+from nano_codex_env.workspace import Workspace
+
+MAX_ARGUMENTS = 1_000_000
+"""Characters of the longest arguments string that is read."""
+
+
+class Episode(Protocol):
+    """What a tool may reach: the files, and a shell over them."""
+
+    @property
+    def workspace(self) -> Workspace:
+        """The episode's files."""
+
+    def execute(self, command: str, *, timeout: float, keep: int) -> ShellAnswer:
+        """Run a command in the episode's box, which shows the files as they are now."""
+
+
+@dataclass(frozen=True)
+class ShellAnswer:
+    """What a command did, for a tool to put into words."""
+
+    output: Output
+    exit_code: int | None
+    timed_out: bool
+    flooded: bool
+    seconds: float
+    """How long it was allowed to run."""
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """A tool's answer and whether the call did what it was for."""
+
+    content: str
+    ok: bool = True
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A name, a schema that the policy reads, and a function."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, str]
+    """Argument -> description; all are strings, all are required."""
+    function: Callable[..., ToolResult]
+    """`(episode, **arguments) -> ToolResult`; raises ToolError for a mistake of the policy's."""
+
+    @property
+    def schema(self) -> ToolSchema:
+        """The tool as `chat.completions.create(tools=[...])` wants it."""
+        properties = {name: {"type": "string", "description": text} for name, text in self.parameters.items()}
+        parameters = {"type": "object", "properties": properties, "required": list(self.parameters)}
+        parameters["additionalProperties"] = False
+        function = {"name": self.name, "description": self.description, "parameters": parameters}
+        return {"type": "function", "function": function}
+
+
+class Toolbox:
+    """The tools of an environment, by name."""
+
+    def __init__(self, tools: Sequence[Tool]) -> None:
+        """Two tools of one name, or none at all, are a ConfigError."""
+        self._tools = {tool.name: tool for tool in tools}
+        if not tools or len(self._tools) != len(tools):
+            raise ConfigError(f"tools must have names of their own; got {[tool.name for tool in tools]}")
+
+    @property
+    def schemas(self) -> list[ToolSchema]:
+        """All schemas, in order, made anew."""
+        return [tool.schema for tool in self._tools.values()]
+
+    def call(self, episode: Episode, call: ToolCall) -> ToolResult:
+        """Answer one tool call; whatever is wrong with the call itself is said in the answer."""
+        try:
+            tool = self._find(call)
+            return tool.function(episode, **_arguments(tool, call["function"].get("arguments")))
+        except ToolError as error:
+            return ToolResult(f"error: {error}", ok=False)
+
+    def name_of(self, call: ToolCall) -> str:
+        """The name of the tool that `call` calls, or "unknown"."""
+        name = _name(call)
+        return name if isinstance(name, str) and name in self._tools else "unknown"
+
+    def _find(self, call: ToolCall) -> Tool:
+        name = _name(call)
+        if isinstance(name, str) and name in self._tools:
+            return self._tools[name]
+        wanted = f"no tool is called {name!a:.80}" if isinstance(name, str) else "the call names no function"
+        raise ToolError(f"{wanted}; there are: {', '.join(self._tools)}")
+
+
+def _name(call: ToolCall) -> object:
+    function = call.get("function")
+    return function.get("name") if isinstance(function, dict) else None
+
+
+def _arguments(tool: Tool, raw: object) -> dict[str, str]:
+    """The arguments of a call, checked against the schema.
+
+    Raises:
+        ToolError: they are no JSON object, or some are missing, unknown, not text, or not valid Unicode.
+    """
+    form = json.dumps(dict.fromkeys(tool.parameters, "..."))
+    if not isinstance(raw, str):
+        raise ToolError(f"arguments must be a JSON object, {form}; got {type(raw).__name__}")
+    if len(raw) > MAX_ARGUMENTS:
+        raise ToolError(f"the arguments are too long ({len(raw)} characters; the limit is {MAX_ARGUMENTS})")
+    try:
+        values: Any = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise ToolError(f"the arguments are not valid JSON ({error}); send an object like {form}") from error
+    if not isinstance(values, dict):
+        raise ToolError(f"arguments must be a JSON object, {form}; got {type(values).__name__}")
+    _check_names(tool, values)
+    for name, value in values.items():
+        _check_text(name, value)
+    return values
+
+
+def _check_names(tool: Tool, values: Mapping[str, Any]) -> None:
+    missing = [name for name in tool.parameters if name not in values]
+    unknown = [ascii(name)[1:-1][:80] for name in values if name not in tool.parameters]
+    if missing or unknown:
+        problems = [f"missing: {', '.join(missing)}"] if missing else []
+        problems += [f"unknown: {', '.join(unknown)}"] if unknown else []
+        raise ToolError(f"{tool.name} takes exactly {', '.join(tool.parameters)} ({'; '.join(problems)})")
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        found = "null" if value is None else type(value).__name__
+        raise ToolError(f"{name} must be a string; got {found}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ToolError(
+            f"{name} is not valid Unicode: a lone surrogate U+{ord(value[error.start]):04X} stands at character "
+            f"{error.start}; send whole characters"
+        ) from error
+

