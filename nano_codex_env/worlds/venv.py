@@ -85,3 +85,11 @@ def _plugins(folder: Path) -> tuple[str, ...]:
     site = [str(path) for path in folder.glob("lib/python3*/site-packages")]
     points = [point for found in distributions(path=site) for point in found.entry_points]
     return tuple(sorted({point.value for point in points if point.group == "pytest11"}))
+
+
+def freeze(folder: Path) -> list[str]:
+    """What is installed in a virtual environment, pinned: a task that names it is built the same next year."""
+    from importlib.metadata import distributions
+
+    site = [str(path) for path in folder.glob("lib/python3*/site-packages")]
+    return sorted({f"{found.name}=={found.version}" for found in distributions(path=site)}, key=str.lower)

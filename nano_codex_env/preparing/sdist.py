@@ -1,0 +1,64 @@
+"""Source distributions from the package index, as trees."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from nano_codex_env.cache import publish
+from nano_codex_env.diff import File
+from nano_codex_env.errors import TaskError, WorkspaceError
+from nano_codex_env.tasks.trees import Tree
+
+
+def sdist_tree(package: str, version: str, cache: Path) -> Tree:
+    """The files of a release's source distribution, without what the packaging added.
+
+    Raises:
+        WorkspaceError: pip is missing, or cannot download it.
+        TaskError: the release has no source distribution that can be read.
+    """
+    folder = publish(cache / "sdists" / f"{package}-{version}", lambda path: _download(package, version, path))
+    archives = [path for path in folder.iterdir() if path.name.endswith((".tar.gz", ".tar.bz2", ".tgz", ".zip"))]
+    if not archives:
+        raise TaskError(f"{package} {version} has no source distribution")
+    try:
+        return dict(sorted((path, file) for path, file in _members(archives[0]) if not _is_packaging(path)))
+    except (tarfile.TarError, zipfile.BadZipFile, OSError) as error:
+        raise TaskError(f"{archives[0]} cannot be read: {error}") from error
+
+
+def _download(package: str, version: str, folder: Path) -> None:
+    if importlib.util.find_spec("pip") is None:
+        raise WorkspaceError("downloading from the package index needs pip; `python -m ensurepip` installs it")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
+    command += ["--dest", str(folder), f"{package}=={version}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        words = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or [done.stderr.strip()[-500:]]
+        raise WorkspaceError(f"cannot download {package} {version}: {words[0]}")
+
+
+def _members(archive: Path) -> Iterator[tuple[str, File]]:
+    """Regular files only, below the one folder that an archive has at its top; nothing is unpacked to disk."""
+    if archive.suffix == ".zip":
+        with zipfile.ZipFile(archive) as opened:
+            for entry in opened.infolist():
+                if not entry.is_dir():
+                    yield entry.filename.partition("/")[2], File(opened.read(entry), bool(entry.external_attr >> 22 & 1))
+        return
+    with tarfile.open(archive) as packed:
+        for member in packed:
+            stream = packed.extractfile(member) if member.isreg() else None
+            if stream:
+                yield member.name.partition("/")[2], File(stream.read(), bool(member.mode & 0o100))
+
+
+def _is_packaging(path: str) -> bool:
+    unsafe = not path or path.startswith("/") or any(part in ("..", ".git", "") for part in path.split("/"))
+    return unsafe or path == "PKG-INFO" or any(part.endswith(".egg-info") for part in path.split("/"))

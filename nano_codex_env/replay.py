@@ -1,0 +1,116 @@
+"""Re-execute a trajectory in a fresh episode and compare what the environment says, byte for byte."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nano_codex_env.episode import NOT_RUN, Episode, Rules
+from nano_codex_env.errors import TrajectoryError
+from nano_codex_env.messages import Message, dumps
+from nano_codex_env.sandbox import Sandbox, get_sandbox
+from nano_codex_env.task import Task
+from nano_codex_env.tools import Notice, Tool, Toolbox, default_tools
+from nano_codex_env.trajectory import Trajectory
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A place where the replay said something else."""
+
+    where: str
+    logged: str
+    replayed: str
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a replay found."""
+
+    messages: int
+    """How many messages were compared."""
+    differences: list[Difference]
+
+    @property
+    def identical(self) -> bool:
+        """Whether everything was the same."""
+        return not self.differences
+
+
+def replay(
+    folder: str | os.PathLike[str],
+    *,
+    tools: Sequence[Tool] | None = None,
+    notices: Sequence[Notice] = (),
+    sandbox: Sandbox | str = "bubblewrap",
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> Replay:
+    """Play every assistant message of a log again.
+
+    `tools` and `notices` are those that the episode had, where it had others than the defaults. An episode that was
+    killed is compared up to where it was killed; calls that it did not run for want of time are not run either.
+
+    Raises:
+        TrajectoryError: the folder holds no trajectory, or no task.
+    """
+    logged = Trajectory.load(folder)
+    toolbox = Toolbox(default_tools() if tools is None else tools)
+    episode = _episode(logged, toolbox, tuple(notices), get_sandbox(sandbox, cache=cache_dir), cache_dir)
+    found = [] if toolbox.schemas == logged.tools else [_tools_differ(logged, toolbox)]
+    try:
+        for message in _acted(logged.messages):
+            episode.act(message)
+        found += _compare(logged, episode.transcript())
+        if logged.metadata.get("stop") and (diff := episode.workspace.diff()) != logged.diff:
+            found.append(Difference("diff.patch", logged.diff, diff))
+    finally:
+        episode.close()
+    return Replay(len(logged.messages), found)
+
+
+def _episode(
+    logged: Trajectory, toolbox: Toolbox, notices: tuple[Notice, ...], sandbox: Sandbox, cache: str | os.PathLike[str] | None
+) -> Episode:
+    about = logged.metadata
+    if not isinstance(about.get("task"), dict) or not isinstance(about.get("limits"), dict):
+        raise TrajectoryError(f"{logged.folder / 'metadata.json'} names no task or no limits; it cannot be replayed")
+    task = Task.from_row(about["task"]).with_(base_commit=about.get("commit", ""))
+    rules = Rules(about["limits"]["max_steps"], None, None, notices, about.get("on_inaction", "submit"))
+    return Episode(task, toolbox, sandbox, rules, cache=Path(cache) if cache else None, log_dir=None)
+
+
+def _acted(messages: Sequence[Message]) -> list[Message]:
+    """The assistant's messages, each with the calls that were run: answers follow their message in order."""
+    acted = []
+    for number, message in enumerate(messages):
+        if message.get("role") != "assistant":
+            continue
+        calls = message.get("tool_calls") or []
+        answers = messages[number + 1 : number + 1 + len(calls)]
+        ran = [call for call, answer in zip(calls, answers, strict=False) if answer.get("content") != NOT_RUN]
+        if ran or not calls:
+            acted.append({**message, "tool_calls": ran} if calls else message)
+    return acted
+
+
+def _compare(logged: Trajectory, replayed: Sequence[Message]) -> list[Difference]:
+    """Compare what the environment said; what the policy said is the same by construction."""
+    ours = iter([message for message in replayed if message["role"] != "assistant"])
+    found = []
+    for number, message in enumerate(logged.messages):
+        if message.get("role") == "assistant" or message.get("content") == NOT_RUN:
+            continue
+        again = next(ours, None)
+        if again is None or dumps(again) != dumps(message):
+            found.append(Difference(f"message {number}", _text(message), _text(again)))
+    return found
+
+
+def _text(message: Message | None) -> str:
+    return "(nothing)" if message is None else str(message.get("content"))
+
+
+def _tools_differ(logged: Trajectory, toolbox: Toolbox) -> Difference:
+    return Difference("tools.json", dumps(logged.tools), dumps(toolbox.schemas))

@@ -1,0 +1,61 @@
+"""Trees in memory: from files to a patch between two of them, and to a git repository with a commit for each."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from nano_codex_env.diff import File, file_diff, quote
+from nano_codex_env.errors import WorkspaceError
+
+Tree = dict[str, File]
+"""Path -> file."""
+
+_WHO = "nano-codex <nano-codex@localhost> 946684800 +0000"
+
+
+def tree_patch(old: Tree, new: Tree) -> str:
+    """What turns `old` into `new`."""
+    return "".join(file_diff(path, old.get(path), new.get(path)) for path in sorted(old.keys() | new.keys()))
+
+
+def fast_import(trees: Mapping[str, Tree]) -> bytes:
+    """The trees as a stream for `git fast-import`, each on a branch of its own; the same trees, the same commits."""
+    stream = io.BytesIO()
+    for name, tree in sorted(trees.items()):
+        stream.write(f"commit refs/heads/{name}\ncommitter {_WHO}\ndata 4\nbase\n".encode())
+        for path, file in sorted(tree.items()):
+            stream.write(f"M {file.mode} inline {quote(path)}\ndata {len(file.data)}\n".encode() + file.data + b"\n")
+        stream.write(b"\n")
+    return stream.getvalue()
+
+
+def make_repository(folder: Path, stream: bytes) -> None:
+    """A bare repository in `folder` from what `fast_import` wrote.
+
+    Raises:
+        WorkspaceError: git failed.
+    """
+    import git
+
+    try:
+        with git.Repo.init(folder, bare=True) as repo, tempfile.TemporaryFile() as file:
+            file.write(stream)
+            file.seek(0)
+            repo.git.fast_import("--quiet", istream=file)
+    except git.GitCommandNotFound as error:
+        raise WorkspaceError("git is not installed, or not on PATH; install git >= 2.25") from error
+    except git.GitCommandError as error:
+        raise WorkspaceError(f"cannot make the repository {folder}: {error.stderr}") from error
+
+
+@cache
+def commits_of(repo: Path) -> dict[str, str]:
+    """Branch -> commit id; a repository made here does not change."""
+    import git
+
+    with git.Repo(repo) as found:
+        return {head.name: head.commit.hexsha for head in found.heads}
