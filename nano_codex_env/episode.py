@@ -96,7 +96,9 @@ class Episode:
         self._shown = -1
         self.messages: list[Message] = []
         self.lines: list[str] = []
-        self.steps, self.tokens, self.stop = 0, None if rules.token_limit is None else 0, None
+        self.steps = 0
+        self.tokens: int | None = None
+        self.stop: str | None = None
         self.counts: dict[str, tuple[int, int]] = {}
         self._started = time.monotonic()
         about = {"task": task.to_row(), "commit": self.workspace.commit, **rules.about()}
@@ -213,6 +215,14 @@ class Episode:
     def transcript(self) -> list[Message]:
         """The messages from the episode's own copy: what a caller did to an observation does not show."""
         return [json.loads(line) for line in self.lines]
+
+    def metrics(self, reward: float, parts: Mapping[str, Any]) -> dict[str, float]:
+        """Flat numbers for a training log."""
+        metrics = {"steps": float(self.steps), "reward": reward}
+        for name, (calls, ok) in self.counts.items():
+            metrics |= {f"{name}.calls": float(calls), f"{name}.ok": ok / calls}
+        numbers = {key: value for key, value in parts.items() if isinstance(value, int | float)}
+        return metrics | {f"parts.{key}": float(value) for key, value in numbers.items()}
 
     def close(self) -> None:
         """End the box, remove the touched files, close the log; a second call does nothing."""

@@ -77,7 +77,13 @@ class Random:
         if rng.random() < 0.2:
             words = f"{rng.random()}"
             return Reply(assistant("", tool_call("apply_patch", search="", replace=words, file=f"notes/{words}.txt")))
-        commands = ("ls -R | head -n 50", "git log", "find . -name '*.py' | head", "cat README.md", "grep -rn def . | head")
+        commands = (
+            "ls -R | head -n 50",
+            "git log",
+            "find . -name '*.py' | head",
+            "cat README.md",
+            "grep -rn def . | head",
+        )
         return Reply(assistant("", tool_call("shell", cmd=rng.choice(commands))))
 
 
@@ -121,7 +127,9 @@ def _moves(patch: str) -> Moves:
         if len(part.paths) > 1 or "\ndeleted file mode " in part.text or "\nGIT binary patch" in part.text:
             raise PolicyError(f"the reference patch renames, deletes or has binary content ({path}); no tool can")
         if part.is_new:
-            yield tool_call("apply_patch", search="", replace="".join(line for hunk in hunks for line in hunk.new), file=path)
+            yield tool_call(
+                "apply_patch", search="", replace="".join(line for hunk in hunks for line in hunk.new), file=path
+            )
             continue
         for hunk in reversed(hunks):
             yield from _edit(path, hunk)
@@ -146,7 +154,9 @@ def _edit(path: str, hunk: _Hunk) -> Moves:
             answer = f"the file does not hold the hunk at line {hunk.start}"
             continue
         search = shown if old else ""
-        answer = yield tool_call("apply_patch", search=search, replace=shown.replace(old, new) if old else new, file=path)
+        answer = yield tool_call(
+            "apply_patch", search=search, replace=shown.replace(old, new) if old else new, file=path
+        )
         if not answer.startswith("error:"):
             return
     raise PolicyError(f"the oracle cannot play the reference patch of {path}: {answer}")

@@ -71,7 +71,11 @@ def replay(
 
 
 def _episode(
-    logged: Trajectory, toolbox: Toolbox, notices: tuple[Notice, ...], sandbox: Sandbox, cache: str | os.PathLike[str] | None
+    logged: Trajectory,
+    toolbox: Toolbox,
+    notices: tuple[Notice, ...],
+    sandbox: Sandbox,
+    cache: str | os.PathLike[str] | None,
 ) -> Episode:
     about = logged.metadata
     if not isinstance(about.get("task"), dict) or not isinstance(about.get("limits"), dict):

@@ -36,7 +36,9 @@ class Result:
         return dict(vars(self))
 
 
-def rollout(env: gym.Env[Any, Any], policy: Policy, *, attempt: int = 0, seed: int | None = None, **options: Any) -> Result:
+def rollout(
+    env: gym.Env[Any, Any], policy: Policy, *, attempt: int = 0, seed: int | None = None, **options: Any
+) -> Result:
     """Play one episode to its end.
 
     `options` are those of `reset`: `task=`, `instance_id=`, or `issue=`, `repo=`, `commit=`. A failure of ours, or of
@@ -68,8 +70,17 @@ def rollout(env: gym.Env[Any, Any], policy: Policy, *, attempt: int = 0, seed: i
         void = f"{type(error).__name__}: {error}"
         inner.void(void)
     return Result(
-        name or _name(options), attempt, reward, stop, steps, time.monotonic() - started, void, folder,
-        info.get("diff", ""), info.get("parts", {}), info.get("metrics", {}),
+        name or _name(options),
+        attempt,
+        reward,
+        stop,
+        steps,
+        time.monotonic() - started,
+        void,
+        folder,
+        info.get("diff", ""),
+        info.get("parts", {}),
+        info.get("metrics", {}),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from gymnasium.spaces import Space
@@ -34,7 +34,7 @@ class _TextSpace(Space[Any]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
-    def to_jsonable(self, sample_n: Sequence[Any]) -> list[Any]:
+    def to_jsonable(self, sample_n: Iterable[Any]) -> list[Any]:
         """The samples are JSON values as they are."""
         return list(sample_n)
 

@@ -1,11 +1,11 @@
 """The record of an episode on disk: written line by line as it happens, read back as it was.
 
-    <log_dir>/<timestamp>-<id>/
-        messages.jsonl   every message, in order, as it was sent and received
-        tools.json       the tools' schemas, key order kept: it is part of the rendered prompt
-        metadata.json    task, commit, limits, versions; at the end: stop, reward, parts, counts, seconds
-        diff.patch       what was changed
-        tokens.jsonl     ids and logprobs per turn, where the policy gives them
+<log_dir>/<timestamp>-<id>/
+    messages.jsonl   every message, in order, as it was sent and received
+    tools.json       the tools' schemas, key order kept: it is part of the rendered prompt
+    metadata.json    task, commit, limits, versions; at the end: stop, reward, parts, counts, seconds
+    diff.patch       what was changed
+    tokens.jsonl     ids and logprobs per turn, where the policy gives them
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ class Writer:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._messages: int | None = os.open(self.folder / "messages.jsonl", flags, 0o644)
         except OSError as error:
-            raise TrajectoryError(f"cannot write a log in {log_dir}: {error}; set log_dir to a folder you may write, "
-                                  "or to None") from error
+            raise TrajectoryError(
+                f"cannot write a log in {log_dir}: {error}; set log_dir to a folder you may write, or to None"
+            ) from error
 
     def append(self, line: str) -> None:
         """Add one message, serialised.

@@ -148,5 +148,7 @@ def _leak_detector() -> Iterator[None]:
             break
         time.sleep(0.02)
     assert not left
-    ours = [thread for thread in set(threading.enumerate()) - threads if not thread.name.startswith("nano-codex-spawner")]
+    ours = [
+        thread for thread in set(threading.enumerate()) - threads if not thread.name.startswith("nano-codex-spawner")
+    ]
     assert not [thread.name for thread in ours if not thread.daemon]

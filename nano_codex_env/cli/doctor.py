@@ -41,7 +41,9 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from nano_codex_env.cli.show import table
 
     findings = [_guarded(check) for check in (_python, _kernel, _git, _bwrap, _namespaces, _overlay, _box, _uv, _cache)]
-    rows = [(item.name, "ok" if item.ok else "MISSING" if item.needed else "no", item.found, item.mend) for item in findings]
+    rows = [
+        (item.name, "ok" if item.ok else "MISSING" if item.needed else "no", item.found, item.mend) for item in findings
+    ]
     table("", ("what", "", "found", "mend"), rows)
     broken = [item.name for item in findings if item.needed and not item.ok]
     print(f"not ready: {', '.join(broken)}" if broken else "ready")
@@ -94,7 +96,16 @@ def _overlay() -> Finding:
     with tempfile.TemporaryDirectory() as folder:
         for name in ("a", "b"):
             Path(folder, name).mkdir()
-        command = [find_bwrap(), "--unshare-all", "--unshare-user", "--ro-bind", "/", "/", "--overlay-src", f"{folder}/a"]
+        command = [
+            find_bwrap(),
+            "--unshare-all",
+            "--unshare-user",
+            "--ro-bind",
+            "/",
+            "/",
+            "--overlay-src",
+            f"{folder}/a",
+        ]
         command += ["--overlay-src", f"{folder}/b", "--ro-overlay", "/mnt", "true"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
     if done.returncode:
@@ -110,7 +121,9 @@ def _box() -> Finding:
         os.chmod(folder, 0o755)
         box = sandbox.open(View((Path(folder),)))
         try:
-            result = box.run("for tool in git python3 awk sed grep find file diff; do command -v $tool; done", timeout=20, keep=4096)
+            result = box.run(
+                "for tool in git python3 awk sed grep find file diff; do command -v $tool; done", timeout=20, keep=4096
+            )
         finally:
             box.close()
     names = {path.rpartition("/")[2] for path in result.output.text().split()}
@@ -123,7 +136,9 @@ def _uv() -> Finding:
     beside = Path(sys.executable).with_name("uv")
     path = str(beside) if beside.exists() else shutil.which("uv")
     if path is None:
-        return Finding("uv", False, "not installed", "only for tasks with packages: pip install nano-codex-env[uv]", False)
+        return Finding(
+            "uv", False, "not installed", "only for tasks with packages: pip install nano-codex-env[uv]", False
+        )
     said = subprocess.run([path, "--version"], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
     return Finding("uv", True, said, needed=False)
 

@@ -6,7 +6,7 @@ import argparse
 import difflib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,11 @@ from nano_codex_env.rollout import Result, rollout
 from nano_codex_env.task import Task
 from nano_codex_env.tasks import load_tasks
 
-POLICIES = {"oracle": Oracle, "idle": lambda tasks: Idle(), "random": lambda tasks: Random()}
+POLICIES: dict[str, Callable[[list[Task]], Policy]] = {
+    "oracle": Oracle,
+    "idle": lambda tasks: Idle(),
+    "random": lambda tasks: Random(),
+}
 _SHOWN = 40
 
 
@@ -43,7 +47,7 @@ def _run(arguments: argparse.Namespace) -> int:
     tasks = load_all(arguments.tasks)
     out = arguments.out or Path(".nano-codex") / f"run-{time.strftime('%Y%m%d-%H%M%S')}"
     env = NanoCodexEnv(tasks, log_dir=out, max_steps=arguments.max_steps, time_limit=arguments.time_limit)
-    policy: Policy = POLICIES[arguments.policy](tasks)  # type: ignore[abstract, operator]
+    policy = POLICIES[arguments.policy](tasks)
     with env:
         results = list(progress(_play(env, policy, tasks, out), f"{arguments.policy} on", len(tasks)))
     if arguments.json:

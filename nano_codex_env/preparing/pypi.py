@@ -59,27 +59,39 @@ def release_pair(
     venv = build_venv({"packages": [PYTEST, *packages]}, scorer.cache)
     environment = {"kind": "venv", "packages": freeze(venv), "pythonpath": _roots(new)}
     repo = publish(repos / f"{package}-{older}.git", lambda folder: make_repository(folder, fast_import({"main": old})))
-    patches = [tree_patch(_only(old, paths), _only(new, paths)) for paths in (source, tests)]
-    task = Task(f"{package}-{newer}", str(repo), commits_of(repo)["main"], "-", *patches, environment=environment)
-    runs = []
-    for name, patch in (("without", ""), ("with", task.patch)):
-        say(f"running {len(changed)} test file(s) {name} the reference patch")
-        runs.append(scorer.run(task, patch, None, files=changed, seed=None))
-    return _finished(task, *runs, _changelog(new, older, newer), (package, older, newer))
+    task = Task(
+        instance_id=f"{package}-{newer}",
+        repo=str(repo),
+        base_commit=commits_of(repo)["main"],
+        problem_statement="-",
+        patch=tree_patch(_only(old, source), _only(new, source)),
+        test_patch=tree_patch(_only(old, tests), _only(new, tests)),
+        version=older,
+        environment=environment,
+        metadata={"package": package, "older": older, "newer": newer},
+    )
+    say(f"running {len(changed)} test file(s) without and with the reference patch")
+    before, after = (scorer.run(task, patch, None, files=changed, seed=None) for patch in ("", task.patch))
+    return _finished(task, before, after, _changelog(new, older, newer))
 
 
-def _finished(task: Task, before: Run, after: Run, log: str, names: tuple[str, str, str]) -> Task:
-    package, older, newer = names
+def _finished(task: Task, before: Run, after: Run, log: str) -> Task:
+    """The task with its test ids and its issue."""
+    package, older, newer = (task.metadata[key] for key in ("package", "older", "newer"))
     if after.reason:
-        raise TaskError(f"{task.instance_id}: the tests do not run on the newer release: {after.reason}\n{after.output}")
+        raise TaskError(
+            f"{task.instance_id}: the tests do not run on the newer release: {after.reason}\n{after.output}"
+        )
     passing = [test for test in sorted(after.statuses) if after.status(test) == PASSED]
     fixed = tuple(test for test in passing if before.status(test) != PASSED)
     if not fixed:
         raise TaskError(f"{task.instance_id}: no test fails on {older} and passes on {newer}")
-    issue = _issue(package, older, log, fixed)
-    about = {"package": package, "older": older, "newer": newer, "issue_from": "changelog" if log else "tests"}
-    kept = tuple(test for test in passing if test not in fixed)
-    return task.with_(problem_statement=issue, FAIL_TO_PASS=fixed, PASS_TO_PASS=kept, version=older, metadata=about)
+    return task.with_(
+        problem_statement=_issue(package, older, log, fixed),
+        FAIL_TO_PASS=fixed,
+        PASS_TO_PASS=tuple(test for test in passing if test not in fixed),
+        metadata={**task.metadata, "issue_from": "changelog" if log else "tests"},
+    )
 
 
 def _is_module(path: str) -> bool:
@@ -89,7 +101,11 @@ def _is_module(path: str) -> bool:
 
 def _is_source(path: str) -> bool:
     top, _, below = path.partition("/")
-    return path.endswith((".py", ".pyi")) and not (below and top in _NOT_SOURCE) and path not in ("setup.py", "conftest.py")
+    return (
+        path.endswith((".py", ".pyi"))
+        and not (below and top in _NOT_SOURCE)
+        and path not in ("setup.py", "conftest.py")
+    )
 
 
 def _roots(tree: Tree) -> list[str]:
@@ -110,7 +126,9 @@ def _changelog(tree: Tree, older: str, newer: str) -> str:
         start = next((n for n, line in enumerate(lines) if _names(line, newer)), None)
         if start is None:
             continue
-        stop = next((n for n in range(start + 1, len(lines)) if _is_heading(lines[n]) or _names(lines[n], older)), len(lines))
+        stop = next(
+            (n for n in range(start + 1, len(lines)) if _is_heading(lines[n]) or _names(lines[n], older)), len(lines)
+        )
         words = [line for line in lines[start + 1 : stop] if line.strip(" -=~^*\t")]
         if words:
             return "\n".join(words[:40])

@@ -50,7 +50,10 @@ def _members(archive: Path) -> Iterator[tuple[str, File]]:
         with zipfile.ZipFile(archive) as opened:
             for entry in opened.infolist():
                 if not entry.is_dir():
-                    yield entry.filename.partition("/")[2], File(opened.read(entry), bool(entry.external_attr >> 22 & 1))
+                    yield (
+                        entry.filename.partition("/")[2],
+                        File(opened.read(entry), bool(entry.external_attr >> 22 & 1)),
+                    )
         return
     with tarfile.open(archive) as packed:
         for member in packed:

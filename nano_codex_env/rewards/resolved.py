@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from nano_codex_env.errors import RewardError, TaskError
 from nano_codex_env.messages import Message
 from nano_codex_env.rewards.base import Score
 from nano_codex_env.sandbox import TESTBED, Sandbox, get_sandbox
-from nano_codex_env.scoring import MISSING, PASSED, Run, Scorer, keep_source
+from nano_codex_env.scoring import FAILED, MISSING, PASSED, STOPPED, Run, Scorer, keep_source
 from nano_codex_env.task import Task
 from nano_codex_env.worlds.world import repository_paths
 
@@ -22,9 +23,13 @@ _LISTED = 20
 class Resolved:
     """1.0 if every FAIL_TO_PASS test passes and every PASS_TO_PASS test still does, else 0.0.
 
-    Each of `repeats` runs is a fresh box over the base, the source edits of the patch and the hidden tests; the first
-    keeps the order of the files, the others shuffle (the same for the same patch). A test must pass in all of them.
-    A PASS_TO_PASS test may be skipped, or be expected to fail, where it is so on the base as well.
+    Each of `repeats` runs is a fresh box over the base, the source edits of the patch and the hidden tests. The first
+    keeps the order of the files and decides; the others are shuffled, and a test must hold in all of them.
+
+    What a test does beside passing is weighed against a control, the reference patch in the same order, run only when
+    it is needed and kept: a PASS_TO_PASS test may be skipped or expected to fail where it is so with the reference;
+    in a shuffled run a test may fail that cannot bear that order; a run that times out with the reference as well
+    is a failure of ours.
     """
 
     def __init__(
@@ -38,7 +43,8 @@ class Resolved:
         """`timeout`: seconds for one run of the tests."""
         self._scorer = Scorer(get_sandbox(sandbox, cache=cache), cache_dir(cache), timeout)
         self._repeats = repeats
-        self._controls: dict[tuple[str, str, str], Run] = {}
+        self._controls: dict[tuple[object, ...], Run] = {}
+        self._lock = threading.Lock()
 
     def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
         """See `Reward`. The transcript is not looked at.
@@ -52,46 +58,43 @@ class Resolved:
         roots = [path.removeprefix(TESTBED).lstrip("/") for path in repository_paths(task.environment)]
         allowed = task.environment.get("allowed_edits", ())
         patch, dropped = keep_source(diff, task.test_patch, roots, allowed)
-        wanted = [*task.FAIL_TO_PASS, *task.PASS_TO_PASS]
-        good: set[str] = set(wanted)
+        good = {*task.FAIL_TO_PASS, *task.PASS_TO_PASS}
         reason = ""
         for number in range(self._repeats):
-            run = self._scorer.run(task, patch, wanted, seed=_seed(task, diff, number))
-            if run.reason:
-                self._check_control(task, run)
-            good &= {test for test in wanted if self._counts(task, test, run.status(test))}
-            if reason := run.reason or ("" if len(good) == len(wanted) else "tests failed"):
+            seed = _seed(task, number)
+            run = self._scorer.run(task, patch, _wanted(task), seed=seed)
+            if run.reason in STOPPED and self._control(task, seed).reason == run.reason:
+                raise RewardError(f"{task.instance_id}: {run.reason}, and so they do with the reference patch")
+            good = {test for test in good if self._holds(task, test, run.status(test), seed)}
+            if reason := run.reason or ("" if len(good) == len(set(_wanted(task))) else "tests failed"):
                 break
         return _score(task, good, dropped, reason)
 
-    def _counts(self, task: Task, test: str, status: str) -> bool:
+    def _holds(self, task: Task, test: str, status: str, seed: int | None) -> bool:
         if status == PASSED:
             return True
-        if status in (MISSING, "failed") or test in task.FAIL_TO_PASS:
+        if seed is None and (status in (MISSING, FAILED) or test in task.FAIL_TO_PASS):
             return False
-        return self._control(task).status(test) == status  # skipped or expected to fail where it always was
+        return status != MISSING and self._control(task, seed).status(test) == status
 
-    def _check_control(self, task: Task, run: Run) -> None:
-        """A run that was stopped is the patch's doing only if the base's own run is not stopped as well."""
-        if run.reason in ("the tests timed out", "the tests flooded the output"):
-            control = self._control(task)
-            if control.reason == run.reason:
-                raise RewardError(f"{task.instance_id}: {run.reason}, and so they do on the base without any patch")
-
-    def _control(self, task: Task) -> Run:
-        """The tests on the base without a patch, run once per task."""
-        key = (task.instance_id, task.base_commit, task.test_patch)
-        if key not in self._controls:
-            self._controls[key] = self._scorer.run(task, "", [*task.FAIL_TO_PASS, *task.PASS_TO_PASS], seed=None)
-        return self._controls[key]
+    def _control(self, task: Task, seed: int | None) -> Run:
+        """The tests with the reference patch, in the same order; run once per task and order."""
+        key = (task.instance_id, task.base_commit, task.patch, task.test_patch, seed)
+        with self._lock:
+            if key not in self._controls:
+                self._controls[key] = self._scorer.run(task, task.patch, _wanted(task), seed=seed)
+            return self._controls[key]
 
 
-def _seed(task: Task, diff: str, number: int) -> int | None:
-    """No shuffling in the first run; later ones by a hash, so that the same patch gets the same orders."""
+def _wanted(task: Task) -> list[str]:
+    return [*task.FAIL_TO_PASS, *task.PASS_TO_PASS]
+
+
+def _seed(task: Task, number: int) -> int | None:
+    """No shuffling in the first run; later ones by a hash of the task, so that every patch meets the same orders."""
     if number == 0:
         return None
-    text = f"{task.instance_id}\0{number}\0{diff}".encode("utf-8", "surrogateescape")
-    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big")
+    return int.from_bytes(hashlib.sha256(f"{task.instance_id} {number}".encode()).digest()[:8], "big")
 
 
 def _score(task: Task, good: set[str], dropped: list[str], reason: str) -> Score:

@@ -53,9 +53,9 @@ class Output:
     left_out: int = 0
 
     def text(self) -> str:
-        """The output as text, with a line in the middle that says how much is left out.
+        r"""The output as text, with a line in the middle that says how much is left out.
 
-        Bytes that are not UTF-8 and control characters other than white space stand as `\\xNN`.
+        Bytes that are not UTF-8 and control characters other than white space stand as `\xNN`.
         """
         if not self.left_out:
             return visible(self.head + self.tail)

@@ -97,11 +97,12 @@ class Box:
         """Whether it may still be used: not closed, and not inherited through a fork."""
         return self._process is not None and self._pid == os.getpid()
 
-    def close(self) -> int | None:
-        """End every process inside and wait until they are gone; the launcher's exit status."""
+    def close(self) -> None:
+        """End every process inside and wait until they are gone; a second call does nothing."""
         process, self._process = self._process, None
         try:
-            return self._end(process) if process and self._pid == os.getpid() else None
+            if process and self._pid == os.getpid():
+                self._end(process)
         finally:
             for name in ("_stdin", "_out", "_out_write", "_ctl"):
                 self._close_pipe(name)
@@ -112,13 +113,14 @@ class Box:
             setattr(self, name, -1)
             os.close(handle)
 
-    def _end(self, process: subprocess.Popen[bytes]) -> int:
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
         """Kill the innermost process first: the launchers above it then end by themselves and leave no orphan."""
         if process.poll() is None and self._kill_innermost(process.pid):
             with contextlib.suppress(subprocess.TimeoutExpired):
-                return process.wait(_CLOSING)
+                process.wait(_CLOSING)
+                return
         process.kill()
-        return process.wait()
+        process.wait()
 
     def _kill_innermost(self, pid: int) -> bool:
         try:
@@ -215,7 +217,8 @@ class ResidentShell(Box):
         self._max_output = max_output
         result, said = self.interact(b"", timeout=_OPENING, keep=4096, max_output=max_output, until=b"\0")
         if said != b"ready\0":
-            status = self.close()
+            status = self.wait(1.0)
+            self.close()
             words = (said + result.output.head).decode("utf-8", "backslashreplace").strip()
             why = "took too long" if result.timed_out else f"exit status {status}"
             raise SandboxError(f"the box did not open ({why}): {words or 'no message'}")
@@ -226,9 +229,7 @@ class ResidentShell(Box):
             raise SandboxError("this box is closed")
         nonce = secrets.token_hex(8).encode()
         request = nonce + b"\0" + command.encode() + b"\0"
-        result, said = self.interact(
-            request, timeout=timeout, keep=keep, max_output=self._max_output, until=b"\0"
-        )
+        result, said = self.interact(request, timeout=timeout, keep=keep, max_output=self._max_output, until=b"\0")
         head, _, status = said.rstrip(b"\0").partition(b" ")
         if head != nonce or not status.isdigit():
             self.close()

@@ -205,7 +205,9 @@ def find_bwrap(wanted: str | None = None) -> str:
         SandboxError: there is none, or it is too old.
     """
     if platform.system() != "Linux":
-        raise SandboxError(f"the sandbox needs Linux's namespaces; this is {platform.system()}. Use Linux, or a Linux VM")
+        raise SandboxError(
+            f"the sandbox needs Linux's namespaces; this is {platform.system()}. Use Linux, or a Linux VM"
+        )
     if wanted:
         path = shutil.which(wanted)
         if path is None:
@@ -258,5 +260,3 @@ def mend(why: str) -> str:
         "sysctl kernel.apparmor_restrict_unprivileged_userns=0; elsewhere: sysctl user.max_user_namespaces=10000; "
         "`nano-codex doctor` says more."
     )
-
-

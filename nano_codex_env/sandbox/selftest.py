@@ -19,13 +19,13 @@ _WALLS = {
     "processes": "set -- /proc/[0-9]*; [ $# -le 8 ]",
     "server": "[ ! -e /proc/1/mem ]",
     "environment": '[ -z "$NANO_CODEX_CACHE$SSH_AUTH_SOCK$OPENAI_API_KEY" ] && [ "$HOME" = /tmp ]',
-    "network": "[ \"$(grep -c : /proc/net/dev)\" -le 1 ]",
+    "network": '[ "$(grep -c : /proc/net/dev)" -le 1 ]',
     "repository": "! : 2>/dev/null >/testbed/probe",
     "root": "! : 2>/dev/null >/probe",
     "system": "! : 2>/dev/null >/usr/probe",
     "devices": "! : 2>/dev/null >/dev/shm/probe",
-    "tree": "[ \"$(</testbed/upper)\" = above ] && [ \"$(</testbed/lower)\" = below ]",
-    "packages": "set -- /usr/lib/python3*/*-packages/* /usr/local/lib/python3*/*-packages/*; [ ! -e \"$1$2\" ]",
+    "tree": '[ "$(</testbed/upper)" = above ] && [ "$(</testbed/lower)" = below ]',
+    "packages": 'set -- /usr/lib/python3*/*-packages/* /usr/local/lib/python3*/*-packages/*; [ ! -e "$1$2" ]',
 }
 
 

@@ -2,6 +2,6 @@
 
 from nano_codex_env.scoring.edits import is_test, keep_source
 from nano_codex_env.scoring.run import Scorer
-from nano_codex_env.scoring.verdict import FAILED, MISSING, PASSED, SKIPPED, Run
+from nano_codex_env.scoring.verdict import FAILED, MISSING, PASSED, SKIPPED, STOPPED, Run
 
-__all__ = ["FAILED", "MISSING", "PASSED", "SKIPPED", "Run", "Scorer", "is_test", "keep_source"]
+__all__ = ["FAILED", "MISSING", "PASSED", "SKIPPED", "STOPPED", "Run", "Scorer", "is_test", "keep_source"]

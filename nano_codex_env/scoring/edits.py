@@ -31,14 +31,17 @@ _RUNNER_MODULES = {"pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging"
 _COMPILED = (".pyc", ".so", ".pth", ".pyd")
 
 
-def keep_source(patch: str, test_patch: str, roots: Sequence[str], allowed: Sequence[str] = ()) -> tuple[str, list[str]]:
+def keep_source(
+    patch: str, test_patch: str, roots: Sequence[str], allowed: Sequence[str] = ()
+) -> tuple[str, list[str]]:
     """The part of `patch` that is applied, and the paths that were dropped.
 
     `roots` are the folders that are on `sys.path`, relative to the repository ("" is its root). Paths in `allowed`
     are kept whatever they are.
     """
     hidden = {path for part in split(test_patch) for path in part.paths}
-    kept, dropped = [], []
+    kept: list[str] = []
+    dropped: list[str] = []
     for part in split(patch):
         if all(path in allowed and path not in hidden for path in part.paths) or not _steers(part, hidden, roots):
             kept.append(part.text)
@@ -57,7 +60,9 @@ def is_test(path: str) -> bool:
     """Whether a path names a test by pytest's and unittest's customs: a `tests` folder, `test_*.py`, `*_test.py`."""
     *folders, name = path.split("/")
     in_folder = any(folder in ("test", "tests", "testing") for folder in folders)
-    return in_folder or (name.endswith(".py") and (name.startswith("test_") or name.endswith(("_test.py", "_tests.py"))))
+    return in_folder or (
+        name.endswith(".py") and (name.startswith("test_") or name.endswith(("_test.py", "_tests.py")))
+    )
 
 
 def _configures(path: str) -> bool:

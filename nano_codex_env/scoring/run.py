@@ -11,7 +11,7 @@ from pathlib import Path
 from nano_codex_env.cache import Scratch, disk_errors
 from nano_codex_env.errors import RewardError
 from nano_codex_env.sandbox import TESTBED, ExecResult, Limits, Sandbox, View
-from nano_codex_env.scoring.verdict import Run, read_run
+from nano_codex_env.scoring.verdict import FLOODED, TIMED_OUT, Run, read_run
 from nano_codex_env.task import Task
 from nano_codex_env.workspace.tree import base_tree
 from nano_codex_env.worlds import World, world_of
@@ -42,7 +42,9 @@ class Scorer:
     timeout: float
     """Seconds that one run may take."""
 
-    def run(self, task: Task, patch: str, ids: Sequence[str] | None, *, files: Sequence[str] = (), seed: int | None) -> Run:
+    def run(
+        self, task: Task, patch: str, ids: Sequence[str] | None, *, files: Sequence[str] = (), seed: int | None
+    ) -> Run:
         """Run the tests `ids` (None: all in `files`) over the base, `patch` and the task's hidden tests.
 
         Raises:
@@ -53,7 +55,7 @@ class Scorer:
         world, key = world_of(task, self.cache), secrets.token_hex(32)
         chosen = list(files) or list(dict.fromkeys(test.split("::")[0] for test in ids or ()))
         config = {"key": key, "ids": None if ids is None else list(ids), "files": chosen, "seed": seed}
-        config |= {"site": world.site, "pythonpath": world.pythonpath, "args": _arguments(world)}
+        config |= {"site": list(world.site), "pythonpath": list(world.pythonpath), "args": _arguments(world)}
         result = self._execute(base, world, patch, task.test_patch, json.dumps(config).encode())
         return _read(task, result, key)
 
@@ -93,7 +95,7 @@ def _read(task: Task, result: ExecResult, key: str) -> Run:
         raise RewardError(f"{task.instance_id}: the scoring box failed: {_said(result)}")
     if not result.reports.startswith(b"source\ntests\n"):
         raise RewardError(f"{task.instance_id}: the hidden tests do not apply to the base: {output.strip()}")
-    stopped = "the tests timed out" if result.timed_out else "the tests flooded the output" if result.flooded else ""
+    stopped = TIMED_OUT if result.timed_out else FLOODED if result.flooded else ""
     reports = result.reports.removeprefix(b"source\ntests\n")
     run = read_run(reports, key, result.exit_code, stopped, output)
     if not run.started:

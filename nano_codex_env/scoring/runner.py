@@ -10,15 +10,16 @@ import json
 import os
 import random
 import sys
+from typing import Any, NoReturn
 
 
 class Reports:
     """The pipe to the host."""
 
-    def __init__(self, descriptor, key):
+    def __init__(self, descriptor: int, key: str) -> None:
         self._descriptor, self._digest = descriptor, key
 
-    def send(self, *values):
+    def send(self, *values: object) -> None:
         """Send one record; the digest covers all records so far."""
         text = json.dumps(values)
         self._digest = hashlib.sha256((self._digest + text).encode()).hexdigest()
@@ -30,23 +31,23 @@ class Reports:
 class Plugin:
     """Chooses the wanted tests, orders them, and reports each phase as it ends."""
 
-    def __init__(self, reports, wanted, seed):
+    def __init__(self, reports: Reports, wanted: set[str] | None, seed: int | None) -> None:
         self._reports, self._wanted, self._seed = reports, wanted, seed
 
-    def pytest_collection_modifyitems(self, items):
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         """Keep what is wanted; shuffle it where a seed is given."""
         if self._wanted is not None:
             items[:] = [item for item in items if item.nodeid in self._wanted]
         if self._seed is not None:
             random.Random(self._seed).shuffle(items)
 
-    def pytest_runtest_logreport(self, report):
+    def pytest_runtest_logreport(self, report: Any) -> None:
         """Send the phase; subtests have a context, and their test reports them itself."""
         expected = hasattr(report, "wasxfail")
         self._reports.send("phase", report.nodeid, report.when, report.outcome, expected, hasattr(report, "context"))
 
 
-def main():
+def main() -> NoReturn:
     """Run the tests that the configuration names, and leave without running anybody's exit hooks."""
     pipe = os.dup(2)
     os.dup2(1, 2)

@@ -10,6 +10,10 @@ from typing import Any
 
 PASSED, FAILED, SKIPPED, XFAILED, XPASSED, MISSING = "passed", "failed", "skipped", "xfailed", "xpassed", "missing"
 
+TIMED_OUT, FLOODED = "the tests timed out", "the tests flooded the output"
+STOPPED = (TIMED_OUT, FLOODED)
+"""Reasons that may be the tests' own fault rather than the patch's."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -51,7 +55,8 @@ def read_run(reports: bytes, key: str, exit_code: int | None, stopped: str, outp
 
 def _chain(reports: bytes, key: str) -> tuple[list[list[Any]], bool]:
     """The records up to the first that does not continue the chain, and whether all do."""
-    digest, records = key, []
+    digest = key
+    records: list[list[Any]] = []
     *lines, rest = reports.split(b"\n")
     for line in lines:
         given, _, text = line.partition(b" ")

@@ -62,8 +62,12 @@ class Tool:
     def schema(self) -> ToolSchema:
         """The tool as `chat.completions.create(tools=[...])` wants it."""
         properties = {name: {"type": "string", "description": text} for name, text in self.parameters.items()}
-        parameters = {"type": "object", "properties": properties, "required": list(self.parameters)}
-        parameters["additionalProperties"] = False
+        parameters = {
+            "type": "object",
+            "properties": properties,
+            "required": list(self.parameters),
+            "additionalProperties": False,
+        }
         function = {"name": self.name, "description": self.description, "parameters": parameters}
         return {"type": "function", "function": function}
 
@@ -151,4 +155,3 @@ def _check_text(name: str, value: object) -> None:
             f"{name} is not valid Unicode: a lone surrogate U+{ord(value[error.start]):04X} stands at character "
             f"{error.start}; send whole characters"
         ) from error
-

@@ -149,7 +149,9 @@ def _refusal(folder: int, parts: Parts, depth: int, error: OSError) -> Exception
             target = os.readlink(parts[depth], dir_fd=folder)
         except OSError:
             return ToolError(f"{name} is a file, not a folder")
-        return ToolError(f"{name} is a symbolic link to {_shown(target)}; links are not followed, patch what it points to")
+        return ToolError(
+            f"{name} is a symbolic link to {_shown(target)}; links are not followed, patch what it points to"
+        )
     if error.errno in (errno.ENXIO, errno.EISDIR):
         return ToolError(f"{name} is no regular file; only regular files can be patched")
     return error

@@ -15,9 +15,7 @@ PLAIN = {**QUIET, "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null"}
 """No configuration but the repository's own: the same result on every machine."""
 
 
-def run_git(
-    arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str] = PLAIN, stdin: Path | None = None
-) -> bytes:
+def run_git(arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str] = PLAIN, stdin: Path | None = None) -> bytes:
     """What `git ARGUMENTS` prints on stdout, byte for byte.
 
     Raises:
