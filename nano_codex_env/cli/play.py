@@ -6,34 +6,32 @@ import argparse
 import difflib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nano_codex_env.config import POLICIES, REWARDS, read_config
 from nano_codex_env.env import NanoCodexEnv
 from nano_codex_env.errors import ConfigError
-from nano_codex_env.policy import Idle, Oracle, Policy, Random
+from nano_codex_env.policy import Policy
 from nano_codex_env.replay import Difference, replay
 from nano_codex_env.rollout import Result, rollout
 from nano_codex_env.task import Task
 from nano_codex_env.tasks import load_tasks
 
-POLICIES: dict[str, Callable[[list[Task]], Policy]] = {
-    "oracle": Oracle,
-    "idle": lambda tasks: Idle(),
-    "random": lambda tasks: Random(),
-}
 _SHOWN = 40
 
 
 def add_commands(commands: Any) -> None:
     """Add `run` and `replay`."""
     run = commands.add_parser("run", help="play tasks with a policy and score them")
-    run.add_argument("--tasks", nargs="+", default=["bundled"], metavar="SOURCE", help="bundled, files, or a dataset")
-    run.add_argument("--policy", choices=sorted(POLICIES), default="oracle", help="who plays (default: oracle)")
+    run.add_argument("--config", type=Path, metavar="FILE", help="a TOML file such as configs/bundled.toml")
+    run.add_argument(
+        "--set", action="append", default=[], dest="settings", metavar="KEY=VALUE", help="e.g. env.max_steps=30"
+    )
+    run.add_argument("--tasks", nargs="+", metavar="SOURCE", help="bundled (the default), files, or a dataset")
+    run.add_argument("--policy", choices=sorted(POLICIES), help="who plays (default: oracle)")
     run.add_argument("--out", type=Path, metavar="DIR", help="logs and results.jsonl (default: .nano-codex/run-...)")
-    run.add_argument("--max-steps", type=int, default=50, metavar="N", help="tool calls per episode (default: 50)")
-    run.add_argument("--time-limit", type=float, default=1800.0, metavar="SECONDS", help="per episode (default: 1800)")
     run.add_argument("--json", action="store_true", help="print the results as JSON, and nothing else on stdout")
     run.set_defaults(command=_run)
     again = commands.add_parser("replay", help="re-execute a logged episode and compare byte for byte")
@@ -44,12 +42,13 @@ def add_commands(commands: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from nano_codex_env.cli.show import progress
 
-    tasks = load_all(arguments.tasks)
+    given = {key: value for key in ("tasks", "policy") if (value := getattr(arguments, key)) is not None}
+    config = read_config(arguments.config, arguments.settings, given)
+    tasks = load_all(config["tasks"])
     out = arguments.out or Path(".nano-codex") / f"run-{time.strftime('%Y%m%d-%H%M%S')}"
-    env = NanoCodexEnv(tasks, log_dir=out, max_steps=arguments.max_steps, time_limit=arguments.time_limit)
-    policy = POLICIES[arguments.policy](tasks)
-    with env:
-        results = list(progress(_play(env, policy, tasks, out), f"{arguments.policy} on", len(tasks)))
+    policy = POLICIES[config["policy"]](tasks)
+    with NanoCodexEnv(tasks, REWARDS[config["reward"]](), log_dir=out, **config["env"]) as env:
+        results = list(progress(_play(env, policy, tasks, out, config), f"{config['policy']} plays", len(tasks)))
     if arguments.json:
         print(json.dumps({"out": str(out), "results": [result.row() for result in results]}))
     else:
@@ -71,9 +70,15 @@ def load_all(sources: Sequence[str]) -> list[Task]:
     return tasks
 
 
-def _play(env: NanoCodexEnv, policy: Policy, tasks: Sequence[Task], out: Path) -> Iterator[Result]:
+def _play(
+    env: NanoCodexEnv, policy: Policy, tasks: Sequence[Task], out: Path, config: Mapping[str, Any]
+) -> Iterator[Result]:
     """Play each task; a finished episode is on disk before the next begins."""
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="ascii")
+    except OSError as error:
+        raise ConfigError(f"cannot write in {out}: {error}; give another --out") from error
     with (out / "results.jsonl").open("a", encoding="ascii") as file:
         for task in tasks:
             result = rollout(env, policy, task=task)
