@@ -2,7 +2,7 @@
 
     <cache>/mirrors/   bare clones             <cache>/trees/    base trees, one per commit
     <cache>/bundled/   the bundled tasks       <cache>/venvs/    environments of tasks
-    <cache>/etc/       the box's /etc          <cache>/sessions/ what the episodes of living processes touch
+    <cache>/roots/     the box's root          <cache>/sessions/ what the episodes of living processes touch
 
 An entry is built in a temporary folder beside its place, under a lock, and published by one rename: it is whole
 or not there. A process holds a lock on its session folder for as long as it lives; a folder whose lock can be

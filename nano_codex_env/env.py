@@ -141,7 +141,9 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         super().reset(seed=seed)
         task = choose({**(options or {}), **named(issue, repo, commit)}, lambda: self.tasks, self.np_random)
         if isinstance(self._reward or self._default_reward, Resolved) and not task.has_tests:
-            raise TaskError(f"{task.instance_id} has no tests, so nothing can judge a patch; give the env another reward=")
+            raise TaskError(
+                f"{task.instance_id} has no tests, so nothing can judge a patch; give the env another reward="
+            )
         self._start(task)
         return self._observation(), self._first_info()
 

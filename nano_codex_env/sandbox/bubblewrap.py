@@ -28,7 +28,7 @@ from nano_codex_env.cache import cache_dir
 from nano_codex_env.errors import SandboxError
 from nano_codex_env.sandbox.base import TESTBED, ExecResult, Limits, Shell, View
 from nano_codex_env.sandbox.box import SERVER, Launch, ResidentShell, run_once
-from nano_codex_env.sandbox.root import DROP_UID, etc_folder, system_mounts
+from nano_codex_env.sandbox.root import DROP_UID, root_folder, system_mounts
 from nano_codex_env.sandbox.seccomp import program
 from nano_codex_env.sandbox.selftest import check_walls
 
@@ -98,7 +98,7 @@ class Bubblewrap:
         bwrap = find_bwrap(self._bwrap)
         staged = Stage(as_root=os.geteuid() == 0)
         inner = [staged.program(bwrap), *_namespaces(server=server)]
-        inner += _root(staged, etc_folder(self._cache), view, server=server)
+        inner += _root(staged, root_folder(self._cache), view, server=server)
         seccomp = _seccomp_pipe()
         inner += ["--seccomp", str(seccomp), "--", *command]
         return Launch(staged.wrap(bwrap, inner), depth=staged.depth, keep=(seccomp,))
@@ -110,12 +110,15 @@ def _namespaces(*, server: bool) -> list[str]:
     return [*flags, "--as-pid-1"] if server else flags
 
 
-def _root(staged: Stage, etc: Path, view: View, *, server: bool) -> list[str]:
-    """The mounts, in order: the system, the tree, what the view adds; at last the root is made read-only."""
-    args: list[str] = []
-    for source, target in [*system_mounts(etc), *((str(path), inside) for path, inside in view.mounts)]:
-        args += ["--symlink", source.removeprefix("->"), target] if source.startswith("->") else []
-        args += [] if source.startswith("->") else ["--ro-bind", staged.path(source), target]
+def _root(staged: Stage, root: Path, view: View, *, server: bool) -> list[str]:
+    """The mounts, in order: our root, the system, what the view adds, the tree; at last the root is made read-only.
+
+    A view's own mounts may need folders that our root does not have: then it lies under an overlay in memory.
+    """
+    source = staged.path(str(root))
+    args = ["--overlay-src", source, "--tmp-overlay", "/"] if view.mounts else ["--ro-bind", source, "/"]
+    for source, target in [*system_mounts(root), *((str(path), inside) for path, inside in view.mounts)]:
+        args += ["--ro-bind", staged.path(source), target]
     args += ["--proc", "/proc", "--dev", "/dev"]
     if server:
         args += ["--tmpfs", "/proc/1", "--remount-ro", "/proc/1", "--remount-ro", "/dev"]

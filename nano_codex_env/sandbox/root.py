@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from functools import cache
 from pathlib import Path
 
@@ -12,9 +13,13 @@ from nano_codex_env.cache import publish
 DROP_UID = 58233
 """As root: the uid that a box and the trees it reads belong to on the host; one that nobody has."""
 
+MTIME = 946684800
+"""What a box shows of ours was modified on 2000-01-01: no wall time gets into an observation."""
+
 _ETC = {
-    "passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\ncodex:x:1000:1000:codex:/tmp:/bin/bash\n",
-    "group": "root:x:0:\ncodex:x:1000:\n",
+    "passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\ncodex:x:1000:1000:codex:/tmp:/bin/bash\n"
+    "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+    "group": "root:x:0:\ncodex:x:1000:\nnogroup:x:65534:\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
     "hosts": "127.0.0.1 localhost testbed\n::1 localhost testbed\n",
     "hostname": "testbed\n",
@@ -23,19 +28,40 @@ _ETC = {
 }
 
 
-def etc_folder(cache_folder: Path) -> Path:
-    """The synthetic /etc, published in the cache; `empty` inside it covers what shall not be seen."""
-    name = hashlib.sha256(repr(sorted(_ETC.items())).encode()).hexdigest()[:16]
-    return publish(cache_folder / "etc" / name, _build)
+_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+_FOLDERS = ("dev", "etc", "etc/alternatives", "etc/empty", "proc", "testbed", "tmp", "usr")
 
 
-def _build(folder: Path) -> None:
+def root_folder(cache_folder: Path) -> Path:
+    """The box's root, published in the cache: our /etc, and what the system's folders are mounted on.
+
+    `etc/empty` in it covers what shall not be seen.
+    """
+    links = {name: os.readlink(f"/{name}") for name in _LINKS if os.path.islink(f"/{name}")}
+    folders = [name for name in _LINKS if name not in links and os.path.isdir(f"/{name}")]
+    name = hashlib.sha256(repr((sorted(_ETC.items()), links, folders)).encode()).hexdigest()[:16]
+    return publish(cache_folder / "roots" / name, lambda folder: _build(folder, links, folders))
+
+
+def _build(root: Path, links: dict[str, str], folders: list[str]) -> None:
+    for name in (*_FOLDERS, *folders):
+        (root / name).mkdir()
     for name, text in _ETC.items():
-        (folder / name).write_text(text, encoding="ascii")
-        (folder / name).chmod(0o644)
-    for name in ("alternatives", "empty"):
-        (folder / name).mkdir()
-        (folder / name).chmod(0o755)
+        (root / "etc" / name).write_text(text, encoding="ascii")
+    for name, target in links.items():
+        (root / name).symlink_to(target)
+    for path in (*root.rglob("*"), root):
+        settle(path, MTIME)
+
+
+def settle(path: Path, mtime: int) -> None:
+    """Give a file that a box shows the mode, owner and time that it has everywhere."""
+    mode = path.lstat().st_mode
+    if not stat.S_ISLNK(mode):
+        path.chmod(0o755 if stat.S_ISDIR(mode) or mode & 0o100 else 0o644)
+    if os.geteuid() == 0:
+        os.chown(path, DROP_UID, DROP_UID, follow_symlinks=False)
+    os.utime(path, (mtime, mtime), follow_symlinks=False)
 
 
 @cache
@@ -47,18 +73,11 @@ def _package_folders() -> tuple[str, ...]:
     return tuple(sorted({str(path) for path in found if path.is_dir() and not path.is_symlink()}))
 
 
-def system_mounts(etc: Path) -> list[tuple[str, str]]:
-    """(source, target) pairs; a source that starts with `->` is a symbolic link's text."""
+def system_mounts(root: Path) -> list[tuple[str, str]]:
+    """(source, target) pairs over the root folder."""
     mounts = [("/usr", "/usr")]
-    for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
-        path = f"/{name}"
-        if os.path.islink(path):
-            mounts.append((f"->{os.readlink(path)}", path))
-        elif os.path.isdir(path):
-            mounts.append((path, path))
-    mounts += [(str(etc / "empty"), folder) for folder in _package_folders()]
-    mounts.append((str(etc), "/etc"))
-    for name in ("/etc/ld.so.cache", "/etc/alternatives"):
-        if os.path.exists(name):
-            mounts.append((name, name))
-    return mounts
+    mounts += [
+        (f"/{name}", f"/{name}") for name in _LINKS if not os.path.islink(f"/{name}") and os.path.isdir(f"/{name}")
+    ]
+    mounts += [(str(root / "etc" / "empty"), folder) for folder in _package_folders()]
+    return mounts + [(name, name) for name in ("/etc/ld.so.cache", "/etc/alternatives") if os.path.exists(name)]

@@ -8,16 +8,12 @@ Names, modes and modification times are the same on every machine.
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
 from nano_codex_env.cache import publish
-from nano_codex_env.sandbox.root import DROP_UID
+from nano_codex_env.sandbox.root import MTIME, settle
 from nano_codex_env.workspace.git import PLAIN, run_git
 from nano_codex_env.workspace.source import Source, find, is_full_id, is_local
-
-MTIME = 946684800
-"""Every file of a base tree was modified on 2000-01-01; touched files a day later, so that git sees them."""
 
 _IDENTITY = {
     "GIT_AUTHOR_NAME": "nano-codex",
@@ -92,13 +88,3 @@ def _level(folder: Path) -> None:
     for top, folders, files in os.walk(folder, topdown=False):
         for name in files + folders:
             settle(Path(top, name), MTIME)
-
-
-def settle(path: Path, mtime: int) -> None:
-    """Give a file of a tree the mode, owner and time that it has everywhere."""
-    mode = path.lstat().st_mode
-    if not stat.S_ISLNK(mode):
-        path.chmod(0o755 if stat.S_ISDIR(mode) or mode & 0o100 else 0o644)
-    if os.geteuid() == 0:
-        os.chown(path, DROP_UID, DROP_UID, follow_symlinks=False)
-    os.utime(path, (mtime, mtime), follow_symlinks=False)

