@@ -19,7 +19,7 @@ from nano_codex_env.rewards import Resolved, Reward, Score
 from nano_codex_env.sandbox import Sandbox, get_sandbox
 from nano_codex_env.spaces import ActionSpace, TranscriptSpace
 from nano_codex_env.task import Task
-from nano_codex_env.tasks import load_tasks
+from nano_codex_env.tasks import Rows, load_tasks
 from nano_codex_env.tools import Notice, Tool, Toolbox, default_tools
 
 Observation = list[Message]
@@ -39,7 +39,7 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
 
     def __init__(
         self,
-        tasks: Sequence[Task] | Task | str = "bundled",
+        tasks: Rows | Task | str | os.PathLike[str] = "bundled",
         reward: Reward | None = None,
         *,
         tools: Sequence[Tool] | None = None,
@@ -75,9 +75,8 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         """
         self._arguments = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         _check(max_steps, time_limit, token_limit, on_inaction, render_mode)
-        self._tasks: list[Task] | str = (
-            [tasks] if isinstance(tasks, Task) else tasks if isinstance(tasks, str) else [*tasks]
-        )
+        self._source = [tasks] if isinstance(tasks, Task) else tasks
+        self._tasks: list[Task] | None = None
         self._cache = Path(cache_dir) if cache_dir else None
         self._log_dir = Path(log_dir) if log_dir else None
         self._sandbox = get_sandbox(sandbox, cache=cache_dir)
@@ -98,10 +97,8 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         Raises:
             TaskError: they cannot be loaded, or there are none.
         """
-        if isinstance(self._tasks, str):
-            self._tasks = load_tasks(self._tasks)
-        if not self._tasks:
-            raise TaskError("tasks= is empty; give at least one task, or reset(issue=..., repo=...)")
+        if self._tasks is None:
+            self._tasks = load_tasks(self._source)
         return self._tasks
 
     @property

@@ -65,10 +65,27 @@ class Resolved:
             run = self._scorer.run(task, patch, _wanted(task), seed=seed)
             if run.reason in STOPPED and self._control(task, seed).reason == run.reason:
                 raise RewardError(f"{task.instance_id}: {run.reason}, and so they do with the reference patch")
+            if number == 0 and not run.reason:
+                self._check_world(task, run)
             good = {test for test in good if self._holds(task, test, run.status(test), seed)}
             if reason := run.reason or ("" if len(good) == len(set(_wanted(task))) else "tests failed"):
                 break
         return _score(task, good, dropped, reason)
+
+    def _check_world(self, task: Task, run: Run) -> None:
+        """Where no test that should be mended was even found, or none passed at all, look whether any patch can pass.
+
+        A missing dependency would else make every reward of a task 0.0, and nobody would know.
+        """
+        found = any(run.status(test) != MISSING for test in task.FAIL_TO_PASS)
+        if (found and any(run.status(test) == PASSED for test in _wanted(task))) or not task.patch:
+            return
+        control = self._control(task, None)
+        if all(control.status(test) != PASSED for test in task.FAIL_TO_PASS):
+            raise RewardError(
+                f"{task.instance_id}: its tests do not run here, not even with the reference patch; look at its "
+                f"environment ({dict(task.environment) or 'none given'}): {control.output.strip()[-1500:]}"
+            )
 
     def _holds(self, task: Task, test: str, status: str, seed: int | None) -> bool:
         if status == PASSED:

@@ -1,5 +1,5 @@
 """Tasks: where they come from."""
 
-from nano_codex_env.tasks.load import load_tasks, save_tasks
+from nano_codex_env.tasks.load import Rows, load_tasks, save_tasks
 
-__all__ = ["load_tasks", "save_tasks"]
+__all__ = ["Rows", "load_tasks", "save_tasks"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +15,45 @@ from nano_codex_env.tasks.libraries import bundled_tasks
 _SUFFIXES = (".jsonl", ".json", ".parquet")
 
 
-def load_tasks(source: str | os.PathLike[str] = "bundled", *, split: str | None = None) -> list[Task]:
+Rows = Iterable[Mapping[str, Any] | Task]
+"""Rows, or tasks, or both: a list, or a `datasets.Dataset`."""
+
+
+def load_tasks(source: str | os.PathLike[str] | Rows = "bundled", *, split: str | None = None) -> list[Task]:
     """The tasks of `source`, in order.
 
-    `source`: "bundled"; a `.jsonl`, `.json` or `.parquet` file, or a folder of such files; a folder that
-    `datasets.Dataset.save_to_disk` wrote; or a dataset's name on the hub (`split` chooses; the default is its "test"
-    or, where it has none, "train"). Rows have SWE-bench's columns; a repository path is relative to the file it is in.
+    `source`: "bundled"; rows that are there already (a `datasets.Dataset`, a list of dicts or tasks); a `.jsonl`,
+    `.json` or `.parquet` file, or a folder of such files; a folder that `datasets.Dataset.save_to_disk` wrote; or a
+    dataset's name on the hub. `split` chooses one; the default is "test" or, where there is none, "train". Rows have
+    SWE-bench's columns; a repository path is relative to the file it is in.
 
     Raises:
         TaskError: there is no such source, or a row cannot be used.
     """
     if source == "bundled":
         return bundled_tasks()
-    path = Path(source).expanduser()
-    if path.suffix in _SUFFIXES or path.exists():
-        rows = list(_rows_at(path, split))
-    else:
-        rows = list(_from_hub(str(source), split))
-    tasks = [Task.from_row(row) for row in rows]
+    rows = list(_rows(source, split))
+    if not all(isinstance(row, Mapping | Task) for row in rows):
+        raise TaskError(
+            f"rows must be objects; got {next(row for row in rows if not isinstance(row, Mapping | Task))!r}"
+        )
+    tasks = [row if isinstance(row, Task) else Task.from_row(row) for row in rows]
     if not tasks:
-        raise TaskError(f"{source} holds no tasks")
+        raise TaskError(f"{source!s:.80} holds no tasks")
     names = [task.instance_id for task in tasks]
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if twice:
-        raise TaskError(f"{source}: instance_id {twice[0]!r} occurs more than once; ids must be unique")
+        raise TaskError(f"{source!s:.80}: instance_id {twice[0]!r} occurs more than once; ids must be unique")
     return tasks
+
+
+def _rows(source: str | os.PathLike[str] | Rows, split: str | None) -> Rows:
+    if not isinstance(source, str | os.PathLike):
+        return _choose(source, split, "the dataset")
+    path = Path(source).expanduser()
+    if path.suffix in _SUFFIXES or path.exists():
+        return _rows_at(path, split)
+    return _from_hub(str(source), split)
 
 
 def save_tasks(tasks: Sequence[Task], path: Path) -> None:
