@@ -24,7 +24,7 @@ from nano_codex_env.sandbox.base import ExecResult, Output
 from nano_codex_env.sandbox.spawner import spawn
 
 SERVER = Path(__file__).with_name("server.sh").read_text(encoding="utf-8").strip()
-_OPENING = 20.0
+_OPENING = 60.0
 _CLOSING = 5.0
 _MAX_REPORTS = 64 << 20
 
