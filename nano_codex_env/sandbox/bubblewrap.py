@@ -11,6 +11,8 @@ As root there are two stages. An outer bwrap mounts what is needed where an unpr
 or an interpreter under root's 0700 home), `setpriv` drops to that uid with an empty bounding set, and then runs the
 very box that an ordinary user gets. A user namespace of its own gives each box its own count of processes: with one
 uid for all and no namespace, a fork bomb in one box would starve the others (measured; RLIMIT_NPROC counts per uid).
+The outer stage has a process namespace of its own: when Python dies, the kernel kills all in it. The death signal alone
+would not do, since the outer bwrap has given up the right to kill what has another uid.
 """
 
 from __future__ import annotations
@@ -141,7 +143,7 @@ class Stage:
     def __init__(self, *, as_root: bool) -> None:
         self._as_root = as_root
         self._mounts = as_root and can_mount()
-        self.depth = 2 if self._mounts else 1
+        self.depth = 3 if self._mounts else 1
         self._binds: dict[str, str] = {}
 
     def path(self, source: str) -> str:
@@ -168,10 +170,10 @@ class Stage:
         drop += ["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]
         if not self._mounts:
             return [*drop, *inner]
-        outer = [bwrap, "--die-with-parent", "--dev-bind", "/", "/", "--tmpfs", "/tmp"]
+        outer = [bwrap, "--unshare-pid", "--die-with-parent", "--dev-bind", "/", "/", "--tmpfs", "/tmp"]
         for source, target in self._binds.items():
             outer += ["--ro-bind", source, target]
-        return [*outer, "--", *drop, "--pdeathsig", "KILL", *inner]
+        return [*outer, "--", *drop, *inner]
 
 
 @cache
