@@ -60,6 +60,7 @@ def locked(path: Path) -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
+        fcntl.flock(handle, fcntl.LOCK_UN)  # a child forked meanwhile has the descriptor, and shall not keep the lock
         os.close(handle)
 
 
@@ -76,9 +77,9 @@ def publish(path: Path, build: Callable[[Path], None]) -> Path:
     with disk_errors(f"building {path}"), locked(path.with_name(path.name + ".lock")):
         if path.exists():
             return path
-        for stale in path.parent.glob(f".{path.name}.*"):
+        for stale in path.parent.glob(f".{path.name}..*"):
             shutil.rmtree(stale)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}..", dir=path.parent))
         try:
             temporary.chmod(0o755)
             build(temporary)
@@ -103,8 +104,11 @@ class Scratch:
         """Remove the folder; a second call, or one in a forked child, does nothing."""
         if self._pid == os.getpid():
             self._pid = 0
-            shutil.rmtree(self.path)
-            _sessions.leave(self._session)
+            try:
+                with contextlib.suppress(FileNotFoundError):
+                    shutil.rmtree(self.path)
+            finally:
+                _sessions.leave(self._session)
 
 
 class _Sessions:
@@ -165,7 +169,10 @@ def remove_dead_sessions(cache: Path) -> list[Path]:
 def _remove_dead(parent: Path) -> list[Path]:
     removed = []
     for lock in parent.glob("s-*.lock"):
-        handle = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            handle = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # its process has just ended by itself
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             folder = lock.with_suffix("")

@@ -130,9 +130,11 @@ def leavings() -> set[str]:
 
 
 def _is_box(path: Path) -> bool:
+    """Whether a process is a living bwrap over this cache: suites may run side by side."""
     try:
         stat = path.with_name("stat").read_text()
-        return path.read_text() == "bwrap\n" and stat.rpartition(")")[2].split()[0] not in "ZX"
+        ours = str(cache_dir()).encode() in path.with_name("cmdline").read_bytes()
+        return ours and path.read_text() == "bwrap\n" and stat.rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
 

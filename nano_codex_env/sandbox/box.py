@@ -21,6 +21,7 @@ from pathlib import Path
 
 from nano_codex_env.errors import SandboxError
 from nano_codex_env.sandbox.base import ExecResult, Output
+from nano_codex_env.sandbox.root import DROP_UID
 from nano_codex_env.sandbox.spawner import spawn
 
 SERVER = Path(__file__).with_name("server.sh").read_text(encoding="utf-8").strip()
@@ -49,12 +50,12 @@ class Collector:
     @property
     def full(self) -> bool:
         """Whether the stream was longer than it may be."""
-        return self.total >= self._most
+        return self.total > self._most
 
     def add(self, data: bytes) -> None:
         """Take the next piece; what is too much is cut off at the same byte each time."""
-        data = data[: self._most - self.total]
         self.total += len(data)
+        data = data[: max(0, self._most - self.total + len(data))]
         room = self._keep - len(self._head)
         if room > 0:
             self._head += data[:room]
@@ -65,8 +66,8 @@ class Collector:
 
     def output(self) -> Output:
         """What was kept."""
-        tail = bytes(self._tail[-self._keep :])
-        return Output(bytes(self._head), tail, self.total - len(self._head) - len(tail))
+        tail = bytes(self._tail[max(0, len(self._tail) - self._keep) :])
+        return Output(bytes(self._head), tail, min(self.total, self._most) - len(self._head) - len(tail))
 
 
 class Box:
@@ -79,6 +80,8 @@ class Box:
         self._out, self._out_write = os.pipe()
         self._ctl, ctl_write = os.pipe()
         self._process: subprocess.Popen[bytes] | None = None
+        if os.geteuid() == 0:  # so that `>/dev/stderr`, which opens the pipe anew, works for the box's uid
+            os.fchown(self._out_write, DROP_UID, DROP_UID)
         try:
             self._process = spawn(
                 launch.argv, stdin=read_in, stdout=self._out_write, stderr=ctl_write, keep=launch.keep
@@ -156,8 +159,10 @@ class Box:
         else:  # a program inside may have left the shared pipe non-blocking: the next one shall not inherit that
             fcntl.fcntl(self._out_write, fcntl.F_SETFL, os.O_WRONLY)
         data = self._write(data, poller, last=until is None)
-        while open_pipes and not (until and control.endswith(until)):
-            events = poller.poll(max(0.0, deadline - time.monotonic()) * 1000)
+        gone = False
+        while open_pipes and not gone and not (until and control.endswith(until)):
+            left = deadline - time.monotonic()  # looked at each time: a command that writes on and on is late as well
+            events = poller.poll(left * 1000) if left > 0 else []
             if not events:
                 return ExecResult(output.output(), None, timed_out=True), bytes(control)
             for handle, event in events:
@@ -166,13 +171,12 @@ class Box:
                 elif not (event & select.POLLIN and self._read(handle, output, control)):
                     poller.unregister(handle)
                     open_pipes.discard(handle)
-                    if until:
-                        return ExecResult(output.output(), None), bytes(control)
+                    gone = bool(until)
             if output.full or len(control) > _MAX_REPORTS:
                 return ExecResult(output.output(), None, flooded=True), bytes(control)
         while until and self._read(self._out, output, control) == _MORE:
             continue
-        return ExecResult(output.output(), 0), bytes(control)
+        return ExecResult(output.output(), None if gone else 0), bytes(control)
 
     def _write(self, data: bytes, poller: select.poll, *, last: bool) -> bytes:
         """Write what fits; ask for more room if need be, close the pipe after the `last` byte.
@@ -215,7 +219,11 @@ class ResidentShell(Box):
     def __init__(self, launch: Launch, *, max_output: int) -> None:
         super().__init__(launch)
         self._max_output = max_output
-        result, said = self.interact(b"", timeout=_OPENING, keep=4096, max_output=max_output, until=b"\0")
+        try:
+            result, said = self.interact(b"", timeout=_OPENING, keep=4096, max_output=max_output, until=b"\0")
+        except BaseException:
+            self.close()
+            raise
         if said != b"ready\0":
             status = self.wait(1.0)
             self.close()

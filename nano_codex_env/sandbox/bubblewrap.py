@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import shutil
 import subprocess
 import threading
@@ -185,10 +186,19 @@ def can_mount() -> bool:
 
 
 def _ulimits(limits: Limits) -> str:
-    return (
-        f"ulimit -c 0 -u {limits.processes} -v {limits.memory >> 10} -t {limits.cpu} "
-        f"-f {limits.file_size >> 10} -n 1024; "
+    """Bash's words for the limits; one that this process could not raise itself stays where it is."""
+    wanted = (
+        ("u", resource.RLIMIT_NPROC, limits.processes, 0),
+        ("v", resource.RLIMIT_AS, limits.memory, 10),
+        ("t", resource.RLIMIT_CPU, limits.cpu, 0),
+        ("f", resource.RLIMIT_FSIZE, limits.file_size, 10),
+        ("n", resource.RLIMIT_NOFILE, 1024, 0),
     )
+    words = ["ulimit -c 0"]
+    for letter, kind, value, shift in wanted:
+        hard = resource.getrlimit(kind)[1]
+        words.append(f"-{letter} {(value if hard == resource.RLIM_INFINITY else min(value, hard)) >> shift}")
+    return " ".join(words) + "; "
 
 
 def _seccomp_pipe() -> int:
@@ -218,7 +228,7 @@ def find_bwrap(wanted: str | None = None) -> str:
         if path is None:
             raise SandboxError(f"no bwrap at {wanted}; give the path of bubblewrap >= 0.11")
         return _new_enough(str(Path(path).absolute()), bwrap_version(path))
-    candidates = [path for path in (shutil.which("bwrap"), _wheel()) if path]
+    candidates = [str(Path(path).absolute()) for path in (shutil.which("bwrap"), _wheel()) if path]
     for path in candidates:
         if bwrap_version(path) >= MINIMUM:
             return path
@@ -255,7 +265,7 @@ def bwrap_version(path: str) -> tuple[int, ...]:
 
 def mend(why: str) -> str:
     """What to do about a box that did not open, from what its launcher said."""
-    if "setpriv" in why and "bwrap" not in why:
+    if "/usr/bin/setpriv" in why:
         return "As root the box needs setpriv (package util-linux)."
     if "overlay" in why:
         return "The kernel refuses an overlay in a user namespace; Linux 5.11 or newer allows it."

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from nano_codex_env.cache import disk_errors
 from nano_codex_env.errors import SandboxError
 from nano_codex_env.sandbox.base import Shell, View
 
@@ -25,7 +26,8 @@ _WALLS = {
     "system": "! : 2>/dev/null >/usr/probe",
     "devices": "! : 2>/dev/null >/dev/shm/probe",
     "tree": '[ "$(</testbed/upper)" = above ] && [ "$(</testbed/lower)" = below ]',
-    "packages": 'set -- /usr/lib/python3*/*-packages/* /usr/local/lib/python3*/*-packages/*; [ ! -e "$1$2" ]',
+    "packages": "! compgen -G '/usr/lib/python3*/*-packages/*' >/dev/null"
+    " && ! compgen -G '/usr/local/lib/python3*/*-packages/*' >/dev/null",
 }
 
 
@@ -36,7 +38,8 @@ def check_walls(open_box: Callable[[View], Shell]) -> None:
         SandboxError: the box does not open, or a wall does not stand.
     """
     script = "; ".join(f"if {test}; then echo {name}; fi" for name, test in _WALLS.items())
-    with tempfile.TemporaryDirectory(prefix="nano-codex-") as folder:
+    with disk_errors("proving the walls"), tempfile.TemporaryDirectory(prefix="nano-codex-") as folder:
+        Path(folder).chmod(0o755)
         lower, upper = Path(folder, "lower"), Path(folder, "upper")
         for layer, text in ((lower, "below"), (upper, "above")):
             layer.mkdir(mode=0o755)

@@ -76,7 +76,11 @@ def _copy_objects(source: Source, folder: Path, ours: list[str]) -> str:
     wanted, packs = folder / ".git" / "wanted", folder / ".git" / "objects" / "pack"
     wanted.write_text(tree + "\n", encoding="ascii")
     packs.mkdir(exist_ok=True)
-    run_git([theirs, "pack-objects", "--revs", "--window=0", "-q", str(packs / "pack")], cwd=folder, stdin=wanted)
+    objects = run_git([theirs, "rev-parse", "--git-path", "objects"], cwd=folder).decode().strip()
+    # git writes its temporary pack into *its* objects: make those ours, theirs stay as they are
+    env = {**PLAIN, "GIT_OBJECT_DIRECTORY": str(packs.parent), "GIT_ALTERNATE_OBJECT_DIRECTORIES": objects}
+    pack = [theirs, "pack-objects", "--revs", "--window=0", "-q", str(packs / "pack")]
+    run_git(pack, cwd=folder, env=env, stdin=wanted)
     wanted.unlink()
     root = run_git([*ours, "commit-tree", tree, "-m", "base"], cwd=folder, env={**PLAIN, **_IDENTITY}).decode().strip()
     (folder / ".git" / "refs" / "heads" / "main").write_text(root + "\n", encoding="ascii")

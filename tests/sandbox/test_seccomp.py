@@ -1,0 +1,232 @@
+"""The system call filter: what it refuses, on both machines by reading the program, on this one from inside a box."""
+
+from __future__ import annotations
+
+import errno
+import json
+import platform
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nano_codex_env.errors import SandboxError
+from nano_codex_env.sandbox import Sandbox, Shell, View
+from nano_codex_env.sandbox.seccomp import program
+
+ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+KILL, ALLOW = 0x80000000, 0x7FFF0000
+# From the kernel's tables, not from ours: name: (x86_64, aarch64).
+REFUSED = {
+    "add_key": (248, 217),
+    "bpf": (321, 280),
+    "chroot": (161, 51),
+    "fsopen": (430, 430),
+    "init_module": (175, 105),
+    "io_uring_setup": (425, 425),
+    "kexec_load": (246, 104),
+    "keyctl": (250, 219),
+    "mount": (165, 40),
+    "mount_setattr": (442, 442),
+    "mq_open": (240, 180),
+    "msgget": (68, 186),
+    "name_to_handle_at": (303, 264),
+    "open_by_handle_at": (304, 265),
+    "open_tree": (428, 428),
+    "perf_event_open": (298, 241),
+    "pidfd_getfd": (438, 438),
+    "pivot_root": (155, 41),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "ptrace": (101, 117),
+    "reboot": (169, 142),
+    "request_key": (249, 218),
+    "semget": (64, 190),
+    "setns": (308, 268),
+    "settimeofday": (164, 170),
+    "shmget": (29, 194),
+    "swapon": (167, 224),
+    "umount2": (166, 39),
+    "unshare": (272, 97),
+    "userfaultfd": (323, 282),
+}
+NEEDED = {
+    "execve": (59, 221),
+    "exit_group": (231, 94),
+    "futex": (202, 98),
+    "mmap": (9, 222),
+    "openat": (257, 56),
+    "read": (0, 63),
+    "seccomp": (317, 277),
+    "socketpair": (53, 199),
+    "write": (1, 64),
+}
+JUDGED = {
+    "clone": (56, 220),
+    "clone3": (435, 435),
+    "ioctl": (16, 29),
+    "socket": (41, 198),
+}
+NAMESPACES = [0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000]
+
+
+def verdict(machine: str, number: int, *arguments: int, arch: int | None = None) -> int:
+    """What the kernel would do with a call: the program, run by the rules of classic BPF."""
+    data = struct.pack("<IIQ6Q", number, ARCH[machine] if arch is None else arch, 0, *(*arguments, *[0] * 6)[:6])
+    ops = list(struct.iter_unpack("=HBBI", program(machine)))
+    assert len(ops) < 4096
+    at, value = 0, 0
+    while True:
+        code, true, false, constant = ops[at]
+        at += 1
+        if code == 0x06:
+            return int(constant)
+        if code == 0x20:
+            (value,) = struct.unpack_from("<I", data, constant)
+        else:
+            holds = {0x15: value == constant, 0x35: value >= constant, 0x45: bool(value & constant)}[code]
+            at += true if holds else false
+
+
+def answer(error: int) -> int:
+    return 0x00050000 | error
+
+
+def number(name: str, machine: str) -> int:
+    return {**REFUSED, **NEEDED, **JUDGED}[name][list(ARCH).index(machine)]
+
+
+@pytest.fixture(params=ARCH)
+def machine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_another_machine_has_no_filter_and_no_box() -> None:
+    with pytest.raises(SandboxError, match="no system call filter for riscv64; the sandbox runs on x86_64, aarch64"):
+        program("riscv64")
+
+
+def test_this_machines_filter_is_the_default() -> None:
+    assert program() == program(platform.machine())
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_call_is_refused(machine: str, name: str) -> None:
+    assert verdict(machine, number(name, machine)) == answer(errno.EPERM)
+
+
+def test_the_calls_that_every_program_makes_are_allowed(machine: str) -> None:
+    assert {verdict(machine, number(name, machine)) for name in NEEDED} == {ALLOW}
+
+
+def test_calls_of_another_architecture_kill(machine: str) -> None:
+    for arch in (0x40000003, 0x40000028, 0, *(other for name, other in ARCH.items() if name != machine)):
+        assert verdict(machine, number("read", machine), arch=arch) == KILL
+
+
+def test_the_x32_calls_do_not_exist() -> None:
+    for name in ("read", "mount", "ptrace"):
+        assert verdict("x86_64", 0x40000000 | number(name, "x86_64")) == answer(errno.ENOSYS)
+
+
+def test_clone_makes_no_namespace(machine: str) -> None:
+    for flag in NAMESPACES:
+        assert verdict(machine, number("clone", machine), flag | 17) == answer(errno.EPERM)
+        assert verdict(machine, number("clone", machine), 0xFFFFFFFF00000000 | flag) == answer(errno.EPERM)
+
+
+def test_clone_makes_processes_and_threads(machine: str) -> None:
+    for flags in (17, 0x01200011, 0x003D0F00, 0x4111):  # fork, glibc's fork, pthread_create, vfork
+        assert verdict(machine, number("clone", machine), flags) == ALLOW
+    assert verdict(machine, number("clone3", machine)) == answer(errno.ENOSYS)
+
+
+def test_sockets_are_of_four_families(machine: str) -> None:
+    allowed = [family for family in range(64) if verdict(machine, number("socket", machine), family, 1) == ALLOW]
+    assert allowed == [1, 2, 10, 16]  # unix, inet, inet6, netlink
+    assert verdict(machine, number("socket", machine), 40, 1) == answer(errno.EAFNOSUPPORT)
+
+
+def test_nothing_is_typed_into_a_terminal(machine: str) -> None:
+    for code, expected in {0x5412: answer(errno.EPERM), 0x541C: answer(errno.EPERM), 0x5401: ALLOW}.items():
+        assert verdict(machine, number("ioctl", machine), 0, code) == expected
+        assert verdict(machine, number("ioctl", machine), 0, 0xFFFFFFFF00000000 | code) == expected
+
+
+# The same from inside, where only the kernel's word counts.
+
+PROBE = """
+import ctypes, errno, json, sys
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
+answers = {}
+for name, (number, *arguments) in json.loads(sys.argv[1]).items():
+    result = libc.syscall(number, *[ctypes.c_long(argument) for argument in arguments])
+    answers[name] = errno.errorcode[ctypes.get_errno()] if result < 0 else "allowed"
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture
+def box(sandbox: Sandbox) -> Iterator[Shell]:
+    shell = sandbox.open(View((Path("/usr"),)))
+    yield shell
+    shell.close()
+
+
+def ask(box: Shell, calls: dict[str, tuple[int, ...]]) -> dict[str, str]:
+    """What the kernel answers to each call, made from Python inside the box."""
+    result = box.run(f"python3 - '{json.dumps(calls)}' <<'END'\n{PROBE}\nEND", timeout=60, keep=10_000)
+    assert result.exit_code == 0, result.output.text()
+    answers: dict[str, str] = json.loads(result.output.text())
+    return answers
+
+
+def test_the_kernel_refuses_from_inside_what_an_unfiltered_process_may(box: Shell) -> None:
+    """Each of these would be granted, or fail for another reason, without the filter."""
+    arguments: dict[str, tuple[int, ...]] = {
+        "keyctl": (0, -3, 0),  # KEYCTL_GET_KEYRING_ID of the session
+        "msgget": (0, 0o1600),
+        "name_to_handle_at": (-1, 0, 0, 0, 0),
+        "process_vm_readv": (0, 0, 0, 0, 0, 0),
+        "ptrace": (0,),  # PTRACE_TRACEME
+        "semget": (0, 1, 0o1600),
+        "shmget": (0, 4096, 0o1600),
+        "unshare": (0,),
+    }
+    calls = {name: (number(name, platform.machine()), *arguments.get(name, ())) for name in REFUSED}
+    assert ask(box, calls) == dict.fromkeys(REFUSED, "EPERM")
+
+
+def test_the_kernel_knows_no_clone3_from_inside(box: Shell) -> None:
+    clone3 = number("clone3", platform.machine())
+    assert ask(box, {"clone3": (clone3, 0, 88)}) == {"clone3": "ENOSYS"}
+
+
+def test_the_kernel_opens_four_families_of_sockets_from_inside(box: Shell) -> None:
+    socket = number("socket", platform.machine())
+    families = {"unix": 1, "inet": 2, "inet6": 10, "packet": 17, "alg": 38, "vsock": 40, "xdp": 44}
+    answers = ask(box, {name: (socket, family, 2, 0) for name, family in families.items()})
+    assert answers == {name: "allowed" if family < 16 else "EAFNOSUPPORT" for name, family in families.items()}
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="int 0x80 is of x86_64")
+def test_a_32_bit_call_ends_its_process(box: Shell) -> None:
+    code = "b'\\xb8\\x14\\x00\\x00\\x00\\xcd\\x80\\xc3'"  # mov eax, 20 (getpid); int 0x80; ret
+    program = (
+        f"import ctypes, mmap; code = {code}; area = mmap.mmap(-1, 4096, prot=7); area.write(code); "
+        "ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(area)))(); print('survived')"
+    )
+    result = box.run(f'python3 -c "{program}"', timeout=60, keep=1000)
+    assert result.exit_code == 128 + 31  # SIGSYS
+    assert "survived" not in result.output.text().splitlines()
+
+
+def test_threads_and_processes_start_inside(box: Shell) -> None:
+    program = (
+        "import subprocess, threading; thread = threading.Thread(target=print, args=('thread',)); thread.start(); "
+        "thread.join(); print(subprocess.run(['echo', 'process'], capture_output=True).stdout.decode(), end='')"
+    )
+    result = box.run(f'python3 -c "{program}"', timeout=60, keep=1000)
+    assert (result.exit_code, result.output.text()) == (0, "thread\nprocess\n")

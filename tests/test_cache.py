@@ -1,0 +1,396 @@
+"""The cache: built once, whole or not there, and nothing in it outlives its process."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+import nano_codex_env
+from nano_codex_env.cache import ENV_VAR, Scratch, cache_dir, disk_errors, locked, publish, remove_dead_sessions
+from nano_codex_env.errors import WorkspaceError
+from nano_codex_env.sandbox.bubblewrap import find_bwrap
+
+ROOT = Path(nano_codex_env.__file__).parent.parent
+
+
+def start(text: str, *arguments: object, prefix: Sequence[str] = (), stdin: int | None = None) -> subprocess.Popen[str]:
+    """A Python program that uses the package, in a process of its own; its stdout is a pipe."""
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [*prefix, sys.executable, "-c", text, *map(str, arguments)]
+    env = {**os.environ, "PYTHONPATH": path}
+    return subprocess.Popen(command, env=env, stdin=stdin, stdout=subprocess.PIPE, text=True)
+
+
+def wait_until_ready(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+
+
+@contextlib.contextmanager
+def running(text: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """A program that has said that it is ready, and is killed at the end."""
+    with start(text, *arguments) as process:
+        try:
+            wait_until_ready(process)
+            yield process
+        finally:
+            process.kill()
+
+
+def together(count: int, text: str, *arguments: object) -> list[str]:
+    """What so many processes print that do the same, once all are ready and their stdin is closed."""
+    read, gate = os.pipe()
+    with contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(start(text, *arguments, stdin=read)) for _ in range(count)]
+        os.close(read)
+        for process in processes:
+            wait_until_ready(process)
+        os.close(gate)
+        outputs = [process.communicate(timeout=60)[0] for process in processes]
+        assert [process.returncode for process in processes] == [0] * count
+    return outputs
+
+
+# Where it is.
+
+
+def test_the_argument_comes_before_the_variable_and_that_before_the_platforms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ENV_VAR, str(tmp_path / "variable"))
+    assert cache_dir(tmp_path / "argument") == tmp_path / "argument"
+    assert cache_dir(str(tmp_path / "argument")) == tmp_path / "argument"
+    assert cache_dir() == cache_dir("") == tmp_path / "variable"
+    platforms = platformdirs.user_cache_path("nano-codex")
+    monkeypatch.setenv(ENV_VAR, "")
+    assert cache_dir() == platforms
+    monkeypatch.delenv(ENV_VAR)
+    assert cache_dir() == platforms
+    assert not (tmp_path / "argument").exists()
+
+
+def test_the_folder_is_absolute_and_a_tilde_is_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert cache_dir("~/here") == cache_dir("here") == tmp_path / "here"
+    monkeypatch.setenv(ENV_VAR, "~/there")
+    assert cache_dir() == tmp_path / "there"
+
+
+# Entries.
+
+
+def write(text: str) -> Callable[[Path], None]:
+    def build(folder: Path) -> None:
+        (folder / "file").write_text(text)
+
+    return build
+
+
+def test_an_entry_is_built_once(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "entry"
+    assert publish(path, write("first")) == publish(path, write("second")) == path
+    assert (path / "file").read_text() == "first"
+    assert path.stat().st_mode & 0o777 == 0o755
+    assert sorted(entry.name for entry in path.parent.iterdir()) == ["entry", "entry.lock"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, WorkspaceError])
+def test_an_entry_whose_building_fails_is_not_there(tmp_path: Path, error: type[BaseException]) -> None:
+    def build(folder: Path) -> None:
+        (folder / "file").touch()
+        raise error
+
+    with pytest.raises(error):
+        publish(tmp_path / "entry", build)
+    assert [path.name for path in tmp_path.iterdir()] == ["entry.lock"]
+    assert (publish(tmp_path / "entry", write("again")) / "file").read_text() == "again"
+
+
+BUILD = """
+import os, sys, time
+from pathlib import Path
+from nano_codex_env.cache import publish
+
+def build(folder):
+    Path(sys.argv[2], str(os.getpid())).touch()
+    for number in range(20):
+        (folder / str(number)).touch()
+        time.sleep(0.01)
+
+print("ready", flush=True)
+sys.stdin.read()
+print(len(os.listdir(publish(Path(sys.argv[1]), build))))
+"""
+
+
+def test_eight_processes_at_once_build_an_entry_once_and_all_see_it_whole(tmp_path: Path) -> None:
+    built = tmp_path / "built"
+    built.mkdir()
+    assert together(8, BUILD, tmp_path / "entry", built) == ["20\n"] * 8
+    assert len(list(built.iterdir())) == 1
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["built", "entry", "entry.lock"]
+
+
+HALF = """
+import sys, time
+from pathlib import Path
+from nano_codex_env.cache import publish
+
+def build(folder):
+    (folder / "sub").mkdir()
+    (folder / "sub" / "half").touch()
+    print("ready", flush=True)
+    time.sleep(600)
+
+publish(Path(sys.argv[1]), build)
+"""
+
+
+def test_an_entry_whose_builder_was_killed_is_cleaned_up_and_built_again(tmp_path: Path) -> None:
+    with running(HALF, tmp_path / "entry") as process:
+        process.send_signal(signal.SIGKILL)
+    assert len(list(tmp_path.glob(".entry.*/sub/half"))) == 1
+    assert not (tmp_path / "entry").exists()
+    publish(tmp_path / "entry", write("whole"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["entry", "entry.lock"]
+    assert [path.name for path in (tmp_path / "entry").iterdir()] == ["file"]
+
+
+def test_building_one_entry_leaves_another_alone_whose_name_begins_alike(tmp_path: Path) -> None:
+    def build(folder: Path) -> None:
+        publish(tmp_path / "entry", write("short"))
+        (folder / "file").write_text("long")
+
+    publish(tmp_path / "entry.git", build)
+    assert [(tmp_path / name / "file").read_text() for name in ("entry", "entry.git")] == ["short", "long"]
+
+
+def another_disk(folder: Path) -> list[str]:
+    """What starts a program that sees a file system of one megabyte in `folder`."""
+    folder.mkdir()
+    return [find_bwrap(), "--bind", "/", "/", "--dev", "/dev", "--size", "1000000", "--tmpfs", str(folder)]
+
+
+FULL = """
+import shutil, sys
+from pathlib import Path
+from nano_codex_env.cache import Scratch, publish
+from nano_codex_env.diff import File
+from nano_codex_env.errors import WorkspaceError
+from nano_codex_env.workspace import Workspace
+
+disk, cache = Path(sys.argv[1]), Path(sys.argv[1], "cache")
+shutil.copytree(sys.argv[2], disk / "repo")
+workspace = Workspace(str(disk / "repo"), cache=cache)
+
+def large(folder):
+    (folder / "large").write_bytes(bytes(2_000_000))
+
+def attempt(action):
+    try:
+        action()
+        print("done")
+    except WorkspaceError as error:
+        print(str(error).replace(str(cache), "CACHE"))
+
+attempt(lambda: publish(cache / "entry", large))
+attempt(lambda: workspace.write("new.txt", File(bytes(2_000_000))))
+attempt(lambda: workspace.write("new.txt", File(b"small")))
+attempt(lambda: publish(cache / "entry", lambda folder: (folder / "small").touch()))
+workspace.close()
+print(sorted(path.name for path in cache.iterdir() if path.is_dir()), *cache.glob("sessions/s-*"))
+"""
+
+
+def test_a_full_disk_is_told_with_its_mend_and_leaves_nothing_half_written(repo: Path, tmp_path: Path) -> None:
+    """A real one: a file system in memory of a megabyte."""
+    with start(FULL, tmp_path / "disk", repo, prefix=another_disk(tmp_path / "disk")) as process:
+        first, second, *rest = process.communicate(timeout=60)[0].splitlines()
+    assert process.returncode == 0
+    mend = f"No space left on device; free some space, or set {ENV_VAR} to a folder on a larger disk"
+    assert (first, second) == (f"building CACHE/entry: [Errno 28] {mend}", f"writing new.txt: [Errno 28] {mend}")
+    assert rest == ["done", "done", "['entry', 'sessions', 'trees']"]
+
+
+def test_the_cache_may_lie_on_another_disk_than_the_repository(repo: Path, tmp_path: Path) -> None:
+    text = (
+        "import sys; from nano_codex_env.workspace import Workspace; "
+        "print(Workspace(sys.argv[1], cache=sys.argv[2]).read('README.md').data)"
+    )
+    with start(text, repo, tmp_path / "disk", prefix=another_disk(tmp_path / "disk")) as process:
+        assert process.communicate(timeout=60)[0] == "b'# sums\\n'\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "mend"),
+    [
+        (PermissionError(13, "Permission denied"), "to a folder that you may write"),
+        (OSError(30, "Read-only file system"), "to a folder that you may write"),
+        (OSError(122, "Disk quota exceeded"), "free some space"),
+        (OSError(5, "Input/output error"), "see the cause above"),
+    ],
+)
+def test_each_error_of_the_disk_has_its_mend(error: OSError, mend: str) -> None:
+    with pytest.raises(WorkspaceError, match=f"making: .*{error.strerror}; .*{mend}") as raised, disk_errors("making"):
+        raise error
+    assert raised.value.__cause__ is error
+
+
+def test_a_cache_that_is_a_file_is_an_error_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "cache").touch()
+    for use in (
+        lambda: publish(tmp_path / "cache" / "entry", write("")),
+        lambda: Scratch(tmp_path / "cache"),
+        lambda: remove_dead_sessions(tmp_path / "cache"),
+    ):
+        with pytest.raises(WorkspaceError, match="cache"):
+            use()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_lock_is_free_again_though_a_forked_child_lives_on(tmp_path: Path) -> None:
+    """A data loader that is forked while a tree is built must not keep every other process from building it."""
+    read, gate = os.pipe()
+    with locked(tmp_path / "lock"):
+        child = os.fork()
+        if child == 0:
+            os.close(gate)
+            os.read(read, 1)
+            os._exit(0)
+    try:
+        with open(tmp_path / "lock") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(gate)
+        os.close(read)
+        os.waitpid(child, 0)
+
+
+# Folders of episodes.
+
+
+def sessions(cache: Path) -> list[str]:
+    return [path.name for path in (cache / "sessions").iterdir() if path.name != ".lock"]
+
+
+def test_a_scratch_folder_is_gone_when_closed(tmp_path: Path) -> None:
+    first, second = Scratch(tmp_path), Scratch(tmp_path)
+    assert first.path != second.path
+    (first.path / "sub").mkdir()
+    (first.path / "sub" / "file").touch()
+    first.close()
+    first.close()
+    assert not first.path.exists()
+    assert second.path.is_dir()
+    second.close()
+    assert sessions(tmp_path) == []
+
+
+def test_a_scratch_folder_is_private_to_its_episode_in_many_threads(tmp_path: Path) -> None:
+    paths: list[Path] = []
+
+    def work() -> None:
+        for _ in range(20):
+            scratch = Scratch(tmp_path)
+            paths.append(scratch.path)
+            (scratch.path / "file").touch(exist_ok=False)
+            scratch.close()
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(paths)) == 160
+    assert sessions(tmp_path) == []
+
+
+def test_a_cache_that_was_removed_meanwhile_is_made_anew(tmp_path: Path) -> None:
+    first = Scratch(tmp_path)
+    shutil.rmtree(tmp_path / "sessions")
+    second = Scratch(tmp_path)
+    assert second.path.is_dir()
+    first.close()
+    second.close()
+    assert sessions(tmp_path) == []
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_leaves_its_parents_folder_alone_and_has_its_own(tmp_path: Path) -> None:
+    scratch = Scratch(tmp_path)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            scratch.close()
+            own = Scratch(tmp_path)
+            alone = own.path.parent != scratch.path.parent and scratch.path.is_dir()
+            own.close()
+            code = 0 if alone and not own.path.exists() else 1
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert scratch.path.is_dir()
+    scratch.close()
+    assert sessions(tmp_path) == []
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from nano_codex_env.cache import Scratch
+
+scratch = Scratch(Path(sys.argv[1]))
+(scratch.path / "file").touch()
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def test_the_folders_of_dead_processes_are_removed_and_those_of_the_living_kept(tmp_path: Path) -> None:
+    mine = Scratch(tmp_path)
+    with running(HOLD, tmp_path) as living:
+        with running(HOLD, tmp_path) as dying:
+            assert len(list(tmp_path.glob("sessions/s-*/e-*/file"))) == 2
+            assert remove_dead_sessions(tmp_path) == []
+            dying.send_signal(signal.SIGKILL)
+        removed = remove_dead_sessions(tmp_path)
+        assert len(removed) == 1
+        assert not removed[0].exists()
+        assert len(list(tmp_path.glob("sessions/s-*/e-*/file"))) == 1
+        assert mine.path.is_dir()
+        living.send_signal(signal.SIGKILL)
+    mine.close()
+    assert len(sessions(tmp_path)) == 2  # the folder and its lock: nobody has looked yet
+    Scratch(tmp_path).close()
+    assert sessions(tmp_path) == []
+
+
+COME_AND_GO = """
+import sys
+from pathlib import Path
+from nano_codex_env.cache import Scratch
+
+print("ready", flush=True)
+sys.stdin.read()
+for _ in range(500):
+    Scratch(Path(sys.argv[1])).close()
+"""
+
+
+def test_processes_come_and_go_without_tripping_over_one_another(tmp_path: Path) -> None:
+    """Each looks for the folders of the dead while others remove their own."""
+    assert together(4, COME_AND_GO, tmp_path) == [""] * 4
+    assert sessions(tmp_path) == []
