@@ -5,6 +5,8 @@ Run it with `python examples/gym_loop.py`; it needs no network, no key and no Do
 
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium as gym
 
 import nano_codex_env
@@ -16,7 +18,8 @@ def main() -> float:
     policy = nano_codex_env.Oracle(nano_codex_env.load_tasks())  # put your model here
     obs, info = env.reset(seed=7)
     print(info["instance_id"], info["limits"])
-    over, reward, last = False, 0.0, {}
+    over, reward = False, 0.0
+    last: dict[str, Any] = {}
     while not over:
         reply = policy(obs, info["tools"])
         obs, value, terminated, truncated, last = env.step(reply.message)
