@@ -36,6 +36,8 @@ def choose(options: Mapping[str, Any], tasks: Callable[[], Sequence[Task]], rng:
         raise ConfigError(f"give one of task, instance_id, or issue with repo; got {', '.join(options)}")
     if "task" in options:
         task = options["task"]
+        if not isinstance(task, Task | Mapping):
+            raise TaskError(f"option task must be a Task, or a row of a dataset; got {type(task).__name__}")
         return task if isinstance(task, Task) else Task.from_row(task)
     if "instance_id" in options:
         return _by_name(options["instance_id"], tasks())
@@ -70,8 +72,12 @@ def _task_from(options: Mapping[str, Any]) -> Task:
     )
 
 
-class TaskReset(gym.Wrapper[Any, Any, Any, Any]):
+class TaskReset(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
     """Outermost of `gym.make`'s wrappers: lets `reset` take `issue`, `repo` and `commit` by name."""
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self)
+        gym.Wrapper.__init__(self, env)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None, **by_name: Any

@@ -40,7 +40,9 @@ def add_commands(commands: Any) -> None:
 def _doctor(arguments: argparse.Namespace) -> int:
     from nano_codex_env.cli.show import table
 
-    findings = [_guarded(check) for check in (_python, _kernel, _git, _bwrap, _namespaces, _overlay, _box, _uv, _cache)]
+    findings = [
+        _guarded(check) for check in (_python, _kernel, _git, _bwrap, _namespaces, _overlay, _sandbox, _uv, _cache)
+    ]
     rows = [
         (item.name, "ok" if item.ok else "MISSING" if item.needed else "no", item.found, item.mend) for item in findings
     ]
@@ -113,7 +115,7 @@ def _overlay() -> Finding:
     return Finding("overlay", True, "in a user namespace")
 
 
-def _box() -> Finding:
+def _sandbox() -> Finding:
     """The sandbox as it is used, self-test and seccomp included."""
     sandbox = Bubblewrap()
     sandbox.check()

@@ -158,6 +158,7 @@ def _issue(package: str, older: str, log: str, fixed: Sequence[str]) -> str:
 
 def _words(test: str) -> str:
     """A test's name as words: `tests/t.py::C::test_keep_space[a-b]` -> `keep space (a-b)`."""
-    name, _, parameters = test.split("::", 1)[-1].rpartition("::")[2].partition("[")
+    path, _, parameters = test.partition("[")
+    name = path.rpartition("::")[2]
     words = name.removeprefix("test").strip("_").replace("_", " ")
     return f"{words} ({parameters.removesuffix(']')})" if parameters else words

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,7 +43,6 @@ class Resolved:
         self._scorer = Scorer(get_sandbox(sandbox, cache=cache), cache_dir(cache), timeout)
         self._repeats = repeats
         self._controls: dict[tuple[object, ...], Run] = {}
-        self._lock = threading.Lock()
 
     def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
         """See `Reward`. The transcript is not looked at.
@@ -97,10 +95,9 @@ class Resolved:
     def _control(self, task: Task, seed: int | None) -> Run:
         """The tests with the reference patch, in the same order; run once per task and order."""
         key = (task.instance_id, task.base_commit, task.patch, task.test_patch, seed)
-        with self._lock:
-            if key not in self._controls:
-                self._controls[key] = self._scorer.run(task, task.patch, _wanted(task), seed=seed)
-            return self._controls[key]
+        if key not in self._controls:
+            self._controls[key] = self._scorer.run(task, task.patch, _wanted(task), seed=seed)
+        return self._controls[key]
 
 
 def _wanted(task: Task) -> list[str]:

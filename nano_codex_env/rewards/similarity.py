@@ -21,9 +21,9 @@ class DiffSimilarity:
         Raises:
             TaskError: the task has no reference patch.
         """
-        if not task.patch:
-            raise TaskError(f"{task.instance_id} has no reference patch to compare with")
         reference, ours = _by_file(task.patch), _by_file(diff)
+        if not reference:
+            raise TaskError(f"{task.instance_id} has no reference patch to compare with")
         ratios = {
             path: difflib.SequenceMatcher(None, ours.get(path, ""), text, autojunk=False).ratio()
             for path, text in reference.items()

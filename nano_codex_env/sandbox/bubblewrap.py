@@ -22,10 +22,10 @@ import platform
 import resource
 import shutil
 import subprocess
-import threading
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from nano_codex_env.cache import cache_dir
 from nano_codex_env.errors import SandboxError
@@ -62,7 +62,10 @@ class Bubblewrap:
         self._bwrap = bwrap
         self._cache = cache_dir(cache)
         self._proved = False
-        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs; it proves the walls for itself."""
+        return {**vars(self), "_proved": False}
 
     def open(self, view: View) -> Shell:
         """See `Sandbox.open`."""
@@ -84,11 +87,10 @@ class Bubblewrap:
         Raises:
             SandboxError: they do not stand; the message names the mend.
         """
-        with self._lock:
-            if not self._proved:
-                find_bwrap(self._bwrap)
-                check_walls(self._open)
-                self._proved = True
+        if not self._proved:  # two threads may both do it: no lock, so that a sandbox can be pickled
+            find_bwrap(self._bwrap)
+            check_walls(self._open)
+            self._proved = True
 
     def _open(self, view: View) -> ResidentShell:
         command = ["bash", "--norc", "--noprofile", "-c", _ulimits(view.limits) + SERVER]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 from nano_codex_env.diff import File, file_diff, quote
-from nano_codex_env.errors import WorkspaceError
+from nano_codex_env.git_command import run_git
 
 Tree = dict[str, File]
 """Path -> file."""
@@ -39,17 +38,8 @@ def make_repository(folder: Path, stream: bytes) -> None:
     Raises:
         WorkspaceError: git failed.
     """
-    import git
-
-    try:
-        with git.Repo.init(folder, bare=True) as repo, tempfile.TemporaryFile() as file:
-            file.write(stream)
-            file.seek(0)
-            repo.git.fast_import("--quiet", istream=file)
-    except git.GitCommandNotFound as error:
-        raise WorkspaceError("git is not installed, or not on PATH; install git >= 2.25") from error
-    except git.GitCommandError as error:
-        raise WorkspaceError(f"cannot make the repository {folder}: {error.stderr}") from error
+    run_git(["init", "--quiet", "--bare", "--template="], cwd=folder)
+    run_git([f"--git-dir={folder}", "fast-import", "--quiet"], cwd=folder, stdin=stream)
 
 
 @cache

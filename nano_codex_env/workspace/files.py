@@ -25,6 +25,9 @@ MAX_FILE = 4 << 20
 MAX_NAME = 1024
 """Bytes of the longest path."""
 
+_ODD = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+"""Unicode categories that no file name needs: control, format (zero width, bidi), surrogates, line separators."""
+
 Parts = tuple[str, ...]
 
 
@@ -42,7 +45,7 @@ def parts_of(file: str) -> Parts:
         raise ToolError(f"{_shown(file)} is outside the repository or leads through `..`; give a path without `..`")
     if not parts or inside.endswith("/"):
         raise ToolError(f"{_shown(file)} names a folder; give a file's path")
-    odd = sorted({f"U+{ord(char):04X}" for char in file if unicodedata.category(char)[0] == "C"})
+    odd = sorted({f"U+{ord(char):04X}" for char in file if unicodedata.category(char) in _ODD})
     if odd:
         raise ToolError(f"{_shown(file)} holds control or invisible characters ({', '.join(odd)}); leave them out")
     if any(len(part.encode()) > 255 for part in parts) or len(inside.encode()) > MAX_NAME:
@@ -59,8 +62,9 @@ def _shown(file: str) -> str:
 
 def _is_git(part: str) -> bool:
     """`.git` in every spelling that git guards against for other file systems (CVE-2014-9390)."""
-    plain = unicodedata.normalize("NFKC", part).casefold().partition(":")[0].rstrip(". ").replace("\\", "/")
-    return any(piece == ".git" or piece.startswith("git~") for piece in plain.split("/"))
+    pieces = unicodedata.normalize("NFKC", part).casefold().replace("\\", "/").split("/")
+    plain = [piece.partition(":")[0].rstrip(". ") for piece in pieces]
+    return any(piece == ".git" or piece.startswith("git~") for piece in plain)
 
 
 def read(root: Path, parts: Parts) -> File | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from nano_codex_env.cache import locked, publish
 from nano_codex_env.errors import WorkspaceError
-from nano_codex_env.workspace.git import QUIET, run_git
+from nano_codex_env.git_command import run_git
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def find(repo: str, commit: str, cache: Path) -> Source:
     except WorkspaceError:
         logger.info("fetching %s, which has no %s yet", url, commit)
         with locked(mirror.with_name(mirror.name + ".lock")):
-            run_git(["fetch", "--quiet", "--prune"], cwd=mirror, env=QUIET)
+            run_git(["fetch", "--quiet", "--prune"], cwd=mirror, as_user=True)
         return Source(mirror, _resolve(mirror, commit or "HEAD", repo))
 
 
@@ -67,19 +68,12 @@ def _mirror(url: str, cache: Path) -> Path:
     path = cache / "mirrors" / f"{name[-60:]}-{hashlib.sha256(url.encode()).hexdigest()[:12]}.git"
 
     def clone(folder: Path) -> None:
-        import git
-
         logger.info("cloning %s into %s", url, path)
         try:
-            git.Repo.clone_from(url, folder, mirror=True, env=QUIET).close()
-        except git.exc.UnsafeProtocolError as error:
-            raise WorkspaceError(f"{url} uses a protocol that runs commands; use https, ssh or a path") from error
-        except git.GitCommandNotFound as error:
-            raise WorkspaceError("git is not installed, or not on PATH; install git >= 2.25") from error
-        except git.GitCommandError as error:
-            said = str(error.stderr).strip().removeprefix("stderr: ").strip("' \n")
+            run_git(["clone", "--quiet", "--mirror", "--", url, str(folder)], cwd=folder, as_user=True)
+        except WorkspaceError as error:
             raise WorkspaceError(
-                f"cannot clone {url}: {said}; check the name and the network, or give the path of a clone"
+                f"cannot clone {url}: {error}. Check the name and the network, or give the path of a clone"
             ) from error
 
     return publish(path, clone)
@@ -88,33 +82,34 @@ def _mirror(url: str, cache: Path) -> Path:
 def _find_local(path: Path, commit: str) -> Source:
     if not path.is_dir():
         raise WorkspaceError(f"there is no folder {path}; give a git repository's path, a URL or owner/name")
-    inside = run_or_none(["rev-parse", "--is-bare-repository", "--absolute-git-dir", "--show-cdup"], path)
-    if inside is None:
-        raise WorkspaceError(f"{path} is not a git repository; run `git init` and commit, or give another path")
-    bare = inside[0] == "true"
-    if not bare and len(inside) > 2 and inside[2]:
-        top = (path / inside[2]).resolve()
+    bare, git_dir = _look_inside(path)
+    above = b"" if bare else run_git(["rev-parse", "--show-cdup"], cwd=path, as_user=True).strip()
+    if above:
+        top = (path / above.decode()).resolve()
         raise WorkspaceError(f"{path} is a folder inside the repository {top}; give the repository's root")
     if not bare and not is_full_id(commit):
         _refuse_dirty(path)
-    git_dir = Path(inside[1])
     return Source(git_dir, _resolve(git_dir, commit or "HEAD", str(path)))
 
 
-def run_or_none(arguments: list[str], cwd: Path) -> list[str] | None:
-    """The lines that git prints, or None where `cwd` is in no repository."""
+def _look_inside(path: Path) -> tuple[bool, Path]:
+    """Whether the repository at `path` is bare, and its git directory, whose name may hold anything."""
     try:
-        return run_git(arguments, cwd=cwd, env=QUIET).decode("utf-8", "surrogateescape").splitlines()
+        said = run_git(["rev-parse", "--is-bare-repository", "--absolute-git-dir"], cwd=path, as_user=True)
     except WorkspaceError as error:
-        if "not a git repository" in str(error):
-            return None
-        raise
+        if "not a git repository" not in str(error):
+            raise
+        raise WorkspaceError(
+            f"{path} is not a git repository; run `git init` and commit, or give another path"
+        ) from error
+    bare, _, git_dir = said.partition(b"\n")
+    return bare == b"true", Path(os.fsdecode(git_dir.removesuffix(b"\n")))
 
 
 def _refuse_dirty(path: Path) -> None:
     """An episode starts from a commit: what is not committed would silently be missing from it."""
     status = ["-c", "core.fsmonitor=false", "status", "--porcelain", "--ignore-submodules=none"]
-    changed = run_git(status, cwd=path, env=QUIET).decode("utf-8", "backslashreplace").splitlines()
+    changed = run_git(status, cwd=path, as_user=True).decode("utf-8", "backslashreplace").splitlines()
     if changed:
         shown = ", ".join(line[3:] for line in changed[:5]) + (" ..." if len(changed) > 5 else "")
         raise WorkspaceError(

@@ -11,8 +11,8 @@ import os
 from pathlib import Path
 
 from nano_codex_env.cache import publish
+from nano_codex_env.git_command import run_git
 from nano_codex_env.sandbox.root import MTIME, settle
-from nano_codex_env.workspace.git import PLAIN, run_git
 from nano_codex_env.workspace.source import Source, find, is_full_id, is_local
 
 _IDENTITY = {
@@ -73,16 +73,18 @@ def _copy_objects(source: Source, folder: Path, ours: list[str]) -> str:
     """Bring the commit's tree over and commit it anew; the new commit's id."""
     theirs = f"--git-dir={source.git_dir}"
     tree = run_git([theirs, "rev-parse", f"{source.commit}^{{tree}}"], cwd=folder).decode().strip()
-    wanted, packs = folder / ".git" / "wanted", folder / ".git" / "objects" / "pack"
-    wanted.write_text(tree + "\n", encoding="ascii")
+    packs = folder / ".git" / "objects" / "pack"
     packs.mkdir(exist_ok=True)
     objects = run_git([theirs, "rev-parse", "--git-path", "objects"], cwd=folder).decode().strip()
     # git writes its temporary pack into *its* objects: make those ours, theirs stay as they are
-    env = {**PLAIN, "GIT_OBJECT_DIRECTORY": str(packs.parent), "GIT_ALTERNATE_OBJECT_DIRECTORIES": objects}
-    pack = [theirs, "pack-objects", "--revs", "--window=0", "-q", str(packs / "pack")]
-    run_git(pack, cwd=folder, env=env, stdin=wanted)
-    wanted.unlink()
-    root = run_git([*ours, "commit-tree", tree, "-m", "base"], cwd=folder, env={**PLAIN, **_IDENTITY}).decode().strip()
+    env = {"GIT_OBJECT_DIRECTORY": str(packs.parent), "GIT_ALTERNATE_OBJECT_DIRECTORIES": objects}
+    # no deltas and nothing taken over as it is packed there: the same pack from every clone
+    pack = [theirs, "pack-objects", "--revs", "--window=0", "--no-reuse-object", "--compression=1", "--index-version=2"]
+    name = run_git([*pack, "-q", str(packs / "pack")], cwd=folder, stdin=tree.encode() + b"\n", env=env)
+    for path in packs.iterdir():
+        if f"pack-{name.decode().strip()}." not in path.name:
+            path.unlink()  # a clone without blobs has fetched them for this, into a pack of their own
+    root = run_git([*ours, "commit-tree", tree, "-m", "base"], cwd=folder, env=_IDENTITY).decode().strip()
     (folder / ".git" / "refs" / "heads" / "main").write_text(root + "\n", encoding="ascii")
     return root
 

@@ -1,0 +1,192 @@
+"""What a reward is, and how one is made from a function, from text, or from others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nano_codex_env import DiffSimilarity, Reward, Score, Task, from_function, weighted
+from nano_codex_env.errors import ConfigError, RewardError, TaskError
+from nano_codex_env.messages import Message
+
+REFERENCE = """diff --git a/a.py b/a.py
+index 1111111..2222222 100644
+--- a/a.py
++++ b/a.py
+@@ -1 +1 @@
+-a
++b
+diff --git a/c.py b/c.py
+index 3333333..4444444 100644
+--- a/c.py
++++ b/c.py
+@@ -1 +1 @@
+-c
++d
+"""
+FIRST, SECOND = REFERENCE[: REFERENCE.index("diff --git a/c.py")], REFERENCE[REFERENCE.index("diff --git a/c.py") :]
+
+
+@pytest.fixture
+def task() -> Task:
+    """A task with a reference patch and nothing else."""
+    return Task("x-1", "/nowhere", "", "mend it", REFERENCE)
+
+
+def half(task: Task, transcript: Sequence[Message], diff: str) -> float:
+    return 0.5
+
+
+# Score.
+
+
+@pytest.mark.parametrize("value", [0, 1, -3, 0.25, 1e300, np.float64(0.5)])
+def test_a_score_is_a_finite_number(value: Any) -> None:
+    score = Score(value)
+    assert score.value == float(value)
+    assert type(score.value) is float
+    assert score.parts == {}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, True, False, None, "1.0", [1.0], 1j])
+def test_what_is_no_finite_number_is_no_score(value: Any) -> None:
+    with pytest.raises(RewardError, match="a score is a finite number; got"):
+        Score(value)
+
+
+# from_function.
+
+
+def test_a_function_becomes_a_reward(task: Task) -> None:
+    seen: list[Any] = []
+
+    def judge(*arguments: Any) -> float:
+        seen.extend(arguments)
+        return 0.75
+
+    transcript = [{"role": "user", "content": "hi"}]
+    assert from_function(judge)(task, transcript, "diff") == Score(0.75, {"judge": 0.75})
+    assert seen == [task, transcript, "diff"]
+
+
+@pytest.mark.parametrize("value", [np.float32(0.5), np.float64(0.5), np.int64(2), np.array(0.5), np.array([0.5]), 1])
+def test_a_function_may_give_a_scalar_of_numpy(task: Task, value: Any) -> None:
+    score = from_function(lambda *arguments: value)(task, [], "")
+    assert score.value == float(np.asarray(value).reshape(()))
+    assert type(score.value) is float
+    assert type(score.parts["lambda"]) in (float, int)
+
+
+@pytest.mark.parametrize("value", [math.nan, np.float32("nan"), np.inf, None, "1.0", np.bool_(True), True])
+def test_a_function_that_gives_no_number_is_a_failure_of_ours(task: Task, value: Any) -> None:
+    with pytest.raises(RewardError, match="a score is a finite number; got"):
+        from_function(lambda *arguments: value)(task, [], "")
+
+
+def test_a_function_that_raises_is_not_a_zero(task: Task) -> None:
+    def broken(*arguments: Any) -> float:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        from_function(broken)(task, [], "")
+
+
+# weighted.
+
+
+def test_rewards_are_summed_by_weight(task: Task) -> None:
+    score = weighted((DiffSimilarity(), 0.8), (from_function(half), 0.4), (from_function(half), -0.1))(
+        task, [], REFERENCE
+    )
+    assert score.value == pytest.approx(0.8 * 1.0 + 0.4 * 0.5 - 0.1 * 0.5)
+    assert score.parts == {
+        "diffsimilarity": 1.0,
+        "diffsimilarity.similarity": 1.0,
+        "diffsimilarity.files_in_common": 2.0,
+        "half": 0.5,
+        "half.half": 0.5,
+        "half_2": 0.5,
+        "half_2.half": 0.5,
+    }
+
+
+def test_sums_can_be_summed(task: Task) -> None:
+    inner = weighted((from_function(half), 1), (DiffSimilarity(), 1))
+    outer = weighted((inner, 0.5), (from_function(half), 1))
+    score = outer(task, [], REFERENCE)
+    assert score.value == pytest.approx(0.5 * 1.5 + 0.5)
+    assert score.parts["weighted.half"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("pairs", "words"),
+    [
+        ([], "weighted takes at least one"),
+        ([DiffSimilarity()], "weighted takes .reward, weight. pairs; got"),
+        ([(DiffSimilarity(),)], "weighted takes .reward, weight. pairs; got"),
+        ([(1.0, DiffSimilarity())], "weighted takes .reward, weight. pairs; got"),
+        ([(DiffSimilarity(), math.nan)], "a weight is a finite number; got nan"),
+        ([(DiffSimilarity(), "1")], "a weight is a finite number; got '1'"),
+        ([(DiffSimilarity(), True)], "a weight is a finite number; got True"),
+    ],
+)
+def test_what_cannot_be_weighed_is_refused(pairs: Any, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        weighted(*pairs)
+
+
+# DiffSimilarity.
+
+
+@pytest.mark.parametrize(
+    ("diff", "value", "common"),
+    [
+        (REFERENCE, 1.0, 2.0),
+        ("", 0.0, 0.0),
+        (FIRST, 0.5, 1.0),
+        (SECOND, 0.5, 1.0),
+        (SECOND + FIRST, 1.0, 2.0),  # the order of the files says nothing
+        (REFERENCE + FIRST.replace("a.py", "e.py"), 2 / 3, 2.0),  # a file too many
+        # Of `@@ -1 +1 @@\n-a\n+b\n`, 18 characters, 17 are the same: the ratio is 2 * 17 / (18 + 18).
+        (REFERENCE.replace("+b", "+x"), (17 / 18 + 1) / 2, 2.0),
+        (FIRST.replace("+b", "+x"), 17 / 18 / 2, 1.0),
+        # Ids and modes say nothing about likeness.
+        (REFERENCE.replace("index 1111111..2222222 100644", "index 99..88 100755"), 1.0, 2.0),
+        (FIRST.replace("a.py", "z.py"), 0.0, 0.0),
+        ("no patch at all", 0.0, 0.0),
+    ],
+)
+def test_likeness_is_the_mean_ratio_over_the_larger_number_of_files(
+    task: Task, diff: str, value: float, common: float
+) -> None:
+    score = DiffSimilarity()(task, [], diff)
+    assert score.value == pytest.approx(value)
+    assert score.parts == {"similarity": score.value, "files_in_common": common}
+
+
+def test_a_patch_without_git_headers_is_compared_too(task: Task) -> None:
+    plain = "--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-a\n+b\n"
+    assert DiffSimilarity()(task.with_(patch=plain), [], FIRST).value == pytest.approx(1.0)
+
+
+def test_the_original_reward_is_symmetric_in_nothing_but_ones(task: Task) -> None:
+    """It divides by the larger number of files: neither leaving out nor adding pays."""
+    one_file = task.with_(patch=FIRST)
+    assert DiffSimilarity()(one_file, [], REFERENCE).value == pytest.approx(0.5)
+    assert DiffSimilarity()(task, [], FIRST).value == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("patch", ["", "no patch at all"])
+def test_a_task_without_a_reference_patch_has_no_likeness(task: Task, patch: str) -> None:
+    for diff in ("", REFERENCE):
+        with pytest.raises(TaskError, match="x-1 has no reference patch to compare with"):
+            DiffSimilarity()(task.with_(patch=patch), [], diff)
+
+
+def test_rewards_need_no_environment(task: Task) -> None:
+    rewards: list[Reward] = [DiffSimilarity(), from_function(half), weighted((DiffSimilarity(), 1.0))]
+    assert [reward(task, [], REFERENCE).value for reward in rewards] == [1.0, 0.5, 1.0]

@@ -1,0 +1,207 @@
+"""The house holds: imports go down, importing does nothing, the public names are true, nothing grows too long."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+import nano_codex_env
+
+PACKAGE = Path(nano_codex_env.__file__).parent
+FLOORS = (
+    ("errors",),
+    ("messages", "task", "cache", "diff", "git_command"),
+    ("sandbox", "trajectory", "spaces", "render", "tasks"),
+    ("policy",),
+    ("workspace", "worlds"),
+    ("scoring",),
+    ("tools", "rewards"),
+    ("options", "episode"),
+    ("env",),
+    ("preparing", "vector", "rollout"),
+    ("replay", "config"),
+    ("cli",),
+    ("__init__",),
+)
+"""Lowest first. A room imports from lower floors and from itself, never from a neighbour on its own floor."""
+
+LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "bundled" not in path.parts)
+HEAVY = ("openai", "datasets", "git", "pytest", "rich", "torch")
+
+
+def name_of(path: Path) -> str:
+    """A module's name as it stands in an id."""
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def room_of(path: Path) -> str:
+    """The package or the top-level module that a file belongs to."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imported_rooms(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, room) of every import of ours, also under TYPE_CHECKING and inside functions.
+
+    `import nano_codex_env` alone is no arrow: Python imports the package before any module of it.
+    """
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}, line {node.lineno}: a relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in names:
+            package, _, below = name.partition(".")
+            if package == "nano_codex_env" and below:
+                room = below.split(".")[0]
+                yield node.lineno, room if room in LEVEL else "__init__"
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Every function and method of a module."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines from `def` to the last one; the docstring is not counted."""
+    total = (function.end_lineno or 0) - function.lineno + 1
+    if ast.get_docstring(function) is None:
+        return total
+    first = function.body[0]
+    return total - ((first.end_lineno or 0) - first.lineno + 1)
+
+
+def python(code: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run `code` in a fresh interpreter that knows nothing of ours."""
+    command = [sys.executable, "-B", "-W", "error", "-c", code]
+    clean = {"PATH": "/usr/bin:/bin", "HOME": str(cwd), "PYTHONPATH": str(PACKAGE.parent), **env}
+    return subprocess.run(command, cwd=cwd, env=clean, capture_output=True, text=True, check=False)
+
+
+def test_every_room_has_a_floor_and_every_floor_its_rooms() -> None:
+    assert {room_of(path) for path in MODULES} == set(LEVEL)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_go_down(path: Path) -> None:
+    own = room_of(path)
+    wrong = [
+        f"line {line}: {own} (floor {LEVEL[own]}) imports {room} (floor {LEVEL[room]})"
+        for line, room in imported_rooms(path)
+        if room != own and LEVEL[room] >= LEVEL[own]
+    ]
+    assert not wrong
+
+
+def test_the_arrows_are_seen_wherever_they_stand(tmp_path: Path) -> None:
+    """The test above would be worth nothing if it overlooked an import."""
+    module = tmp_path / "module.py"
+    module.write_text(
+        "from typing import TYPE_CHECKING\n"
+        "import nano_codex_env\n"
+        "from nano_codex_env import Task, env\n"
+        "if TYPE_CHECKING:\n"
+        "    from nano_codex_env.cli.play import load_all\n"
+        "def function():\n"
+        "    import nano_codex_env.sandbox.box\n"
+    )
+    assert sorted(imported_rooms(module)) == [(3, "__init__"), (3, "env"), (5, "cli"), (7, "sandbox")]
+
+
+def test_importing_is_light_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    code = f"import sys, nano_codex_env; print([name for name in {HEAVY} if name in sys.modules])"
+    done = python(code, tmp_path)
+    assert (done.stdout, done.stderr, done.returncode) == ("[]\n", "", 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_importing_registers_the_environment_and_does_not_load_it(tmp_path: Path) -> None:
+    code = (
+        "import sys, nano_codex_env, gymnasium\n"
+        "print(gymnasium.spec('NanoCodex-v0').entry_point, 'nano_codex_env.env' in sys.modules)"
+    )
+    done = python(code, tmp_path)
+    assert (done.stdout, done.stderr) == ("nano_codex_env.env:NanoCodexEnv False\n", "")
+
+
+def test_using_the_public_names_does_not_import_what_only_some_need(tmp_path: Path) -> None:
+    """The names cost what they need: a reward needs no terminal, no model, no dataset library."""
+    code = (
+        "import sys, nano_codex_env\n"
+        "for name in nano_codex_env.__all__: getattr(nano_codex_env, name)\n"
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = python(code, tmp_path)
+    assert (done.stdout, done.stderr, done.returncode) == ("[]\n", "", 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_public_names_are_sorted_and_true() -> None:
+    names = nano_codex_env.__all__
+    assert names == sorted(names)
+    assert len(names) == len(set(names))
+    assert {name for name in names if getattr(nano_codex_env, name, None) is None} == set()
+    assert dir(nano_codex_env) == names
+
+
+def test_every_public_name_is_there_for_the_type_checker_too() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    blocks = [node for node in tree.body if isinstance(node, ast.If)]
+    typed = {
+        alias.name
+        for block in blocks
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert typed == set(nano_codex_env.__all__)
+
+
+def test_a_name_that_there_is_not_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'NanoCodex'"):
+        _ = nano_codex_env.NanoCodex
+
+
+@pytest.mark.parametrize(
+    "package", [path for path in MODULES if path.name == "__init__.py" and path.parent != PACKAGE], ids=name_of
+)
+def test_the_names_of_a_package_are_sorted_and_true(package: Path) -> None:
+    module = __import__(f"nano_codex_env.{package.parent.name}", fromlist=["*"])
+    names = getattr(module, "__all__", [])
+    # Constants first, then classes, then functions: the order that ruff's RUF022 keeps.
+    groups = [(not name.isupper(), not name[0].isupper(), name) for name in names]
+    assert all(a < b for a, b in pairwise(groups))
+    assert [name for name in names if not hasattr(module, name)] == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_every_module_says_what_it_is(path: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert docstring
+    assert docstring.split("\n\n")[0].endswith((".", ":"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_module_is_long(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_function_is_long(path: Path) -> None:
+    assert {function.name: n for function in functions(path) if (n := length(function)) > 40} == {}
+
+
+def test_the_runner_imports_nothing_of_ours() -> None:
+    """It runs inside the box, where there is only Python and pytest."""
+    assert list(imported_rooms(PACKAGE / "scoring" / "runner.py")) == []

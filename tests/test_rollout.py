@@ -1,0 +1,182 @@
+"""One episode, played by a policy: what is recorded, what is void, and what is raised."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import pytest
+
+from nano_codex_env import NanoCodexEnv, Oracle, Reply, Score, Scripted, Task, Trajectory, from_function
+from nano_codex_env.errors import PolicyError, RewardError, SandboxError
+from nano_codex_env.messages import Message, assistant, tool_call
+from nano_codex_env.rollout import rollout
+from nano_codex_env.sandbox import Sandbox
+
+LOOK = tool_call("shell", cmd="ls")
+FIX = tool_call("apply_patch", search="return a - b", replace="return a + b", file="sums.py")
+ONE = from_function(lambda task, transcript, diff: 1.0)
+KEYS = [
+    "instance_id",
+    "attempt",
+    "reward",
+    "stop",
+    "steps",
+    "seconds",
+    "void",
+    "folder",
+    "diff",
+    "parts",
+    "metrics",
+]
+
+
+class Failing(Scripted):
+    """Raises once its script is played."""
+
+    def __init__(self, actions: Sequence[Any], error: BaseException) -> None:
+        super().__init__(actions)
+        self._error = error
+
+    def __call__(self, messages: Any, tools: Any) -> Reply:
+        if sum(message["role"] == "assistant" for message in messages) < len(self._actions):
+            return super().__call__(messages, tools)
+        raise self._error
+
+
+def test_a_result_says_what_an_episode_came_to(env: NanoCodexEnv, task: Task) -> None:
+    result = rollout(env, Oracle([task]), attempt=3, seed=5)
+    assert (result.instance_id, result.attempt, result.reward, result.stop) == ("sums-1", 3, 1.0, "submitted")
+    assert (result.steps, result.void) == (2, None)
+    assert result.folder
+    logged = Trajectory.load(result.folder)
+    assert (logged.diff, logged.metadata["parts"], logged.metadata["metrics"]) == (
+        result.diff,
+        result.parts,
+        result.metrics,
+    )
+    assert "+    return a + b" in result.diff
+
+
+def test_a_row_is_json_with_the_words_of_the_last_info(env: NanoCodexEnv) -> None:
+    result = rollout(env, Scripted([FIX]))
+    row = result.row()
+    assert list(row) == KEYS
+    assert json.loads(json.dumps(row)) == row
+    with_bytes = result.__class__(**{**row, "diff": "\udce9"})
+    assert json.loads(json.dumps(with_bytes.row()))["diff"] == "\udce9"
+
+
+def test_a_policy_sees_what_reset_and_step_give(env: NanoCodexEnv) -> None:
+    seen: list[tuple[list[Message], Any]] = []
+
+    def policy(messages: Sequence[Message], tools: Any) -> Reply:
+        seen.append((list(messages), tools))
+        return Reply(assistant("", LOOK) if len(messages) == 2 else assistant("done"))
+
+    rollout(env, policy)
+    assert [len(messages) for messages, _ in seen] == [2, 4]
+    assert [tool["function"]["name"] for tool in seen[0][1]] == ["shell", "apply_patch"]
+
+
+def test_options_are_those_of_reset(task: Task, repo: Path, sandbox: Sandbox) -> None:
+    other = task.with_(instance_id="sums-2")
+    with NanoCodexEnv([task, other], ONE, sandbox=sandbox, log_dir=None) as env:
+        idle = Scripted([])
+        assert rollout(env, idle, instance_id="sums-2").instance_id == "sums-2"
+        assert rollout(env, idle, task=task.with_(instance_id="sums-3")).instance_id == "sums-3"
+        assert rollout(env, idle, issue="mend it", repo=str(repo)).instance_id == "repo"
+        drawn = [rollout(env, idle, seed=seed).instance_id for seed in range(12)]
+        assert drawn == [rollout(env, idle, seed=seed).instance_id for seed in range(12)]
+        assert set(drawn) == {"sums-1", "sums-2"}
+        assert rollout(env, idle).folder is None
+
+
+def test_an_environment_of_gym_make_is_played_too(task: Task) -> None:
+    env = gym.make("NanoCodex-v0", tasks=[task], log_dir=None)
+    assert rollout(env, Oracle([task])).reward == 1.0
+    env.close()
+
+
+def test_another_environment_is_refused() -> None:
+    env = gym.make("CartPole-v1")
+    with pytest.raises(TypeError, match="rollout plays NanoCodexEnv; got CartPoleEnv"):
+        rollout(env, Scripted([]))
+    env.close()
+
+
+def test_a_truncated_episode_is_no_void_one(task: Task, sandbox: Sandbox) -> None:
+    with NanoCodexEnv([task], sandbox=sandbox, log_dir=None, max_steps=2) as env:
+        result = rollout(env, Scripted([FIX, LOOK, LOOK]))
+    assert (result.reward, result.stop, result.steps, result.void) == (1.0, "max_steps", 2, None)
+
+
+def test_a_policy_that_cannot_answer_makes_a_void_result(env: NanoCodexEnv) -> None:
+    result = rollout(env, Failing([LOOK, FIX], PolicyError("the endpoint is gone")))
+    assert (result.reward, result.stop, result.steps) == (None, None, 2)
+    assert result.void == "PolicyError: the endpoint is gone"
+    assert (result.instance_id, result.diff, result.parts, result.metrics) == ("sums-1", "", {}, {})
+    assert result.folder
+    logged = Trajectory.load(result.folder)
+    assert logged.metadata["void"] == result.void
+    assert "return a + b" in logged.diff
+    assert rollout(env, Scripted([FIX])).reward == 1.0  # the environment is as good as new
+
+
+def test_a_message_that_is_no_action_makes_a_void_result(env: NanoCodexEnv) -> None:
+    result = rollout(env, lambda messages, tools: Reply({"role": "user", "content": "hi"}))
+    assert result.reward is None
+    assert result.void
+    assert result.void.startswith("ActionError: an action is a tool call")
+
+
+def test_a_sandbox_that_breaks_makes_a_void_result(
+    env: NanoCodexEnv, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(view: object) -> None:
+        raise SandboxError("the kernel said no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sandbox, "open", fail)
+        result = rollout(env, Scripted([LOOK]))
+    assert (result.reward, result.void) == (None, "SandboxError: the kernel said no")
+    assert rollout(env, Scripted([LOOK])).reward == 0.0
+
+
+def test_a_reward_that_breaks_makes_a_void_result(task: Task, sandbox: Sandbox, tmp_path: Path) -> None:
+    def fail(task: Task, transcript: Sequence[Message], diff: str) -> Score:
+        raise RewardError("the judge is ill")
+
+    with NanoCodexEnv([task], fail, sandbox=sandbox, log_dir=tmp_path / "log") as env:
+        result = rollout(env, Scripted([FIX]))
+    assert (result.reward, result.stop, result.void) == (None, None, "RewardError: the judge is ill")
+    assert result.folder
+    assert "reward" not in Trajectory.load(result.folder).metadata
+
+
+def test_a_task_that_cannot_be_started_makes_a_void_result_with_its_name(env: NanoCodexEnv, task: Task) -> None:
+    gone = task.with_(instance_id="gone-1", repo="/nowhere/at/all")
+    result = rollout(env, Scripted([]), task=gone)
+    assert (result.instance_id, result.reward, result.steps, result.folder) == ("gone-1", None, 0, None)
+    assert result.void
+    assert result.void.startswith("WorkspaceError: there is no folder /nowhere/at/all")
+    assert rollout(env, Scripted([]), instance_id="nobody").instance_id == "nobody"
+    assert rollout(env, Scripted([]), issue="x", repo="/nowhere").instance_id == "/nowhere"
+
+
+def test_a_void_result_does_not_touch_the_episode_before(env: NanoCodexEnv) -> None:
+    good = rollout(env, Scripted([FIX]))
+    bad = rollout(env, Scripted([]), instance_id="nobody")
+    assert bad.void
+    assert good.folder
+    assert "void" not in Trajectory.load(good.folder).metadata
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), KeyboardInterrupt()])
+def test_a_bug_and_an_interruption_are_raised(env: NanoCodexEnv, error: BaseException) -> None:
+    with pytest.raises(type(error)):
+        rollout(env, Failing([LOOK], error))
+    assert rollout(env, Scripted([FIX])).reward == 1.0

