@@ -170,7 +170,7 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         if self._over:
             raise ResetNeeded("the episode is over; call reset() first")
         episode = self.episode
-        message = as_assistant(action, sum(len(sent.get("tool_calls") or ()) for sent in episode.messages))
+        message = as_assistant(action, episode.calls)
         try:
             ok = episode.act(message)
             if episode.stop is None:
@@ -225,7 +225,13 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         self.episode.tokens = total
 
     def snapshot(self) -> Snapshot:
-        """The episode as it stands: files, transcript, counters, generator. It costs what was touched."""
+        """The episode as it stands: files, transcript, counters, generator. It costs what was touched.
+
+        Raises:
+            ResetNeeded: there is no episode, or it is over and its files are gone.
+        """
+        if self._over:
+            raise ResetNeeded("the episode is over, its files are gone; take a snapshot before its end")
         return self.episode.snapshot(self.np_random.bit_generator.state)
 
     def restore(self, snapshot: Snapshot) -> tuple[Observation, Info]:

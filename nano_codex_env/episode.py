@@ -60,6 +60,7 @@ class Snapshot:
     files: Mapping[tuple[str, ...], File]
     lines: tuple[str, ...]
     steps: int
+    calls: int
     tokens: int | None
     seconds: float
     counts: Mapping[str, tuple[int, int]]
@@ -97,6 +98,7 @@ class Episode:
         self.messages: list[Message] = []
         self.lines: list[str] = []
         self.steps = 0
+        self.calls = 0
         self.tokens: int | None = None
         self.stop: str | None = None
         self.counts: dict[str, tuple[int, int]] = {}
@@ -113,7 +115,8 @@ class Episode:
         self.workspace.restore(snapshot.files)
         for line in snapshot.lines:
             self._append(json.loads(line), line)
-        self.steps, self.tokens, self.stop = snapshot.steps, snapshot.tokens, snapshot.stop
+        self.steps, self.calls = snapshot.steps, snapshot.calls
+        self.tokens, self.stop = snapshot.tokens, snapshot.stop
         self.counts = dict(snapshot.counts)
         self._started = time.monotonic() - snapshot.seconds
 
@@ -125,6 +128,7 @@ class Episode:
             self.workspace.snapshot(),
             tuple(self.lines),
             self.steps,
+            self.calls,
             self.tokens,
             self.seconds,
             dict(self.counts),
@@ -141,6 +145,7 @@ class Episode:
         """Take one assistant message; whether each of its calls did what it was for."""
         self._append(message)
         calls: Sequence[ToolCall] = message.get("tool_calls") or ()
+        self.calls += len(calls)
         if not calls:
             self._inaction()
             return []

@@ -12,6 +12,7 @@ from nano_codex_env.errors import WorkspaceError
 _OF_THE_USER = ("GIT_SSH", "GIT_ASKPASS", "GIT_SSL", "GIT_PROXY", "GIT_TRACE", "GIT_CURL", "GIT_EXEC_PATH")
 """How a user reaches a remote; any other GIT_ variable would point git elsewhere, or change what it does."""
 
+_NOTHING_RUNS = ("-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false")
 _NO_CONFIGURATION = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -40,7 +41,7 @@ def run_git(
     """
     try:
         done = subprocess.run(
-            ["git", *arguments],
+            ["git", *_NOTHING_RUNS, *arguments],
             cwd=cwd,
             env=_environment(as_user) | dict(env or {}),
             input=stdin,

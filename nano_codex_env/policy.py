@@ -124,6 +124,10 @@ def _moves(patch: str) -> Moves:
     """Tool calls that make `patch`, each fed with the answer to the one before; the last hunks of a file come first."""
     for part in split(patch):
         path, hunks = part.paths[-1], _hunks(part.text)
+        if not (hunks or part.is_new) or "\nold mode " in part.text.partition("\n@@ ")[0]:
+            raise PolicyError(
+                f"the reference patch changes the mode of {path}, or nothing that can be seen; no tool can"
+            )
         if len(part.paths) > 1 or "\ndeleted file mode " in part.text or "\nGIT binary patch" in part.text:
             raise PolicyError(f"the reference patch renames, deletes or has binary content ({path}); no tool can")
         if part.is_new:
@@ -149,14 +153,14 @@ def _edit(path: str, hunk: _Hunk) -> Moves:
     for margin in (0, 5, 20, 80, 320):
         first, last = max(1, hunk.start - margin), hunk.start + len(hunk.old) - 1 + margin
         shown = yield tool_call("shell", cmd=f"sed -n '{first},{max(last, 1)}p' {shlex.quote(path)}")
-        old, new = "".join(hunk.old), "".join(hunk.new)
-        if shown.count(old) != 1 and old:
+        lines = shown.split("\n")
+        lines = [line + "\n" for line in lines[:-1]] + lines[-1:]
+        start, stop = max(hunk.start - first, 0), max(hunk.start - first, 0) + len(hunk.old)
+        if lines[start:stop] != hunk.old:
             answer = f"the file does not hold the hunk at line {hunk.start}"
             continue
-        search = shown if old else ""
-        answer = yield tool_call(
-            "apply_patch", search=search, replace=shown.replace(old, new) if old else new, file=path
-        )
+        search, replace = shown, "".join([*lines[:start], *hunk.new, *lines[stop:]])
+        answer = yield tool_call("apply_patch", search=search, replace=replace, file=path)
         if not answer.startswith("error:"):
             return
     raise PolicyError(f"the oracle cannot play the reference patch of {path}: {answer}")

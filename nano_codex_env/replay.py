@@ -78,10 +78,11 @@ def _episode(
     cache: str | os.PathLike[str] | None,
 ) -> Episode:
     about = logged.metadata
-    if not isinstance(about.get("task"), dict) or not isinstance(about.get("limits"), dict):
+    limits = about.get("limits")
+    if not isinstance(about.get("task"), dict) or not isinstance(limits, dict) or "max_steps" not in limits:
         raise TrajectoryError(f"{logged.folder / 'metadata.json'} names no task or no limits; it cannot be replayed")
     task = Task.from_row(about["task"]).with_(base_commit=about.get("commit", ""))
-    rules = Rules(about["limits"]["max_steps"], None, None, notices, about.get("on_inaction", "submit"))
+    rules = Rules(limits["max_steps"], None, None, notices, about.get("on_inaction", "submit"))
     return Episode(task, toolbox, sandbox, rules, cache=Path(cache) if cache else None, log_dir=None)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium as gym
@@ -47,41 +47,58 @@ def rollout(
     inner = env.unwrapped
     if not isinstance(inner, NanoCodexEnv):
         raise TypeError(f"rollout plays NanoCodexEnv; got {type(inner).__name__}")
-    started, name, stop, steps = time.monotonic(), str(options.get("instance_id", "")), None, 0
-    folder: str | None = None
-    reward: float | None = None
-    info: dict[str, Any] = {}
-    void: str | None = None
+    started, played, void = time.monotonic(), _Played(), None
     try:
-        obs, info = env.reset(seed=seed, options=options)
-        name, tools = info["instance_id"], info["tools"]
-        log = inner.episode.log
-        folder = str(log.folder) if log else None
-        over = False
-        while not over:
-            reply = policy(obs, tools)
-            if reply.tokens is not None and log:
-                log.tokens(reply.tokens)
-            obs, value, terminated, truncated, info = env.step(reply.message)
-            over = terminated or truncated
-            steps = inner.episode.steps
-        reward, stop = float(value), info["stop"]
+        _play(env, inner, policy, seed, options, played)
     except NanoCodexError as error:
         void = f"{type(error).__name__}: {error}"
         inner.void(void)
     return Result(
-        name or _name(options),
-        attempt,
-        reward,
-        stop,
-        steps,
-        time.monotonic() - started,
-        void,
-        folder,
-        info.get("diff", ""),
-        info.get("parts", {}),
-        info.get("metrics", {}),
+        instance_id=played.name or _name(options),
+        attempt=attempt,
+        reward=played.reward,
+        stop=played.info.get("stop"),
+        steps=played.steps,
+        seconds=time.monotonic() - started,
+        void=void,
+        folder=played.folder,
+        diff=played.info.get("diff", ""),
+        parts=played.info.get("parts", {}),
+        metrics=played.info.get("metrics", {}),
     )
+
+
+@dataclass
+class _Played:
+    """How far an episode has come: what a void result still tells."""
+
+    name: str = ""
+    steps: int = 0
+    reward: float | None = None
+    folder: str | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+def _play(
+    env: gym.Env[Any, Any],
+    inner: NanoCodexEnv,
+    policy: Policy,
+    seed: int | None,
+    options: dict[str, Any],
+    played: _Played,
+) -> None:
+    obs, first = env.reset(seed=seed, options=options)
+    played.name, log = first["instance_id"], inner.episode.log
+    played.folder = str(log.folder) if log else None
+    over = False
+    while not over:
+        reply = policy(obs, first["tools"])
+        if reply.tokens is not None and log:
+            log.tokens(reply.tokens)
+        obs, value, terminated, truncated, played.info = env.step(reply.message)
+        over = terminated or truncated
+        played.steps = inner.episode.steps
+    played.reward = float(value)
 
 
 def _name(options: dict[str, Any]) -> str:

@@ -65,8 +65,11 @@ class Writer:
 
     def tokens(self, record: Mapping[str, Any]) -> None:
         """Add one turn's token ids and logprobs."""
-        with (self.folder / "tokens.jsonl").open("a", encoding="ascii") as file:
-            file.write(dumps(record) + "\n")
+        try:
+            with (self.folder / "tokens.jsonl").open("a", encoding="ascii") as file:
+                file.write(dumps(record) + "\n")
+        except (OSError, TypeError, ValueError) as error:
+            raise TrajectoryError(f"cannot write {self.folder / 'tokens.jsonl'}: {error}") from error
 
     def finish(self, diff: str, result: Mapping[str, Any]) -> None:
         """Write the diff and the final `metadata.json`, and close."""
@@ -148,15 +151,18 @@ class Trajectory:
         tokens = _read_lines(path / "tokens.jsonl")[0] if (path / "tokens.jsonl").exists() else []
         patch = path / "diff.patch"
         diff = patch.read_bytes().decode("utf-8", "surrogateescape") if patch.exists() else ""
-        tools, about = _read_json(path / "tools.json"), _read_json(path / "metadata.json")
+        tools, about = _read_json(path / "tools.json", list), _read_json(path / "metadata.json", dict)
         return cls(path, messages, tools, about, diff, tokens, torn)
 
 
-def _read_json(path: Path) -> Any:
+def _read_json(path: Path, kind: type) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise TrajectoryError(f"cannot read {path}: {error}") from error
+    if not isinstance(value, kind):
+        raise TrajectoryError(f"{path} must hold a {kind.__name__}; got {type(value).__name__}")
+    return value
 
 
 def _read_lines(path: Path) -> tuple[list[Any], bool]:
@@ -166,7 +172,10 @@ def _read_lines(path: Path) -> tuple[list[Any], bool]:
     values = []
     for number, line in enumerate(lines, 1):
         try:
-            values.append(json.loads(line))
+            value = json.loads(line)
         except ValueError as error:
             raise TrajectoryError(f"{path}, line {number} is damaged: {error}") from error
+        if not isinstance(value, dict):
+            raise TrajectoryError(f"{path}, line {number} is damaged: it holds no object but {value!r:.80}")
+        values.append(value)
     return values, bool(last)

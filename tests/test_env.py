@@ -868,13 +868,9 @@ def test_a_void_episode_cannot_be_gone_on_with(make: Make) -> None:
     env.reset()
     play(env, FIX)
     env.void("the machine is on fire")
-
-    def go_on() -> None:
-        env.restore(env.snapshot())
-        env.step(DONE)
-
-    with pytest.raises(ResetNeeded):
-        go_on()
+    for branch in (env.snapshot, lambda: env.fork(1), lambda: env.step(DONE)):
+        with pytest.raises(ResetNeeded):
+            branch()
 
 
 def test_voiding_is_said_once_and_only_of_a_running_episode(env: NanoCodexEnv) -> None:
@@ -1058,13 +1054,18 @@ def test_the_log_of_a_branch_holds_the_whole_transcript(env: NanoCodexEnv) -> No
     assert Trajectory.load(log_of(env)).messages == obs[:4]
 
 
-def test_a_branch_of_an_episode_that_is_over_is_over(make: Make) -> None:
-    env = make(reward=ONE)
+def test_an_episode_that_is_over_cannot_be_branched(make: Make) -> None:
+    """Its files are gone; a snapshot that was taken before its end still serves."""
+    env = make()
     env.reset()
-    play(env, DONE)
-    [branch] = env.fork(1)
-    with branch, pytest.raises(ResetNeeded):
-        branch.step(LOOK)
+    play(env, FIX)
+    before = env.snapshot()
+    play(env, SPOIL, DONE)
+    for branch in (env.snapshot, lambda: env.fork(1)):
+        with pytest.raises(ResetNeeded, match="the episode is over"):
+            branch()
+    env.restore(before)
+    assert play(env, DONE)[1] == 1.0
 
 
 def test_limits_hold_across_branches(make: Make) -> None:

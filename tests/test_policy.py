@@ -205,6 +205,16 @@ def test_a_patch_that_no_tool_can_play_is_a_void_result(oracle_plays: PlayAll, b
     assert result.void.startswith("PolicyError: ")
 
 
+def test_a_patch_without_context_is_played_in_its_place(env: NanoCodexEnv, task: Task) -> None:
+    """`git diff -U0`: a hunk that only adds stands after the line that it names."""
+    patch = (
+        "--- a/sums.py\n+++ b/sums.py\n@@ -5 +5 @@\n-    return a - b\n+    return a + b\n@@ -9,0 +10,2 @@\n+\n+# end\n"
+    )
+    result = rollout(env, Oracle([task.with_(patch=patch)]))
+    assert (result.reward, result.void) == (1.0, None)
+    assert "     return add(a, a)\n+\n+# end\n" in result.diff
+
+
 def test_a_mode_that_no_tool_can_change_is_a_void_result(env: NanoCodexEnv, task: Task) -> None:
     patch = "diff --git a/sums.py b/sums.py\nold mode 100644\nnew mode 100755\n"
     result = rollout(env, Oracle([task.with_(patch=patch)]))

@@ -14,6 +14,7 @@ from nano_codex_env.rewards.base import Score
 from nano_codex_env.sandbox import TESTBED, Sandbox, get_sandbox
 from nano_codex_env.scoring import FAILED, MISSING, PASSED, STOPPED, Run, Scorer, keep_source
 from nano_codex_env.task import Task
+from nano_codex_env.workspace.tree import base_tree
 from nano_codex_env.worlds.world import repository_paths
 
 _LISTED = 20
@@ -55,7 +56,8 @@ class Resolved:
             raise TaskError(f"{task.instance_id} has no FAIL_TO_PASS tests; give another reward, or tasks with tests")
         roots = [path.removeprefix(TESTBED).lstrip("/") for path in repository_paths(task.environment)]
         allowed = task.environment.get("allowed_edits", ())
-        patch, dropped = keep_source(diff, task.test_patch, roots, allowed)
+        base, _ = base_tree(task.repo, task.base_commit, self._scorer.cache)
+        patch, dropped = keep_source(diff, task.test_patch, base, roots, allowed)
         good = {*task.FAIL_TO_PASS, *task.PASS_TO_PASS}
         reason = ""
         for number in range(self._repeats):

@@ -156,8 +156,9 @@ class Box:
             poller.register(handle, select.POLLIN)
         if until is None:
             self._close_pipe("_out_write")
-        else:  # a program inside may have left the shared pipe non-blocking: the next one shall not inherit that
+        else:  # a program inside may have left the shared pipe non-blocking or small: the next shall not inherit that
             fcntl.fcntl(self._out_write, fcntl.F_SETFL, os.O_WRONLY)
+            fcntl.fcntl(self._out_write, fcntl.F_SETPIPE_SZ, 65536)
         data = self._write(data, poller, last=until is None)
         gone = False
         while open_pipes and not gone and not (until and control.endswith(until)):

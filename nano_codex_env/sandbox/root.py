@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -29,6 +30,7 @@ _ETC = {
 
 
 _LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+_SYSTEM = {"bin", "sbin", "lib", "lib32", "lib64", "libx32", "libexec", "share", "include", "etc", "games", "man"}
 _FOLDERS = ("dev", "etc", "etc/alternatives", "etc/empty", "proc", "testbed", "tmp", "usr")
 
 
@@ -70,7 +72,25 @@ def _package_folders() -> tuple[str, ...]:
     found = [Path("/usr/lib/python3/dist-packages")]
     for prefix in ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64"):
         found += Path(prefix).glob("python3*/*-packages")
+    found += [Path("/usr/src"), Path("/usr/local/src")]
     return tuple(sorted({str(path) for path in found if path.is_dir() and not path.is_symlink()}))
+
+
+def _own_folders(root: Path) -> list[str]:
+    """Folders of ours that someone has put below /usr: this package, its environment, the cache, where we run."""
+    places = [Path(__file__).parents[1], Path(sys.prefix), Path(sys.base_prefix), root.parents[1], Path.cwd()]
+    covered = _package_folders()
+    return [
+        str(path) for path in places if _is_private(path) and not any(path.is_relative_to(over) for over in covered)
+    ]
+
+
+def _is_private(path: Path) -> bool:
+    """Whether a path below /usr is none of the system's own."""
+    parts = (
+        path.parts[3:] if path.is_relative_to("/usr/local") else path.parts[2:] if path.is_relative_to("/usr") else ()
+    )
+    return bool(parts) and parts[0] not in _SYSTEM
 
 
 def system_mounts(root: Path) -> list[tuple[str, str]]:
@@ -79,5 +99,6 @@ def system_mounts(root: Path) -> list[tuple[str, str]]:
     mounts += [
         (f"/{name}", f"/{name}") for name in _LINKS if not os.path.islink(f"/{name}") and os.path.isdir(f"/{name}")
     ]
-    mounts += [(str(root / "etc" / "empty"), folder) for folder in _package_folders()]
+    empty = str(root / "etc" / "empty")
+    mounts += [(empty, folder) for folder in (*_package_folders(), *_own_folders(root))]
     return mounts + [(name, name) for name in ("/etc/ld.so.cache", "/etc/alternatives") if os.path.exists(name)]

@@ -75,16 +75,16 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "vhangup": (153, 58),
 }
 _CLONE, _CLONE3, _SOCKET, _IOCTL = (56, 220), (435, 435), (41, 198), (16, 29)
-# Calls that change another process, by which argument names it: pid 1, the resident shell, is out of bounds.
+# Calls that change the process that their first argument names: pid 1, the resident shell, is out of bounds.
 _ON_SERVER = {
-    "prlimit64": (302, 261, 0),
-    "sched_setaffinity": (203, 122, 0),
-    "sched_setattr": (314, 274, 0),
-    "sched_setparam": (142, 118, 0),
-    "sched_setscheduler": (144, 119, 0),
-    "setpriority": (141, 140, 1),
-    "ioprio_set": (251, 30, 1),
+    "prlimit64": (302, 261),
+    "sched_setaffinity": (203, 122),
+    "sched_setattr": (314, 274),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
 }
+_ON_PROCESS = {"setpriority": (141, 140, 0), "ioprio_set": (251, 30, 1)}
+"""These name a process only where their first argument is the last number here; groups and users hold pid 1 as well."""
 _XATTR = {"setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7)}
 """Not supported, as on many file systems: on /tmp itself they would outlive a call."""
 _NEW_NAMESPACE = 0x7E020080  # CLONE_NEWNS | CGROUP | UTS | IPC | USER | PID | NET | TIME
@@ -129,8 +129,11 @@ def program(machine: str | None = None) -> bytes:
     tiocs = b"".join(_return_if(_JEQ, code, _errno(errno.EPERM)) for code in _TERMINAL)
     ops += _when(_IOCTL[column], _op(_LOAD, _ARG1) + tiocs)
     families = b"".join(_return_if(_JEQ, family, _ALLOW) for family in _FAMILIES)
-    for *calls, argument in _ON_SERVER.values():
-        ops += _when(calls[column], _op(_LOAD, (_ARG0, _ARG1)[argument]) + _return_if(_JEQ, 1, _errno(errno.EPERM)))
+    for calls in _ON_SERVER.values():
+        ops += _when(calls[column], _op(_LOAD, _ARG0) + _return_if(_JEQ, 1, _errno(errno.EPERM)))
+    for *numbers_of, process in _ON_PROCESS.values():
+        body = _op(_LOAD, _ARG0) + _op(_JEQ, process, 1, 0) + _op(_RET, _errno(errno.EPERM))
+        ops += _when(numbers_of[column], body + _op(_LOAD, _ARG1) + _return_if(_JEQ, 1, _errno(errno.EPERM)))
     for pair in _XATTR.values():
         ops += _return_if(_JEQ, pair[column], _errno(errno.ENOTSUP))
     ops += _when(_SOCKET[column], _op(_LOAD, _ARG0) + families + _op(_RET, _errno(errno.EAFNOSUPPORT)))

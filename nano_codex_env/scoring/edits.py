@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from nano_codex_env.diff import FilePatch, split
 
@@ -32,27 +33,34 @@ _COMPILED = (".pyc", ".so", ".pth", ".pyd")
 
 
 def keep_source(
-    patch: str, test_patch: str, roots: Sequence[str], allowed: Sequence[str] = ()
+    patch: str, test_patch: str, base: Path, roots: Sequence[str], allowed: Sequence[str] = ()
 ) -> tuple[str, list[str]]:
-    """The part of `patch` that is applied, and the paths that were dropped.
+    """The part of `patch` that is applied over the tree `base`, and the paths that were dropped.
 
     `roots` are the folders that are on `sys.path`, relative to the repository ("" is its root). Paths in `allowed`
     are kept whatever they are.
     """
+    roots = [root for root in roots if (base / root).is_dir()]
     hidden = {path for part in split(test_patch) for path in part.paths}
     kept: list[str] = []
     dropped: list[str] = []
     for part in split(patch):
-        if all(path in allowed and path not in hidden for path in part.paths) or not _steers(part, hidden, roots):
+        in_the_way = any(_meets(path, other) for path in part.paths for other in hidden)
+        if not in_the_way and (all(path in allowed for path in part.paths) or not _steers(part, base, roots)):
             kept.append(part.text)
         else:
             dropped += part.paths
     return "".join(kept), dropped
 
 
-def _steers(part: FilePatch, hidden: set[str], roots: Sequence[str]) -> bool:
-    return any(path in hidden or is_test(path) or _configures(path) for path in part.paths) or (
-        (part.is_new or len(part.paths) > 1) and any(_shadows(path, roots) for path in part.paths)
+def _meets(path: str, hidden: str) -> bool:
+    """Whether both cannot stand beside each other: they are one, or one is where the other has a folder."""
+    return path == hidden or path.startswith(hidden + "/") or hidden.startswith(path + "/")
+
+
+def _steers(part: FilePatch, base: Path, roots: Sequence[str]) -> bool:
+    return any(is_test(path) or _configures(path) for path in part.paths) or (
+        (part.is_new or len(part.paths) > 1) and any(_shadows(path, base, roots) for path in part.paths)
     )
 
 
@@ -71,13 +79,14 @@ def _configures(path: str) -> bool:
     return parts[-1] in _CONFIGURATION or parts[-1].endswith(_COMPILED) or package_data
 
 
-def _shadows(path: str, roots: Sequence[str]) -> bool:
-    """Whether a new file is a top-level module of the name of one that the test run imports."""
+def _shadows(path: str, base: Path, roots: Sequence[str]) -> bool:
+    """Whether a new file makes a top-level module of the name of one that the test run imports."""
     for root in roots:
         inside = path.removeprefix(f"{root}/") if root else path
         if root and inside == path:
             continue
-        name = inside.split("/")[0].split(".")[0]
-        if name in sys.stdlib_module_names or name in _RUNNER_MODULES:
+        top = inside.split("/")[0]
+        name = top.split(".")[0]
+        if not (base / root / top).exists() and name in (sys.stdlib_module_names | _RUNNER_MODULES):
             return True
     return False

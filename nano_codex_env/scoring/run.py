@@ -57,6 +57,9 @@ class Scorer:
         config = {"key": key, "ids": None if ids is None else list(ids), "files": chosen, "seed": seed}
         config |= {"site": list(world.site), "pythonpath": list(world.pythonpath), "args": _arguments(world)}
         result = self._execute(base, world, patch, task.test_patch, json.dumps(config).encode())
+        if result.reports == b"source\n" and patch:  # is it the patch that is in the way? without it this raises or not
+            self.run(task, "", ids, files=files, seed=seed)
+            return Run({}, "the hidden tests do not apply over the patch", output=result.output.text())
         return _read(task, result, key)
 
     def _execute(self, base: Path, world: World, patch: str, test_patch: str, config: bytes) -> ExecResult:

@@ -54,19 +54,34 @@ def read_run(reports: bytes, key: str, exit_code: int | None, stopped: str, outp
 
 
 def _chain(reports: bytes, key: str) -> tuple[list[list[Any]], bool]:
-    """The records up to the first that does not continue the chain, and whether all do."""
+    """The records up to the first that is none or does not continue the chain, and whether that is all."""
     digest = key
     records: list[list[Any]] = []
     *lines, rest = reports.split(b"\n")
-    for line in lines:
+    for number, line in enumerate(lines, 1):
         given, _, text = line.partition(b" ")
         digest = hashlib.sha256(digest.encode() + text).hexdigest()
-        if given != digest.encode():
+        record = _record(text) if given == digest.encode() else None
+        if record is None:
             return records, False
-        records.append(json.loads(text))
-        if records[-1][0] == "end":
-            return records, not rest and line is lines[-1]
+        records.append(record)
+        if record[0] == "end":
+            return records, not rest and number == len(lines)
     return records, not rest
+
+
+_SHAPES = {"start": (str, str), "phase": (str, str, str, str, bool, bool), "end": (str, int)}
+
+
+def _record(text: bytes) -> list[Any] | None:
+    """One record of the runner's, or None for what it would never write."""
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, list) or not record or not isinstance(record[0], str):
+        return None
+    return record if tuple(type(value) for value in record) == _SHAPES.get(record[0]) else None
 
 
 def _statuses(phases: Iterable[list[Any]]) -> dict[str, str]:

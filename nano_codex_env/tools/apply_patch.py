@@ -15,6 +15,7 @@ from nano_codex_env.workspace import MAX_FILE
 MAX_TEXT = 200_000
 """Characters of the longest `search` or `replace`."""
 _LISTED = 10
+_SAME = "search and replace are the same; nothing would change"
 
 
 def apply_patch() -> Tool:
@@ -44,7 +45,7 @@ def _run(episode: Episode, search: str, replace: str, file: str) -> ToolResult:
     if not search and old.data:
         raise ToolError(f"{file} exists already; an empty search is for a new file, so give the text to be replaced")
     if search == replace:
-        raise ToolError("search and replace are the same; nothing would change")
+        raise ToolError(_SAME)
     new, line = _replace(old.data, search, replace, file)
     _check_size(file, new)
     episode.workspace.write(file, File(new, old.executable))
@@ -79,6 +80,8 @@ def _replace(data: bytes, search: str, replace: str, file: str) -> tuple[bytes, 
         raise ToolError(f"{file} is not UTF-8 and replace holds characters beyond Latin-1; use only those it can hold")
     if b"\0" in instead:
         raise ToolError("replace holds a NUL character; only text can be written")
+    if wanted == instead:
+        raise ToolError(_SAME)
     if not wanted:
         return instead, 1
     places = _places(data, wanted)
@@ -88,7 +91,8 @@ def _replace(data: bytes, search: str, replace: str, file: str) -> tuple[bytes, 
         lines = [data.count(b"\n", 0, place) + 1 for place in places[:_LISTED]]
         more = ", ..." if len(places) > _LISTED else ""
         raise ToolError(
-            f"search occurs {len(places)} times in {file} (at lines {', '.join(map(str, lines))}{more}); "
+            f"search occurs {max(len(places), data.count(wanted))} times in {file} "
+            f"(at lines {', '.join(map(str, lines))}{more}); "
             "add neighbouring lines until it is unique"
         )
     place = places[0]
@@ -96,9 +100,10 @@ def _replace(data: bytes, search: str, replace: str, file: str) -> tuple[bytes, 
 
 
 def _places(data: bytes, wanted: bytes) -> list[int]:
-    """Where `wanted` begins, overlaps counted: `aa` occurs twice in `aaa`."""
-    places, place = [], data.find(wanted)
-    while place >= 0:
+    """Where `wanted` begins, overlaps counted (`aa` occurs twice in `aaa`); no more than are told of, and one."""
+    places: list[int] = []
+    place = data.find(wanted)
+    while place >= 0 and len(places) <= _LISTED:
         places.append(place)
         place = data.find(wanted, place + 1)
     return places

@@ -25,6 +25,9 @@ MAX_FILE = 4 << 20
 MAX_NAME = 1024
 """Bytes of the longest path."""
 
+MAX_DEPTH = 64
+"""Components of the longest path: removing a tree takes a descriptor for each level."""
+
 _ODD = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories that no file name needs: control, format (zero width, bidi), surrogates, line separators."""
 
@@ -50,8 +53,12 @@ def parts_of(file: str) -> Parts:
         raise ToolError(f"{_shown(file)} holds control or invisible characters ({', '.join(odd)}); leave them out")
     if any(len(part.encode()) > 255 for part in parts) or len(inside.encode()) > MAX_NAME:
         raise ToolError(f"the file name is too long ({len(inside)} characters; {MAX_NAME} bytes, 255 a component)")
+    if len(parts) > MAX_DEPTH:
+        raise ToolError(f"{_shown(file)} is too deep ({len(parts)} components; the limit is {MAX_DEPTH})")
     if any(_is_git(part) for part in parts):
         raise ToolError(f"{_shown(file)} lies in git's own folder, which cannot be patched")
+    if any(part != part.strip() for part in parts):
+        raise ToolError(f"a component of {_shown(file)} begins or ends with a blank; leave it out")
     return parts
 
 
@@ -84,15 +91,21 @@ def read(root: Path, parts: Parts) -> File | None:
         raise _refusal(folder, parts, len(parts) - 1, error) from error
     finally:
         os.close(folder)
-    with open(handle, "rb") as stream:
+    try:
         status = os.fstat(handle)
-        name = "/".join(parts)
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-            raise ToolError(f"{name} is {kind}; only regular files can be patched")
-        if status.st_size > MAX_FILE:
-            raise ToolError(f"{name} is too large to patch ({status.st_size} bytes; the limit is {MAX_FILE})")
-        return File(stream.read(), bool(status.st_mode & 0o100))
+        _check_kind("/".join(parts), status)
+        with open(handle, "rb", closefd=False) as stream:
+            return File(stream.read(), bool(status.st_mode & 0o100))
+    finally:
+        os.close(handle)
+
+
+def _check_kind(name: str, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+        raise ToolError(f"{name} is {kind}; only regular files can be patched")
+    if status.st_size > MAX_FILE:
+        raise ToolError(f"{name} is too large to patch ({status.st_size} bytes; the limit is {MAX_FILE})")
 
 
 def write(root: Path, parts: Parts, file: File) -> None:

@@ -39,7 +39,7 @@ def find(repo: str, commit: str, cache: Path) -> Source:
     Raises:
         WorkspaceError: it is no repository, is dirty, cannot be cloned, or has no such commit.
     """
-    if commit.startswith("-"):
+    if commit.startswith(("-", "^")) or "\0" in commit:
         raise WorkspaceError(f"{commit!r} is no commit; give a full commit id")
     if is_local(repo):
         return _find_local(Path(repo).expanduser().absolute(), commit)
@@ -73,7 +73,7 @@ def _mirror(url: str, cache: Path) -> Path:
             run_git(["clone", "--quiet", "--mirror", "--", url, str(folder)], cwd=folder, as_user=True)
         except WorkspaceError as error:
             raise WorkspaceError(
-                f"cannot clone {url}: {error}. Check the name and the network, or give the path of a clone"
+                f"cannot clone {url}: {error}; check the name and the network, or give the path of a clone"
             ) from error
 
     return publish(path, clone)
@@ -108,7 +108,7 @@ def _look_inside(path: Path) -> tuple[bool, Path]:
 
 def _refuse_dirty(path: Path) -> None:
     """An episode starts from a commit: what is not committed would silently be missing from it."""
-    status = ["-c", "core.fsmonitor=false", "status", "--porcelain", "--ignore-submodules=none"]
+    status = ["status", "--porcelain", "--ignore-submodules=none"]
     changed = run_git(status, cwd=path, as_user=True).decode("utf-8", "backslashreplace").splitlines()
     if changed:
         shown = ", ".join(line[3:] for line in changed[:5]) + (" ..." if len(changed) > 5 else "")

@@ -59,6 +59,11 @@ def _export(source: Source, folder: Path) -> None:
     ours = [f"--git-dir={folder / '.git'}", f"--work-tree={folder}"]
     for name, value in _CONFIG.items():
         run_git([*ours, "config", name, value], cwd=folder)
+    info = folder / ".git" / "info"
+    info.mkdir(exist_ok=True)
+    info.joinpath("attributes").write_text(
+        "* -ident -filter -working-tree-encoding\n", encoding="ascii"
+    )  # as committed
     root = _copy_objects(source, folder, ours)
     run_git([*ours, "read-tree", root], cwd=folder)
     run_git([*ours, "checkout-index", "--all", "--force", "--quiet"], cwd=folder)
@@ -75,9 +80,9 @@ def _copy_objects(source: Source, folder: Path, ours: list[str]) -> str:
     tree = run_git([theirs, "rev-parse", f"{source.commit}^{{tree}}"], cwd=folder).decode().strip()
     packs = folder / ".git" / "objects" / "pack"
     packs.mkdir(exist_ok=True)
-    objects = run_git([theirs, "rev-parse", "--git-path", "objects"], cwd=folder).decode().strip()
+    objects = run_git([theirs, "rev-parse", "--git-path", "objects"], cwd=folder).removesuffix(b"\n")
     # git writes its temporary pack into *its* objects: make those ours, theirs stay as they are
-    env = {"GIT_OBJECT_DIRECTORY": str(packs.parent), "GIT_ALTERNATE_OBJECT_DIRECTORIES": objects}
+    env = {"GIT_OBJECT_DIRECTORY": str(packs.parent), "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(objects)}
     # no deltas and nothing taken over as it is packed there: the same pack from every clone
     pack = [theirs, "pack-objects", "--revs", "--window=0", "--no-reuse-object", "--compression=1", "--index-version=2"]
     name = run_git([*pack, "-q", str(packs / "pack")], cwd=folder, stdin=tree.encode() + b"\n", env=env)
@@ -87,6 +92,11 @@ def _copy_objects(source: Source, folder: Path, ours: list[str]) -> str:
     root = run_git([*ours, "commit-tree", tree, "-m", "base"], cwd=folder, env=_IDENTITY).decode().strip()
     (folder / ".git" / "refs" / "heads" / "main").write_text(root + "\n", encoding="ascii")
     return root
+
+
+def _quoted(path: bytes) -> str:
+    """A path in git's list of paths, where a bare colon would part it."""
+    return '"' + os.fsdecode(path.replace(b"\\", b"\\\\").replace(b'"', b'\\"')) + '"'
 
 
 def _level(folder: Path) -> None:

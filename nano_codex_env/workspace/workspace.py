@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nano_codex_env.cache import Scratch, cache_dir, disk_errors
 from nano_codex_env.diff import File, file_diff
-from nano_codex_env.errors import WorkspaceError
+from nano_codex_env.errors import ToolError, WorkspaceError
 from nano_codex_env.sandbox.root import MTIME, settle
 from nano_codex_env.workspace import files
 from nano_codex_env.workspace.tree import base_tree
@@ -59,6 +59,7 @@ class Workspace:
             ToolError: the path is none that may be patched, see `files`.
         """
         parts = files.parts_of(file)
+        self._check_way(parts)
         return self._touched.get(parts) or files.read(self.base, parts)
 
     def write(self, file: str, content: File) -> None:
@@ -70,7 +71,18 @@ class Workspace:
         """
         self._write(files.parts_of(file), content)
 
+    def _check_way(self, parts: files.Parts) -> None:
+        """A file may not stand where a touched one needs a folder, nor below a touched file."""
+        for other in self._touched:
+            shorter, longer = sorted((parts, other), key=len)
+            if shorter != longer and longer[: len(shorter)] == shorter:
+                words = (
+                    "is a folder; only regular files can be patched" if shorter == parts else "is a file, not a folder"
+                )
+                raise ToolError(f"{'/'.join(shorter)} {words}")
+
     def _write(self, parts: files.Parts, content: File) -> None:
+        self._check_way(parts)
         files.check_folder(self.base, parts[:-1])  # a link or a file of the base may not become a folder
         with disk_errors(f"writing {'/'.join(parts)}"):
             scratch = self._scratch or Scratch(self._cache)

@@ -42,7 +42,7 @@ def repository_paths(environment: Mapping[str, Any]) -> tuple[str, ...]:
 
 def interpreter_mounts(prefix: Path, empty: Path) -> tuple[tuple[Path, str], ...]:
     """The mounts that show the interpreter at `prefix`, without the packages installed beside it."""
-    if prefix == Path("/usr") or str(prefix).startswith("/usr/"):
+    if prefix in (Path("/usr"), Path("/usr/local")):
         return ()
     covered = [path for path in prefix.glob("lib/python3*/*-packages") if path.is_dir()]
     return ((prefix, str(prefix)), *((empty, str(path)) for path in covered))

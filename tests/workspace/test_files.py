@@ -77,8 +77,8 @@ def descriptors() -> int:
         (".git-blame-ignore-revs", (".git-blame-ignore-revs",)),
         ("docs/my caf\u00e9 \u65e5\u672c\U0001f600.md", ("docs", "my caf\u00e9 \u65e5\u672c\U0001f600.md")),
         ("x" * 255, ("x" * 255,)),
-        ("/".join(["d"] * 512), ("d",) * 512),
-        (" ", (" ",)),
+        ("/".join(["d"] * 64), ("d",) * 64),
+        ("a b/c  d", ("a b", "c  d")),
         ('quo"te\\back', ('quo"te\\back',)),
         ("~/x", ("~", "x")),
         ("$HOME", ("$HOME",)),
@@ -94,6 +94,7 @@ FOLDER = r"names a folder; give a file's path"
 ODD = r"holds control or invisible characters \({}\); leave them out"
 LONG = r"the file name is too long \(\d+ characters; 1024 bytes, 255 a component\)"
 GIT = r"lies in git's own folder, which cannot be patched"
+BLANK = r"a component of .* begins or ends with a blank; leave it out"
 REFUSED = [
     ("../x.py", UP),
     ("..", UP),
@@ -132,6 +133,12 @@ REFUSED = [
     ("\u65e5" * 86, LONG),
     ("/".join(["d"] * 513), LONG),
     ("/".join(["x" * 200] * 6), LONG),
+    ("/".join(["d"] * 65), r"is too deep \(65 components; the limit is 64\)"),
+    ("/".join(["d"] * 500), r"is too deep \(500 components; the limit is 64\)"),
+    (" ", BLANK),
+    (" a", BLANK),
+    ("sub /a", BLANK),
+    ("sub/a\u3000", BLANK),
     ("x" * 100_000, LONG),
 ]
 GITS = [

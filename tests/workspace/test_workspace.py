@@ -124,6 +124,30 @@ def test_a_diff_applies_to_a_clean_checkout_and_gives_the_same_files(
             assert File(path.read_bytes(), os.access(path, os.X_OK)) == workspace.read(name)
 
 
+def test_a_diff_applies_where_a_checkout_is_not_what_was_committed(
+    make_repo: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Keywords that git expands and encodings that it changes: the policy sees, and patches, what was committed."""
+    attributes = "*.ident ident\n*.utf16 text working-tree-encoding=UTF-16\n"
+    repo = make_repo({".gitattributes": attributes, "id.ident": "$Id$\none\n"})
+    git(tmp_path, "clone", "-q", str(repo), "checkout")
+    assert (tmp_path / "checkout" / "id.ident").read_text().startswith("$Id: ")
+    (repo / "a.utf16").write_bytes("one\n".encode("utf-16"))
+    git(repo, "add", "-A")
+    git(repo, "commit", "-q", "-m", "wide")
+    git(tmp_path / "checkout", "pull", "-q")
+    with contextlib.closing(Workspace(str(repo))) as workspace:
+        assert workspace.read("id.ident") == File(b"$Id$\none\n")
+        assert workspace.read("a.utf16") == File(b"one\n")
+        for name in ("id.ident", "a.utf16"):
+            old = workspace.read(name)
+            assert old is not None
+            workspace.write(name, File(old.data.replace(b"one", b"two")))
+        apply(tmp_path / "checkout", workspace.diff())
+    assert (tmp_path / "checkout" / "id.ident").read_text().endswith("$\ntwo\n")
+    assert (tmp_path / "checkout" / "a.utf16").read_bytes().decode("utf-16") == "two\n"
+
+
 @quick(25)
 @given(contents=st.dictionaries(st.sampled_from(["sums.py", "new", "pkg/data.txt", "pkg/sub/x", "README.md"]), files()))
 def test_a_diff_of_any_contents_applies(repo: Path, contents: dict[str, File]) -> None:
