@@ -45,6 +45,8 @@ def read_config(
     for setting in settings:
         _merge(config, _setting(setting), f"--set {setting}")
     _merge(config, given or {}, "the command line")
+    if not config["tasks"] or not all(isinstance(source, str) for source in config["tasks"]):
+        raise ConfigError(f"tasks must be a list of sources, such as ['bundled']; got {config['tasks']!r}")
     for key, known in (("policy", POLICIES), ("reward", REWARDS)):
         if config[key] not in known:
             raise ConfigError(f"no {key} is called {config[key]!r}; there are: {', '.join(known)}")

@@ -228,7 +228,7 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         """The episode as it stands: files, transcript, counters, generator. It costs what was touched.
 
         Raises:
-            ResetNeeded: there is no episode, or it is over and its files are gone.
+            ResetNeeded: there is no episode, or it is over.
         """
         if self._over:
             raise ResetNeeded("the episode is over, its files are gone; take a snapshot before its end")

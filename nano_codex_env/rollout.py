@@ -103,4 +103,4 @@ def _play(
 
 def _name(options: dict[str, Any]) -> str:
     task = options.get("task")
-    return getattr(task, "instance_id", "") or str(options.get("repo", ""))
+    return getattr(task, "instance_id", "") or str(options.get("instance_id") or options.get("repo", ""))

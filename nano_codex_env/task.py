@@ -64,7 +64,7 @@ class Task:
             values[key] = _ids(values.get(key, ()), name, key)
         for key in ("environment", "metadata"):
             values[key] = _mapping(values.get(key, {}), name, key)
-        rest = {key: value for key, value in row.items() if key not in known}
+        rest = {str(key): _plain(value) for key, value in row.items() if key not in known}
         values["metadata"] = {**rest, **values["metadata"]}
         texts = {key: value if isinstance(value, str) else str(value) for key, value in values.items() if key in _TEXTS}
         return cls(**{"base_commit": "", **values, **texts})
@@ -93,6 +93,17 @@ def _ids(value: object, name: str, key: str) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
         raise TaskError(f"{name}: {key} must be a list of test ids; got {value!r:.120}")
     return tuple(value)
+
+
+def _plain(value: object) -> Any:
+    """A value that JSON knows: a column may hold dates, arrays or bytes."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
 def _mapping(value: object, name: str, key: str) -> dict[str, Any]:
