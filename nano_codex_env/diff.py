@@ -49,7 +49,8 @@ def file_diff(path: str, old: File | None, new: File | None) -> str:
         suffix = f" {new.mode}" if old and new and old.mode == new.mode else ""
         lines.append(f"index {_blob_id(old)}..{_blob_id(new)}{suffix}")
     if before != after:
-        lines += [f"--- {a if old else '/dev/null'}", f"+++ {b if new else '/dev/null'}"]
+        end = "\t" if " " in path else ""  # git's own: without it GNU patch would read a date after the blank
+        lines += [f"--- {a}{end}" if old else "--- /dev/null", f"+++ {b}{end}" if new else "+++ /dev/null"]
     head = "".join(line + "\n" for line in lines)
     return head + b"".join(_hunks(_lines(before), _lines(after))).decode("utf-8", "surrogateescape")
 
@@ -168,7 +169,13 @@ def unquote(name: str) -> str:
             out += char.encode("utf-8", "surrogateescape")
             continue
         char = next(rest, "\\")
-        out.append(int(char + next(rest, "0") + next(rest, "0"), 8) if char in "01234567" else _UNESCAPES.get(char, 92))
+        if char in _UNESCAPES:
+            out.append(_UNESCAPES[char])
+            continue
+        digits = char + next(rest, "") + next(rest, "")
+        if len(digits) != 3 or digits[0] not in "0123" or not set(digits) <= set("01234567"):
+            return name
+        out.append(int(digits, 8))
     return out.decode("utf-8", "surrogateescape")
 
 
@@ -191,9 +198,33 @@ def split(patch: str) -> list[FilePatch]:
     """
     lines = patch.split("\n")
     git = [n for n, line in enumerate(lines) if line.startswith("diff --git ")]
-    starts = git or [n for n in range(len(lines) - 2) if _is_plain_header(lines[n : n + 3])]
+    starts = git or list(_plain_starts(lines))
     ends = [*starts[1:], len(lines)]
     return [_file_patch(lines[start:end], last=end == len(lines)) for start, end in zip(starts, ends, strict=False)]
+
+
+def _plain_starts(lines: list[str]) -> Iterator[int]:
+    """Where files begin in a patch without `diff --git`; the lines that a hunk says it has are passed over."""
+    n = 0
+    while n < len(lines) - 2:
+        if _is_plain_header(lines[n : n + 3]):
+            yield n
+            n += 2
+        old, new = _hunk_lengths(lines[n])
+        n += 1
+        while n < len(lines) and (old > 0 or new > 0):
+            old -= lines[n][:1] in ("-", " ", "")
+            new -= lines[n][:1] in ("+", " ", "")
+            n += 1
+
+
+def _hunk_lengths(line: str) -> tuple[int, int]:
+    """How many lines of each side follow `@@ -start,length +start,length @@`; no such line: none."""
+    words = line.split(" ")
+    if len(words) < 4 or words[0] != "@@" or words[3] != "@@":
+        return 0, 0
+    lengths = [word[1:].partition(",")[2] or "1" for word in words[1:3]]
+    return (int(lengths[0]), int(lengths[1])) if all(length.isdecimal() for length in lengths) else (0, 0)
 
 
 def _is_plain_header(lines: list[str]) -> bool:
@@ -219,7 +250,7 @@ def _file_patch(lines: list[str], *, last: bool) -> FilePatch:
 
 
 def _side(name: str) -> str:
-    name = name.split("\t")[0] if not name.startswith('"') else name
+    name = name[: name.rindex('"') + 1] if name.startswith('"') else name.split("\t")[0]
     path = unquote(name.rstrip("\r"))
     return "" if path == "/dev/null" else path.partition("/")[2]
 

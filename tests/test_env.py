@@ -577,10 +577,10 @@ def test_a_message_that_submits_at_the_last_moment_is_a_submission(make: Make) -
 
 
 def test_an_episode_is_cut_at_its_time_limit_and_scored_all_the_same(make: Make) -> None:
-    env = make(time_limit=1.0)
+    env = make(time_limit=0.5, reward=ONE)
     env.reset()
-    nap = tool_call("shell", cmd="sleep 1.1")
-    obs, reward, terminated, truncated, info = env.step(assistant("", FIX, nap, LOOK))
+    nap = tool_call("shell", cmd="sleep 0.6")
+    obs, reward, terminated, truncated, info = env.step(assistant("", nap, LOOK))
     assert obs[-1]["content"] == NOT_RUN
     assert (reward, terminated, truncated, info["stop"]) == (1.0, False, True, "time_limit")
     assert info["ok"][-1] is False

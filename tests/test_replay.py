@@ -195,8 +195,8 @@ def test_calls_beyond_the_limit_are_not_run_again(play: Play, again: Callable[..
 
 
 def test_calls_that_time_did_not_allow_are_not_run_again(play: Play, again: Callable[..., Replay]) -> None:
-    nap = tool_call("shell", cmd="sleep 1.1")
-    folder = play(assistant("", FIX, nap, LOOK, FIX), time_limit=1.0)
+    nap = tool_call("shell", cmd="sleep 0.6")
+    folder = play(assistant("", FIX, nap, LOOK, FIX), time_limit=0.5)
     assert Trajectory.load(folder).metadata["stop"] == "time_limit"
     assert again(folder).identical
 

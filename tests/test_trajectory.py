@@ -264,6 +264,7 @@ def test_an_episode_that_was_killed_leaves_a_readable_folder(task: Task, tmp_pat
     folder = tmp_path / process.stdout.readline().strip()
     lines = 7 if "step" in wait else 6
     while (folder / "messages.jsonl").read_bytes().count(b"\n") < lines:
+        assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()

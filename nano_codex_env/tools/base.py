@@ -12,7 +12,7 @@ from nano_codex_env.messages import ToolCall, ToolSchema
 from nano_codex_env.sandbox import Output
 from nano_codex_env.workspace import Workspace
 
-MAX_ARGUMENTS = 1_000_000
+MAX_ARGUMENTS = 3_000_000
 """Characters of the longest arguments string that is read."""
 
 
@@ -120,7 +120,7 @@ def _arguments(tool: Tool, raw: object) -> dict[str, str]:
     """
     form = json.dumps(dict.fromkeys(tool.parameters, "..."))
     if not isinstance(raw, str):
-        raise ToolError(f"arguments must be a JSON object, {form}; got {type(raw).__name__}")
+        raise ToolError(f"arguments must be a JSON object, {form}; got {_kind(raw)}")
     if len(raw) > MAX_ARGUMENTS:
         raise ToolError(f"the arguments are too long ({len(raw)} characters; the limit is {MAX_ARGUMENTS})")
     try:
@@ -128,7 +128,7 @@ def _arguments(tool: Tool, raw: object) -> dict[str, str]:
     except (ValueError, RecursionError) as error:
         raise ToolError(f"the arguments are not valid JSON ({error}); send an object like {form}") from error
     if not isinstance(values, dict):
-        raise ToolError(f"arguments must be a JSON object, {form}; got {type(values).__name__}")
+        raise ToolError(f"arguments must be a JSON object, {form}; got {_kind(values)}")
     _check_names(tool, values)
     for name, value in values.items():
         _check_text(name, value)
@@ -140,14 +140,18 @@ def _check_names(tool: Tool, values: Mapping[str, Any]) -> None:
     unknown = [ascii(name)[1:-1][:80] for name in values if name not in tool.parameters]
     if missing or unknown:
         problems = [f"missing: {', '.join(missing)}"] if missing else []
-        problems += [f"unknown: {', '.join(unknown)}"] if unknown else []
+        more = [f"and {len(unknown) - 5} more"] if len(unknown) > 5 else []
+        problems += [f"unknown: {', '.join(unknown[:5] + more)}"] if unknown else []
         raise ToolError(f"{tool.name} takes exactly {', '.join(tool.parameters)} ({'; '.join(problems)})")
+
+
+def _kind(value: object) -> str:
+    return "null" if value is None else type(value).__name__
 
 
 def _check_text(name: str, value: object) -> None:
     if not isinstance(value, str):
-        found = "null" if value is None else type(value).__name__
-        raise ToolError(f"{name} must be a string; got {found}")
+        raise ToolError(f"{name} must be a string; got {_kind(value)}")
     try:
         value.encode()
     except UnicodeEncodeError as error:

@@ -115,7 +115,8 @@ def write(root: Path, parts: Parts, file: File) -> None:
         ToolError: a component is a symbolic link or no folder.
     """
     folder = _walk(root, parts[:-1], make=True)
-    assert folder is not None
+    if folder is None:
+        raise FileNotFoundError(errno.ENOENT, "a folder was removed while it was made", "/".join(parts))
     temporary = f".{secrets.token_hex(8)}.tmp"
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -30,7 +30,7 @@ def is_full_id(commit: str) -> bool:
 
 def is_local(repo: str) -> bool:
     """Whether `repo` is a path: it exists, or is written like one."""
-    return repo.startswith(("/", "./", "../", "~")) or Path(repo).exists()
+    return repo.startswith(("/", "./", "../", "~")) or (bool(repo) and Path(repo).exists())
 
 
 def find(repo: str, commit: str, cache: Path) -> Source:
@@ -44,14 +44,30 @@ def find(repo: str, commit: str, cache: Path) -> Source:
     if is_local(repo):
         return _find_local(Path(repo).expanduser().absolute(), commit)
     url = repo if "://" in repo or "@" in repo else _github(repo)
-    mirror = _mirror(url, cache)
+    mirror, is_new = _mirror(url, cache)
+    if not is_new and not (is_full_id(commit) and _has(mirror, commit)):
+        _fetch(mirror, url, commit or "HEAD")
+    return Source(mirror, _resolve(mirror, commit or "HEAD", repo))
+
+
+def _has(mirror: Path, commit: str) -> bool:
     try:
-        return Source(mirror, _resolve(mirror, commit or "HEAD", repo))
+        _resolve(mirror, commit, "")
     except WorkspaceError:
-        logger.info("fetching %s, which has no %s yet", url, commit)
+        return False
+    return True
+
+
+def _fetch(mirror: Path, url: str, commit: str) -> None:
+    """Bring a mirror up to date; where that fails, what it has may do, which is said."""
+    logger.info("fetching %s for %s", url, commit)
+    try:
         with locked(mirror.with_name(mirror.name + ".lock")):
             run_git(["fetch", "--quiet", "--prune"], cwd=mirror, as_user=True)
-        return Source(mirror, _resolve(mirror, commit or "HEAD", repo))
+    except WorkspaceError as error:
+        if not _has(mirror, commit):
+            raise
+        logger.warning("%s cannot be fetched, so %s is what it was at the last fetch: %s", url, commit, error)
 
 
 def _github(repo: str) -> str:
@@ -63,7 +79,8 @@ def _github(repo: str) -> str:
     return f"https://github.com/{owner}/{name}"
 
 
-def _mirror(url: str, cache: Path) -> Path:
+def _mirror(url: str, cache: Path) -> tuple[Path, bool]:
+    """The clone of `url` in the cache, and whether it was made just now."""
     name = "".join(char if char.isalnum() else "-" for char in url.partition("://")[2] or url).strip("-")
     path = cache / "mirrors" / f"{name[-60:]}-{hashlib.sha256(url.encode()).hexdigest()[:12]}.git"
 
@@ -76,7 +93,8 @@ def _mirror(url: str, cache: Path) -> Path:
                 f"cannot clone {url}: {error}; check the name and the network, or give the path of a clone"
             ) from error
 
-    return publish(path, clone)
+    is_new = not path.exists()
+    return publish(path, clone), is_new
 
 
 def _find_local(path: Path, commit: str) -> Source:

@@ -83,6 +83,8 @@ class Workspace:
 
     def _write(self, parts: files.Parts, content: File) -> None:
         self._check_way(parts)
+        if parts not in self._touched:
+            files.read(self.base, parts)  # what may not be read may not be covered either
         files.check_folder(self.base, parts[:-1])  # a link or a file of the base may not become a folder
         with disk_errors(f"writing {'/'.join(parts)}"):
             scratch = self._scratch or Scratch(self._cache)

@@ -265,8 +265,8 @@ DROPPED = {
 
 
 @pytest.mark.parametrize("path", DROPPED)
-def test_what_could_steer_the_verdict_is_dropped(path: str) -> None:
-    kept, dropped = keep_source(adding(path, DROPPED[path]), HIDDEN, [""])
+def test_what_could_steer_the_verdict_is_dropped(path: str, library: Path) -> None:
+    kept, dropped = keep_source(adding(path, DROPPED[path]), HIDDEN, library, [""])
     assert (kept, dropped) == (source(FIXED), [path])
 
 
