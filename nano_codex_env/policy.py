@@ -155,7 +155,8 @@ def _edit(path: str, hunk: _Hunk) -> Moves:
         shown = yield tool_call("shell", cmd=f"sed -n '{first},{max(last, 1)}p' {shlex.quote(path)}")
         lines = shown.split("\n")
         lines = [line + "\n" for line in lines[:-1]] + lines[-1:]
-        start, stop = max(hunk.start - first, 0), max(hunk.start - first, 0) + len(hunk.old)
+        start = max(hunk.start - first, 0) if hunk.old else hunk.start - first + 1  # one that only adds comes after
+        stop = start + len(hunk.old)
         if lines[start:stop] != hunk.old:
             answer = f"the file does not hold the hunk at line {hunk.start}"
             continue

@@ -439,7 +439,8 @@ def test_a_message_without_calls_submits(make: Make, message: Message) -> None:
     ],
     ids=repr,
 )
-def test_what_is_no_action_is_refused_and_changes_nothing(env: NanoCodexEnv, action: Any) -> None:
+def test_what_is_no_action_is_refused_and_changes_nothing(make: Make, action: Any) -> None:
+    env = make(reward=ONE)
     env.reset()
     play(env, FIX)
     before = env.episode.lines[:]
@@ -1150,7 +1151,8 @@ def test_an_issue_that_nobody_can_read_is_refused(task: Task, make: Make, issue:
 
 
 @pytest.mark.parametrize("text", ["\u2028\x85", "\0", "\ud83d", "👩\u200d👧", "\x1b[0m", "<|im_end|>"], ids=ascii)
-def test_what_the_policy_says_arrives_as_it_is(env: NanoCodexEnv, text: str) -> None:
+def test_what_the_policy_says_arrives_as_it_is(make: Make, tmp_path: Path, text: str) -> None:
+    env = make(reward=ONE, log_dir=tmp_path / "log")
     env.reset()
     message = assistant(text, {"type": "function", "id": text, "function": {"name": text, "arguments": text}})
     obs = play(env, message)[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,13 @@ def oracle_plays(make_repo: Callable[..., Path], sandbox: Sandbox, tmp_path: Pat
     return play
 
 
+@pytest.fixture
+def unscored(task: Task, sandbox: Sandbox) -> Iterator[NanoCodexEnv]:
+    """An environment over the task where every patch is worth the same."""
+    with NanoCodexEnv([task], from_function(lambda task, transcript, diff: 0.0), sandbox=sandbox, log_dir=None) as made:
+        yield made
+
+
 # Scripted, Idle, Random.
 
 
@@ -89,26 +96,25 @@ def transcript_of(env: NanoCodexEnv, policy: Policy) -> list[Message]:
     return env.episode.transcript()
 
 
-def test_random_is_the_same_for_the_same_seed(env: NanoCodexEnv) -> None:
-    first = transcript_of(env, Random(3))
-    assert transcript_of(env, Random(3)) == first
-    others = [transcript_of(env, Random(seed)) for seed in range(4, 8)]
+def test_random_is_the_same_for_the_same_seed(unscored: NanoCodexEnv) -> None:
+    first = transcript_of(unscored, Random(3))
+    assert transcript_of(unscored, Random(3)) == first
+    others = [transcript_of(unscored, Random(seed)) for seed in range(4, 8)]
     assert all(other != first for other in others)
 
 
-def test_random_ends_within_its_turns(env: NanoCodexEnv) -> None:
+def test_random_ends_within_its_turns(unscored: NanoCodexEnv) -> None:
     for turns in (0, 1, 5):
-        result = rollout(env, Random(1, turns=turns))
+        result = rollout(unscored, Random(1, turns=turns))
         assert result.stop == "submitted"
         assert result.steps <= turns
 
 
-def test_random_looks_and_patches(env: NanoCodexEnv) -> None:
-    """It is there to move everything: over a few seeds both tools are used, and no patch of it is a fix."""
+def test_random_looks_and_patches(unscored: NanoCodexEnv) -> None:
+    """It is there to move everything: over a few seeds both tools are used."""
     used: set[str] = set()
     for seed in range(8):
-        result = rollout(env, Random(seed))
-        assert result.reward == 0.0
+        result = rollout(unscored, Random(seed))
         used |= {key for key in result.metrics if key.endswith(".calls")}
     assert used == {"shell.calls", "apply_patch.calls"}
 
@@ -215,24 +221,24 @@ def test_a_patch_without_context_is_played_in_its_place(env: NanoCodexEnv, task:
     assert "     return add(a, a)\n+\n+# end\n" in result.diff
 
 
-def test_a_mode_that_no_tool_can_change_is_a_void_result(env: NanoCodexEnv, task: Task) -> None:
+def test_a_mode_that_no_tool_can_change_is_a_void_result(unscored: NanoCodexEnv, task: Task) -> None:
     patch = "diff --git a/sums.py b/sums.py\nold mode 100644\nnew mode 100755\n"
-    result = rollout(env, Oracle([task.with_(patch=patch)]))
+    result = rollout(unscored, Oracle([task.with_(patch=patch)]))
     assert result.reward is None
     assert result.void
     assert result.void.startswith("PolicyError: ")
 
 
-def test_a_patch_for_another_base_is_a_void_result(env: NanoCodexEnv, task: Task) -> None:
-    result = rollout(env, Oracle([task.with_(patch=task.patch.replace("a - b", "a % b"))]))
+def test_a_patch_for_another_base_is_a_void_result(unscored: NanoCodexEnv, task: Task) -> None:
+    result = rollout(unscored, Oracle([task.with_(patch=task.patch.replace("a - b", "a % b"))]))
     assert result.reward is None
     assert result.void
     assert result.void.startswith("PolicyError: the oracle cannot play the reference patch of sums.py")
 
 
-def test_an_issue_that_the_oracle_does_not_know_is_a_void_result(env: NanoCodexEnv, task: Task) -> None:
+def test_an_issue_that_the_oracle_does_not_know_is_a_void_result(unscored: NanoCodexEnv, task: Task) -> None:
     for known in ([], [task.with_(problem_statement="another")], [task.with_(patch="")]):
-        result = rollout(env, Oracle(known))
+        result = rollout(unscored, Oracle(known))
         assert result.reward is None
         assert result.void == ("PolicyError: the oracle does not know this issue, or its task has no reference patch")
 
