@@ -138,9 +138,7 @@ def _uv() -> Finding:
     beside = Path(sys.executable).with_name("uv")
     path = str(beside) if beside.exists() else shutil.which("uv")
     if path is None:
-        return Finding(
-            "uv", False, "not installed", "only for tasks with packages: pip install nano-codex-env[uv]", False
-        )
+        return Finding("uv", False, "not installed", "only for tasks with packages: pip install uv", False)
     said = subprocess.run([path, "--version"], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
     return Finding("uv", True, said, needed=False)
 

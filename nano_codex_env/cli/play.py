@@ -35,7 +35,7 @@ def add_commands(commands: Any) -> None:
     run.add_argument("--json", action="store_true", help="print the results as JSON, and nothing else on stdout")
     run.set_defaults(command=_run)
     again = commands.add_parser("replay", help="re-execute a logged episode and compare byte for byte")
-    again.add_argument("folder", nargs="+", type=Path, help="an episode's folder")
+    again.add_argument("folder", nargs="+", type=Path, help="an episode's folder, or a run's")
     again.set_defaults(command=_replay)
 
 
@@ -109,13 +109,20 @@ def _report(results: Sequence[Result], out: Path) -> None:
 
 def _replay(arguments: argparse.Namespace) -> int:
     different = False
-    for folder in arguments.folder:
+    for folder in _episodes(arguments.folder):
         found = replay(folder)
         different |= not found.identical
         print(f"{folder}: {found.messages} messages, " + ("identical" if found.identical else "DIFFERENT"))
         for difference in found.differences:
             _show(difference)
     return int(different)
+
+
+def _episodes(folders: Sequence[Path]) -> Iterator[Path]:
+    """Each folder, or the episodes in it where it is a run's."""
+    for folder in folders:
+        below = sorted(path.parent for path in folder.glob("*/messages.jsonl"))
+        yield from below if below and not (folder / "messages.jsonl").exists() else [folder]
 
 
 def _show(difference: Difference) -> None:

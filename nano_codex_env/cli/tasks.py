@@ -88,7 +88,7 @@ def _scorer(timeout: float) -> Scorer:
 def _pypi(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    out: Path = arguments.out
+    out: Path = arguments.out.absolute()
     if out.suffix != ".jsonl":
         raise TaskError(f"--out must be a .jsonl file; got {out}")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def _pypi(arguments: argparse.Namespace) -> int:
             say=status.update,
         )
     others = [old for old in load_tasks(out) if old.instance_id != task.instance_id] if out.exists() else []
-    here = out.parent.absolute()
+    here = out.parent
     save_tasks([old.with_(repo=_relative(old.repo, here)) for old in (*others, task)], out)
     print(f"{task.instance_id}: {len(task.FAIL_TO_PASS)} FAIL_TO_PASS, {len(task.PASS_TO_PASS)} PASS_TO_PASS; in {out}")
     return 0

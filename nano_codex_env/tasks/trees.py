@@ -38,6 +38,7 @@ def make_repository(folder: Path, stream: bytes) -> None:
     Raises:
         WorkspaceError: git failed.
     """
+    folder = folder.absolute()
     run_git(["init", "--quiet", "--bare", "--template="], cwd=folder)
     run_git([f"--git-dir={folder}", "fast-import", "--quiet"], cwd=folder, stdin=stream)
 

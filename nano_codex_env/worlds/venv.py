@@ -68,7 +68,9 @@ def find_uv() -> str:
     beside = Path(sys.executable).with_name("uv")
     found = str(beside) if beside.exists() else shutil.which("uv")
     if not found:
-        raise WorkspaceError("tasks with packages of their own need uv; `pip install nano-codex-env[uv]`")
+        raise WorkspaceError(
+            "tasks with packages of their own need uv; `pip install uv`, or install this package with its extra [uv]"
+        )
     return found
 
 
