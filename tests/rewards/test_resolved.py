@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -41,9 +42,15 @@ def adding(path: str, body: str, text: str = FIXED) -> str:
     return patch({"sums.py": BUG}, {"sums.py": text, path: body})
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def resolved(sandbox: Sandbox) -> Resolved:
-    """One judge for all tests here: it needs no environment."""
+    """One judge for all tests here: it needs no environment. It runs the tests once, in the order of the files."""
+    return Resolved(sandbox=sandbox, timeout=120, repeats=1)
+
+
+@pytest.fixture(scope="module")
+def repeated(sandbox: Sandbox) -> Resolved:
+    """The judge as it is by default: a second run is in another order."""
     return Resolved(sandbox=sandbox, timeout=120)
 
 
@@ -92,15 +99,15 @@ def make_task(task: Task) -> MakeTask:
 # A reward has a pair: with a fix 1.0, without 0.0.
 
 
-def test_the_reference_patch_is_worth_one(resolved: Resolved, task: Task) -> None:
-    assert resolved(task, [], task.patch) == Score(
+def test_the_reference_patch_is_worth_one(repeated: Resolved, task: Task) -> None:
+    assert repeated(task, [], task.patch) == Score(
         1.0,
         {"resolved": 1.0, "fail_to_pass": 1.0, "pass_to_pass": 1.0, "dropped": [], "failed": [], "reason": ""},
     )
 
 
-def test_no_patch_is_worth_nothing(resolved: Resolved, task: Task) -> None:
-    assert resolved(task, [], "") == Score(
+def test_no_patch_is_worth_nothing(repeated: Resolved, task: Task) -> None:
+    assert repeated(task, [], "") == Score(
         0.0,
         {
             "resolved": 0.0,
@@ -196,8 +203,8 @@ RIGHT = {
 
 
 @pytest.mark.parametrize("text", RIGHT.values(), ids=RIGHT)
-def test_a_fix_that_does_more_is_a_fix(sandbox: Sandbox, task: Task, text: str) -> None:
-    assert Resolved(sandbox=sandbox, timeout=120, repeats=1)(task, [], source(text)).value == 1.0
+def test_a_fix_that_does_more_is_a_fix(resolved: Resolved, task: Task, text: str) -> None:
+    assert resolved(task, [], source(text)).value == 1.0
 
 
 def test_an_endless_loop_is_worth_nothing(sandbox: Sandbox, task: Task) -> None:
@@ -464,11 +471,11 @@ RICH_KEEP = [
 ]
 
 
-def test_every_kind_of_test_counts(resolved: Resolved, make_task: MakeTask) -> None:
+def test_every_kind_of_test_counts(repeated: Resolved, make_task: MakeTask) -> None:
     task = make_task(RICH, RICH_FAIL, RICH_KEEP)
-    score = resolved(task, [], FIX)
+    score = repeated(task, [], FIX)
     assert (score.value, score.parts["failed"]) == (1.0, [])
-    nothing = resolved(task, [], "")
+    nothing = repeated(task, [], "")
     assert nothing.parts["failed"] == list(task.FAIL_TO_PASS)
     assert (nothing.parts["fail_to_pass"], nothing.parts["pass_to_pass"]) == (0.0, 1.0)
 
@@ -499,18 +506,18 @@ def test_a_test_that_is_missing_is_a_failure(resolved: Resolved, make_task: Make
     assert (score.value, score.parts["failed"]) == (0.0, ["tests/test_hidden.py::test_nowhere"])
 
 
-def test_a_suite_that_needs_its_order_is_scored_by_it(resolved: Resolved, make_task: MakeTask) -> None:
+def test_a_suite_that_needs_its_order_is_scored_by_it(repeated: Resolved, make_task: MakeTask) -> None:
     """The shuffled run fails for the reference as well: that is the suite's fault, not the patch's."""
     hidden = "from sums import add\n\ndone = []\n" + "".join(
         f"\n\ndef test_{n}():\n    assert len(done) == {n}\n    done.append(add({n}, 1) == {n + 1})\n" for n in range(8)
     )
     hidden += "\n\ndef test_last():\n    assert add(2, 3) == 5\n"
     task = make_task(hidden, ["test_last"], [f"test_{n}" for n in range(8)])
-    assert resolved(task, [], FIX).value == 1.0
-    assert resolved(task, [], "").value == 0.0
+    assert repeated(task, [], FIX).value == 1.0
+    assert repeated(task, [], "").value == 0.0
 
 
-def test_a_patch_that_needs_the_order_of_the_tests_is_worth_nothing(resolved: Resolved, make_task: MakeTask) -> None:
+def test_a_patch_that_needs_the_order_of_the_tests_is_worth_nothing(repeated: Resolved, make_task: MakeTask) -> None:
     hidden = "from sums import add\n" + "".join(
         f"\n\ndef test_{n}():\n    assert add({n}, 1) == {n + 1}\n" for n in range(8)
     )
@@ -519,8 +526,8 @@ def test_a_patch_that_needs_the_order_of_the_tests_is_worth_nothing(resolved: Re
         BUG.replace("return a - b", "seen.append(a)\n    return a + b if seen == sorted(seen) else None")
         + "\n\nseen = []\n"
     )
-    assert resolved(task, [], source(sly)).value == 0.0
-    assert resolved(task, [], FIX).value == 1.0
+    assert repeated(task, [], source(sly)).value == 0.0
+    assert repeated(task, [], FIX).value == 1.0
 
 
 def test_at_most_twenty_failures_are_listed(resolved: Resolved, make_task: MakeTask) -> None:
@@ -607,10 +614,11 @@ def test_an_environment_that_there_is_not_is_the_tasks_fault(
 def test_without_uv_a_virtual_environment_is_a_failure_of_ours(
     resolved: Resolved, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    folders = [folder for folder in os.environ["PATH"].split(":") if not Path(folder, "uv").exists()]
+    monkeypatch.setenv("PATH", ":".join(folders))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    monkeypatch.setenv("PATH", str(tmp_path))
     venv = task.with_(environment={"kind": "venv", "packages": ["a-package-of-nobody"]})
-    with pytest.raises(WorkspaceError, match=r"need uv; `pip install nano-codex-env\[uv\]`"):
+    with pytest.raises(WorkspaceError, match="tasks with packages of their own need uv; `pip install "):
         resolved(venv, [], FIX)
 
 
@@ -618,20 +626,13 @@ def test_without_uv_a_virtual_environment_is_a_failure_of_ours(
 
 
 def test_scoring_in_threads_gives_the_same(sandbox: Sandbox, task: Task) -> None:
-    diffs = [
-        "",
-        FIX,
-        source(WRONG["os-exit-at-import"]),
-        FIX.replace("a - b", "a % b"),
-        adding("conftest.py", TRICK, BUG),
-        FIX,
-    ]
+    diffs = ["", FIX, FIX.replace("a - b", "a % b"), adding("conftest.py", TRICK, BUG)]
     alone = [Resolved(sandbox=sandbox, timeout=120)(task, [], diff) for diff in diffs]
     judge = Resolved(sandbox=sandbox, timeout=120)
-    with ThreadPoolExecutor(6) as pool:
+    with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda diff: judge(task, [], diff), diffs))
     assert together == alone
-    assert [score.value for score in together] == [0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    assert [score.value for score in together] == [0.0, 1.0, 0.0, 0.0]
 
 
 def test_what_one_run_leaves_behind_is_not_there_in_the_next(resolved: Resolved, task: Task) -> None:
