@@ -334,9 +334,9 @@ scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False)
 values = scalars | st.lists(scalars, max_size=3) | st.dictionaries(anything, st.lists(scalars, max_size=3), max_size=3)
 
 
-@given(messages=st.lists(st.dictionaries(anything, values, max_size=4), max_size=5), diff=anything)
+@given(messages=st.lists(st.dictionaries(anything, values, max_size=4), max_size=5))
 @quick(100)
-def test_any_text_survives(messages: list[Message], diff: str) -> None:
+def test_any_text_survives(messages: list[Message]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         tools: list[ToolSchema] = [{"function": message} for message in messages]
         log = Writer(Path(folder), tools, {"messages": messages})

@@ -52,8 +52,8 @@ def _build(folder: Path, python: str, packages: list[str]) -> None:
     logger.info("building a virtual environment with %s", ", ".join(packages))
     _run([uv, "venv", "--quiet", "--relocatable", "--allow-existing", "--python", python, str(folder)])
     install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(folder / "bin" / "python")]
-    if packages:
-        _run([*install, *(["pytest"] if not any(name.startswith("pytest") for name in packages) else []), *packages])
+    has_pytest = any(name.startswith("pytest") for name in packages)
+    _run([*install, *packages, *([] if has_pytest else ["pytest"])])
     for path in folder.rglob("*"):
         if not path.is_symlink():  # readable for the uid of the box
             path.chmod(path.stat().st_mode | (0o555 if path.is_dir() or path.stat().st_mode & 0o100 else 0o444))
