@@ -125,10 +125,7 @@ class Shell(Protocol):
 
 
 class Sandbox(Protocol):
-    """Where commands run.
-
-    Two exist: `bubblewrap` (the default) and `container`.
-    """
+    """Where commands run; `bubblewrap` is the one that is here."""
 
     def open(self, view: View) -> Shell:
         """A box with a resident shell, read-only unless the view says otherwise.
