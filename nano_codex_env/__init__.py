@@ -12,15 +12,20 @@ import gymnasium as _gym
 from gymnasium.envs.registration import WrapperSpec as _WrapperSpec
 
 if TYPE_CHECKING:
+    from nano_codex_env.agent import Agent
+    from nano_codex_env.chat import ChatPolicy
     from nano_codex_env.env import NanoCodexEnv
     from nano_codex_env.policy import Idle, Oracle, Policy, Random, Reply, Scripted
     from nano_codex_env.rewards import DiffSimilarity, Resolved, Reward, Score, from_function, weighted
+    from nano_codex_env.rollout import rollouts
     from nano_codex_env.task import Task
     from nano_codex_env.tasks import load_tasks, save_tasks
     from nano_codex_env.trajectory import Trajectory
     from nano_codex_env.vector import make_vec
 
 _HOMES = {
+    "Agent": "agent",
+    "ChatPolicy": "chat",
     "DiffSimilarity": "rewards",
     "Idle": "policy",
     "NanoCodexEnv": "env",
@@ -37,11 +42,14 @@ _HOMES = {
     "from_function": "rewards",
     "load_tasks": "tasks",
     "make_vec": "vector",
+    "rollouts": "rollout",
     "save_tasks": "tasks",
     "weighted": "rewards",
 }
 
 __all__ = [
+    "Agent",
+    "ChatPolicy",
     "DiffSimilarity",
     "Idle",
     "NanoCodexEnv",
@@ -58,6 +66,7 @@ __all__ = [
     "from_function",
     "load_tasks",
     "make_vec",
+    "rollouts",
     "save_tasks",
     "weighted",
 ]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from nano_codex_env.chat import ChatPolicy
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.policy import Idle, Oracle, Policy, Random
-from nano_codex_env.rewards import DiffSimilarity, Resolved, Reward
+from nano_codex_env.rewards import DiffSimilarity, Resolved, Reward, from_function
 from nano_codex_env.task import Task
+from nano_codex_env.tools import Notice, budget
 
 POLICIES: dict[str, Callable[[Sequence[Task]], Policy]] = {
     "idle": lambda tasks: Idle(),
@@ -18,25 +22,55 @@ POLICIES: dict[str, Callable[[Sequence[Task]], Policy]] = {
     "random": lambda tasks: Random(),
 }
 REWARDS: dict[str, Callable[[], Reward]] = {"resolved": Resolved, "similarity": DiffSimilarity}
+NOTICES: dict[str, Notice] = {"budget": budget}
 
 DEFAULTS: dict[str, Any] = {
     "tasks": ["bundled"],
     "policy": "oracle",
     "reward": "resolved",
-    "env": {"max_steps": 50, "time_limit": 1800.0, "on_inaction": "submit"},
+    "n": 1,
+    "concurrency": 8,
+    "env": {
+        "max_steps": 50,
+        "time_limit": 1800.0,
+        "token_limit": int,
+        "on_inaction": "submit",
+        "notices": [],
+    },
+    "model": {
+        "api_base": str,
+        "temperature": float,
+        "top_p": float,
+        "top_k": int,
+        "min_p": float,
+        "max_tokens": int,
+        "thinking": bool,
+        "timeout": 600.0,
+        "max_retries": 2,
+        "extra_body": {},
+    },
 }
-"""Every key that a config may have; those of `env` are arguments of `NanoCodexEnv`."""
+"""Every key that a config may have, with its default, or its type where it is left out.
+
+Those of `env` are arguments of `NanoCodexEnv`, those of `model` of `ChatPolicy`. A key is no part of a config: it comes
+from the environment.
+"""
 
 
 def read_config(
-    path: Path | None, settings: Sequence[str] = (), given: Mapping[str, Any] | None = None
+    path: Path | None,
+    settings: Sequence[str] = (),
+    given: Mapping[str, Any] | None = None,
+    *,
+    begun: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The defaults, changed by a file, then by `key=value` settings, then by what was `given`.
+    """The defaults, changed by the config of a run that was `begun`, a file, `key=value` settings, what was `given`.
 
     Raises:
         ConfigError: a key that there is not, or a value of the wrong kind.
     """
-    config: dict[str, Any] = {**DEFAULTS, "env": dict(DEFAULTS["env"])}
+    config: dict[str, Any] = deepcopy(DEFAULTS)
+    _merge(config, begun or {}, "config.json of the run")
     if path:
         try:
             _merge(config, tomllib.loads(path.read_text(encoding="utf-8")), str(path))
@@ -45,12 +79,67 @@ def read_config(
     for setting in settings:
         _merge(config, _setting(setting), f"--set {setting}")
     _merge(config, given or {}, "the command line")
+    for section in ("env", "model"):
+        config[section] = {key: value for key, value in config[section].items() if not isinstance(value, type)}
     if not config["tasks"] or not all(isinstance(source, str) for source in config["tasks"]):
         raise ConfigError(f"tasks must be a list of sources, such as ['bundled']; got {config['tasks']!r}")
-    for key, known in (("policy", POLICIES), ("reward", REWARDS)):
-        if config[key] not in known:
-            raise ConfigError(f"no {key} is called {config[key]!r}; there are: {', '.join(known)}")
+    unknown = [name for name in config["env"]["notices"] if name not in NOTICES]
+    if unknown:
+        raise ConfigError(f"no notice is called {unknown[0]!r}; there are: {', '.join(NOTICES)}")
     return config
+
+
+def make_policy(config: Mapping[str, Any], tasks: Sequence[Task]) -> Policy:
+    """The policy that a config names: one of `POLICIES`, `module:name`, or a model with a provider's prefix.
+
+    Raises:
+        ConfigError: there is none of that name, or no endpoint follows.
+    """
+    name: str = config["policy"]
+    if name in POLICIES:
+        return POLICIES[name](tasks)
+    if "/" in name or "api_base" in config["model"]:
+        return ChatPolicy(name, **config["model"])
+    if ":" in name:
+        found: Policy = _load(name, "policy")
+        return found
+    raise ConfigError(
+        f"no policy is called {name!r}; there are: {', '.join(POLICIES)}, a model such as hosted_vllm/NAME with an "
+        "api base, or a module:name of your own"
+    )
+
+
+def make_reward(name: str) -> Reward:
+    """The reward that a name stands for: one of `REWARDS`, or `module:name`, an object or a function of yours.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name in REWARDS:
+        return REWARDS[name]()
+    if ":" in name:
+        return from_function(_load(name, "reward"))
+    raise ConfigError(f"no reward is called {name!r}; there are: {', '.join(REWARDS)}, or a module:name of your own")
+
+
+def env_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `NanoCodexEnv` that a config holds."""
+    return {**config["env"], "notices": [NOTICES[name] for name in config["env"]["notices"]]}
+
+
+def _load(name: str, what: str) -> Any:
+    """The object `module:name`, made if it is a class."""
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"cannot load the {what} {name!r}: {error}; give module:name, importable from here"
+        ) from error
+    found = found() if isinstance(found, type) else found
+    if not callable(found):
+        raise ConfigError(f"the {what} {name!r} cannot be called; got a {type(found).__name__}")
+    return found
 
 
 def _setting(setting: str) -> dict[str, Any]:
@@ -67,15 +156,17 @@ def _setting(setting: str) -> dict[str, Any]:
 
 
 def _merge(config: dict[str, Any], changes: Mapping[str, Any], where: str) -> None:
-    for key, value in changes.items():
+    for key in changes:
+        value: Any = changes[key]
         if key not in config:
             raise ConfigError(f"{where}: unknown key {key!r}; there are: {', '.join(config)}")
         old = config[key]
-        if isinstance(old, dict) and isinstance(value, dict):
-            _merge(old, value, where)
-        elif isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
-            config[key] = float(value)
-        elif type(value) is not type(old):
-            raise ConfigError(f"{where}: {key} must be a {type(old).__name__}; got {value!r}")
+        kind = old if isinstance(old, type) else type(old)
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if type(value) is not kind:
+            raise ConfigError(f"{where}: {key} must be a {kind.__name__}; got {value!r}")
+        if kind is dict and key != "extra_body":  # what that holds is the server's affair
+            _merge(old, changes[key], where)
         else:
             config[key] = value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from nano_codex_env.errors import ConfigError, RewardError, TaskError
 from nano_codex_env.messages import Message, as_assistant
 from nano_codex_env.options import choose, named
 from nano_codex_env.render import as_text, print_message
-from nano_codex_env.rewards import Resolved, Reward, Score
+from nano_codex_env.rewards import Resolved, Reward, Score, needs_tests
 from nano_codex_env.sandbox import Sandbox, get_sandbox
 from nano_codex_env.spaces import ActionSpace, TranscriptSpace
 from nano_codex_env.task import Task
@@ -137,7 +137,7 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         """
         super().reset(seed=seed)
         task = choose({**(options or {}), **named(issue, repo, commit)}, lambda: self.tasks, self.np_random)
-        if isinstance(self._reward or self._default_reward, Resolved) and not task.has_tests:
+        if needs_tests(self._reward or self._default_reward) and not task.has_tests:
             raise TaskError(
                 f"{task.instance_id} has no tests, so nothing can judge a patch; give the env another reward="
             )
@@ -171,8 +171,29 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
             raise ResetNeeded("the episode is over; call reset() first")
         episode = self.episode
         message = as_assistant(action, episode.calls)
+        return self._advance(episode, lambda: episode.act(message))
+
+    def end(self, stop: str) -> tuple[Observation, float, bool, bool, Info]:
+        """End the episode at a limit that only the caller can see, score it, and return what `step` would.
+
+        `stop` is "token_limit" (the transcript no longer fits the model) or "time_limit".
+
+        Raises:
+            ResetNeeded: there is no episode, or it is over.
+            ConfigError: another `stop`.
+            SandboxError, WorkspaceError, RewardError: as in `step`.
+        """
+        if self._over:
+            raise ResetNeeded("the episode is over; call reset() first")
+        if stop not in ("token_limit", "time_limit"):
+            raise ConfigError(f"stop is 'token_limit' or 'time_limit'; got {stop!r}")
+        episode = self.episode
+        episode.stop = stop
+        return self._advance(episode, list)
+
+    def _advance(self, episode: Episode, act: Callable[[], list[bool]]) -> tuple[Observation, float, bool, bool, Info]:
         try:
-            ok = episode.act(message)
+            ok = act()
             if episode.stop is None:
                 return self._observation(), 0.0, False, False, {"ok": ok}
             score, info = self._judge(episode)
@@ -212,7 +233,7 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         self._over = True
         try:
             if episode.log:
-                about = {"void": reason, "steps": episode.steps, "seconds": episode.seconds}
+                about = {"void": reason, "stop": episode.stop, "steps": episode.steps, "seconds": episode.seconds}
                 episode.log.finish(episode.workspace.diff(), about)
         finally:
             episode.close()

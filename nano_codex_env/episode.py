@@ -224,6 +224,8 @@ class Episode:
     def metrics(self, reward: float, parts: Mapping[str, Any]) -> dict[str, float]:
         """Flat numbers for a training log."""
         metrics = {"steps": float(self.steps), "reward": reward}
+        if self.tokens is not None:
+            metrics["tokens"] = float(self.tokens)
         for name, (calls, ok) in self.counts.items():
             metrics |= {f"{name}.calls": float(calls), f"{name}.ok": ok / calls}
         numbers = {key: value for key, value in parts.items() if isinstance(value, int | float)}

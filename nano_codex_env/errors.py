@@ -10,6 +10,7 @@
     ├── RewardError         the score could not be computed: the episode is void
     ├── TrajectoryError     a log that cannot be written or read
     └── PolicyError         a policy could not answer: the episode is void
+        └── ContextOverflow     the transcript no longer fits the model: the episode ends as `token_limit`
 
 Only `ToolError` is ever shown to the policy. All others are raised: a failure of ours never becomes
 an observation or a reward.
@@ -54,3 +55,7 @@ class TrajectoryError(NanoCodexError):
 
 class PolicyError(NanoCodexError):
     """A policy could not answer."""
+
+
+class ContextOverflow(PolicyError):
+    """The transcript is longer than the model's context."""

@@ -42,7 +42,7 @@ def choose(options: Mapping[str, Any], tasks: Callable[[], Sequence[Task]], rng:
     if "instance_id" in options:
         return _by_name(options["instance_id"], tasks())
     if options:
-        return _task_from(options)
+        return task_from(options)
     drawn = tasks()
     return drawn[int(rng.integers(len(drawn)))]
 
@@ -55,7 +55,7 @@ def _by_name(name: object, tasks: Sequence[Task]) -> Task:
     return found
 
 
-def _task_from(options: Mapping[str, Any]) -> Task:
+def task_from(options: Mapping[str, Any]) -> Task:
     """A task for an issue and a repository that a caller names."""
     issue, repo = options.get("issue"), options.get("repo")
     if not isinstance(issue, str) or not isinstance(repo, str | os.PathLike):

@@ -26,6 +26,8 @@ class Reply:
     """An assistant message."""
     tokens: Mapping[str, Any] | None = None
     """Ids and logprobs of this turn, for the log; they are never in the message."""
+    usage: Mapping[str, Any] | None = None
+    """OpenAI's `usage`, as the server counted: `total_tokens` is the transcript's length, this answer included."""
 
 
 class Policy(Protocol):
@@ -35,6 +37,7 @@ class Policy(Protocol):
         """The next assistant message.
 
         Raises:
+            ContextOverflow: the transcript is too long; the episode ends as `token_limit` and is scored.
             PolicyError: it cannot answer; the episode is void.
         """
 

@@ -63,6 +63,18 @@ class Writer:
         except OSError as error:
             raise TrajectoryError(f"cannot write {self.folder / 'messages.jsonl'}: {error}") from error
 
+    def note(self, about: Mapping[str, Any]) -> None:
+        """Add to `metadata.json` what its writer learns later: the policy, the attempt.
+
+        Raises:
+            TrajectoryError: the file cannot be written, or `about` is no JSON.
+        """
+        self._about |= about
+        try:
+            self._write("metadata.json", json.dumps(self._about, indent=2))
+        except (OSError, TypeError, ValueError) as error:
+            raise TrajectoryError(f"cannot write {self.folder / 'metadata.json'}: {error}") from error
+
     def tokens(self, record: Mapping[str, Any]) -> None:
         """Add one turn's token ids and logprobs."""
         try:

@@ -1,18 +1,21 @@
-"""The command line: `nano-codex run | replay | tasks | doctor`."""
+"""The command line: `nano-codex run | agent | replay | score | tasks | doctor`."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
-from nano_codex_env.cli import doctor, play, tasks
+from nano_codex_env.cli import again, doctor, play, solve, tasks
 from nano_codex_env.errors import NanoCodexError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0: all is well, 1: it did not come out right, 2: it could not be done."""
     arguments = _parser().parse_args(argv)
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # a reward or policy named as module:name may lie beside the user
     try:
         return int(arguments.command(arguments))
     except NanoCodexError as error:
@@ -26,6 +29,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nano-codex", description="Repository repair as a Gymnasium environment.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (play, tasks, doctor):
+    for module in (play, solve, again, tasks, doctor):
         module.add_commands(commands)
     return parser

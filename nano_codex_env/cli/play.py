@@ -1,59 +1,136 @@
-"""`nano-codex run`: play tasks with a policy; `nano-codex replay`: play a log again and compare."""
+"""`nano-codex run`: play tasks with a policy."""
 
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
+import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from nano_codex_env.config import POLICIES, REWARDS, read_config
-from nano_codex_env.env import NanoCodexEnv
+from nano_codex_env.chat import ChatPolicy
+from nano_codex_env.config import POLICIES, env_arguments, make_policy, make_reward, read_config
 from nano_codex_env.errors import ConfigError
-from nano_codex_env.policy import Policy
-from nano_codex_env.replay import Difference, replay
-from nano_codex_env.rollout import Result, rollout
+from nano_codex_env.rollout import Interrupted, Result, rollouts
 from nano_codex_env.task import Task
 from nano_codex_env.tasks import load_tasks
 
-_SHOWN = 40
+_MAY_CHANGE = ("tasks", "n", "concurrency", "api_base", "timeout", "max_retries")
+"""What may be another when a run is resumed; all else would mix two experiments in one folder."""
 
 
 def add_commands(commands: Any) -> None:
-    """Add `run` and `replay`."""
+    """Add `run`."""
     run = commands.add_parser("run", help="play tasks with a policy and score them")
     run.add_argument("--config", type=Path, metavar="FILE", help="a TOML file such as configs/bundled.toml")
     run.add_argument(
-        "--set", action="append", default=[], dest="settings", metavar="KEY=VALUE", help="e.g. env.max_steps=30"
+        "--set", action="append", default=[], dest="settings", metavar="KEY=VALUE", help="e.g. model.temperature=0.7"
     )
     run.add_argument("--tasks", nargs="+", metavar="SOURCE", help="bundled (the default), files, or a dataset")
-    run.add_argument("--policy", choices=sorted(POLICIES), help="who plays (default: oracle)")
+    run.add_argument(
+        "--policy", help=f"who plays: {', '.join(POLICIES)}, a model such as hosted_vllm/NAME, or a module:name"
+    )
+    run.add_argument("--api-base", metavar="URL", help="where the model is served, e.g. http://localhost:8000/v1")
+    run.add_argument("--reward", metavar="NAME", help="resolved (the default), similarity, or a module:name")
+    run.add_argument("-n", type=int, metavar="N", help="attempts at each task (default: 1)")
+    run.add_argument("--concurrency", type=int, metavar="N", help="episodes played at once (default: 8)")
+    run.add_argument("--deadline", type=float, metavar="SECONDS", help="what is not finished then is void")
     run.add_argument("--out", type=Path, metavar="DIR", help="logs and results.jsonl (default: .nano-codex/run-...)")
+    run.add_argument("--resume", action="store_true", help="go on with --out DIR, or else with the newest run")
     run.add_argument("--json", action="store_true", help="print the results as JSON, and nothing else on stdout")
     run.set_defaults(command=_run)
-    again = commands.add_parser("replay", help="re-execute a logged episode and compare byte for byte")
-    again.add_argument("folder", nargs="+", type=Path, help="an episode's folder, or a run's")
-    again.set_defaults(command=_replay)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from nano_codex_env.cli.show import progress
-
-    given = {key: value for key in ("tasks", "policy") if (value := getattr(arguments, key)) is not None}
-    config = read_config(arguments.config, arguments.settings, given)
+    out = arguments.out or (_newest() if arguments.resume else _new())
+    config = _config(arguments, out)
     tasks = load_all(config["tasks"])
-    out = arguments.out or Path(".nano-codex") / f"run-{time.strftime('%Y%m%d-%H%M%S')}"
-    policy = POLICIES[config["policy"]](tasks)
-    with NanoCodexEnv(tasks, REWARDS[config["reward"]](), log_dir=out, **config["env"]) as env:
-        results = list(progress(_play(env, policy, tasks, out, config), f"{config['policy']} plays", len(tasks)))
+    policy = make_policy(config, tasks)
+    _save(config, out)
+    with ExitStack() as stack:
+        if isinstance(policy, ChatPolicy):
+            stack.enter_context(policy)
+        options = {key: config[key] for key in ("n", "concurrency")}
+        interrupted = False
+        try:
+            results = rollouts(
+                tasks, policy, reward=make_reward(config["reward"]), out=out, resume=arguments.resume,
+                deadline=arguments.deadline, progress=True, **options, **env_arguments(config),
+            )  # fmt: skip
+        except Interrupted as broken:
+            results, interrupted = broken.results, True
     if arguments.json:
         print(json.dumps({"out": str(out), "results": [result.row() for result in results]}))
     else:
-        _report(results, out)
+        report(results, out)
+    if interrupted:
+        print(f"nano-codex: interrupted; go on with: --out {out} --resume", file=sys.stderr)
+        return 130
     return 1 if any(result.void for result in results) else 0
+
+
+def _new() -> Path:
+    return Path(".nano-codex") / f"run-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _newest() -> Path:
+    runs = sorted(path.parent for path in Path(".nano-codex").glob("run-*/config.json"))
+    if not runs:
+        raise ConfigError("there is no run to resume in .nano-codex; name one with --out")
+    print(f"nano-codex: resuming {runs[-1]}", file=sys.stderr)
+    return runs[-1]
+
+
+def _config(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
+    """The config of this run; one that is resumed goes by what it was begun with."""
+    names = ("tasks", "policy", "reward", "n", "concurrency")
+    given = {key: value for key in names if (value := getattr(arguments, key)) is not None}
+    if arguments.api_base:
+        given["model"] = {"api_base": arguments.api_base}
+    begun = _saved(out) if arguments.resume else None
+    config = read_config(arguments.config, arguments.settings, given, begun=begun)
+    differing = [key for key in _differences(begun, config) if key.rpartition(".")[2] not in _MAY_CHANGE]
+    if differing:
+        raise ConfigError(
+            f"{out} was begun with another {', '.join(differing)}; leave that out to go on with it, or give a new --out"
+        )
+    return config
+
+
+def _saved(out: Path) -> dict[str, Any] | None:
+    try:
+        saved: dict[str, Any] = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read {out / 'config.json'}: {error}") from error
+    return saved
+
+
+def _differences(begun: Mapping[str, Any] | None, config: Mapping[str, Any], prefix: str = "") -> list[str]:
+    found: list[str] = []
+    if begun is None:
+        return found
+    for key in dict.fromkeys([*begun, *config]):
+        old, new = begun.get(key), config.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _differences(old, new, f"{key}.")
+        elif old != new:
+            found.append(f"{prefix}{key}")
+    return found
+
+
+def _save(config: Mapping[str, Any], out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        temporary = out / ".config.json.tmp"
+        temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="ascii")
+        temporary.replace(out / "config.json")
+    except OSError as error:
+        raise ConfigError(f"cannot write in {out}: {error}; give another --out") from error
 
 
 def load_all(sources: Sequence[str]) -> list[Task]:
@@ -70,29 +147,13 @@ def load_all(sources: Sequence[str]) -> list[Task]:
     return tasks
 
 
-def _play(
-    env: NanoCodexEnv, policy: Policy, tasks: Sequence[Task], out: Path, config: Mapping[str, Any]
-) -> Iterator[Result]:
-    """Play each task; a finished episode is on disk before the next begins."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="ascii")
-    except OSError as error:
-        raise ConfigError(f"cannot write in {out}: {error}; give another --out") from error
-    with (out / "results.jsonl").open("a", encoding="ascii") as file:
-        for task in tasks:
-            result = rollout(env, policy, task=task)
-            file.write(json.dumps(result.row()) + "\n")
-            file.flush()
-            yield result
-
-
-def _report(results: Sequence[Result], out: Path) -> None:
+def report(results: Sequence[Result], out: Path) -> None:
+    """Print a table of results, and a line that sums them up."""
     from nano_codex_env.cli.show import table
 
     rows = [
         (
-            result.instance_id,
+            result.instance_id if not result.attempt else f"{result.instance_id} #{result.attempt}",
             "void" if result.reward is None else f"{result.reward:.2f}",
             result.stop or "-",
             str(result.steps),
@@ -105,31 +166,3 @@ def _report(results: Sequence[Result], out: Path) -> None:
     rewards = [result.reward for result in results if result.reward is not None]
     mean = f"{sum(rewards) / len(rewards):.3f}" if rewards else "none"
     print(f"{len(results)} episodes, mean reward {mean}, {len(results) - len(rewards)} void; logs in {out}")
-
-
-def _replay(arguments: argparse.Namespace) -> int:
-    different = False
-    for folder in _episodes(arguments.folder):
-        found = replay(folder)
-        different |= not found.identical
-        print(f"{folder}: {found.messages} messages, " + ("identical" if found.identical else "DIFFERENT"))
-        for difference in found.differences:
-            _show(difference)
-    return int(different)
-
-
-def _episodes(folders: Sequence[Path]) -> Iterator[Path]:
-    """Each folder, or the episodes in it where it is a run's."""
-    for folder in folders:
-        below = sorted(path.parent for path in folder.glob("*/messages.jsonl"))
-        yield from below if below and not (folder / "messages.jsonl").exists() else [folder]
-
-
-def _show(difference: Difference) -> None:
-    pair = (difference.logged.splitlines(), difference.replayed.splitlines())
-    lines = list(difflib.unified_diff(*pair, "logged", "replayed", lineterm=""))
-    print(f"  {difference.where}:")
-    for line in lines[:_SHOWN]:
-        print(f"    {line}")
-    if len(lines) > _SHOWN:
-        print(f"    ... {len(lines) - _SHOWN} more lines")

@@ -44,16 +44,18 @@ class Reward(Protocol):
 
 @dataclass(frozen=True)
 class _Function:
-    function: Callable[[Task, Sequence[Message], str], float]
+    function: Callable[[Task, Sequence[Message], str], float | Score]
 
     def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
         value = self.function(task, transcript, diff)
+        if isinstance(value, Score):
+            return value
         number = value.item() if hasattr(value, "item") else value  # a NumPy or PyTorch scalar
         return Score(number, {name_of(self.function): number})
 
 
-def from_function(function: Callable[[Task, Sequence[Message], str], float]) -> Reward:
-    """A reward from `f(task, transcript, diff) -> float`."""
+def from_function(function: Callable[[Task, Sequence[Message], str], float | Score]) -> Reward:
+    """A reward from `f(task, transcript, diff) -> float`; one that returns a `Score` is taken as it is."""
     return _Function(function)
 
 
@@ -71,6 +73,13 @@ class _Weighted:
             parts[name] = score.value
             parts |= {f"{name}.{key}": value for key, value in score.parts.items()}
         return Score(total, parts)
+
+
+def needs_tests(reward: Reward) -> bool:
+    """Whether `reward` can judge only tasks that have tests: it, or one that it is made of, says so."""
+    parts = reward.rewards if isinstance(reward, _Weighted) else ()
+    inner = reward.function if isinstance(reward, _Function) else reward
+    return bool(getattr(inner, "needs_tests", False)) or any(needs_tests(part) for part, _ in parts)
 
 
 def weighted(*rewards: tuple[Reward, float]) -> Reward:

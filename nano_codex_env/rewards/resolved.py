@@ -32,6 +32,8 @@ class Resolved:
     is a failure of ours.
     """
 
+    needs_tests = True
+
     def __init__(
         self,
         *,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import gymnasium as gym
 
 from nano_codex_env.env import NanoCodexEnv
-from nano_codex_env.errors import NanoCodexError
+from nano_codex_env.errors import ContextOverflow, NanoCodexError, TrajectoryError
 from nano_codex_env.policy import Policy
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,24 +39,48 @@ class Result:
         """The result as JSON; a diff that is not UTF-8 keeps its bytes as surrogate escapes."""
         return dict(vars(self))
 
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Result:
+        """The result that `row` was made of.
+
+        Raises:
+            TrajectoryError: a column is missing.
+        """
+        missing = [item.name for item in fields(cls) if item.name not in row]
+        if missing:
+            raise TrajectoryError(f"a row of results has no {', '.join(missing)}; it has {', '.join(row)}")
+        return cls(**{item.name: row[item.name] for item in fields(cls)})
+
 
 def rollout(
-    env: gym.Env[Any, Any], policy: Policy, *, attempt: int = 0, seed: int | None = None, **options: Any
+    env: gym.Env[Any, Any],
+    policy: Policy,
+    *,
+    attempt: int = 0,
+    seed: int | None = None,
+    void_on: type[Exception] = NanoCodexError,
+    **options: Any,
 ) -> Result:
     """Play one episode to its end.
 
     `options` are those of `reset`: `task=`, `instance_id=`, or `issue=`, `repo=`, `commit=`. A failure of ours, or of
-    the policy's, is recorded as a void result; other exceptions (a bug, Ctrl-C) are raised.
+    the policy's, is recorded as a void result, and so is every exception that `void_on` names; others (a bug, Ctrl-C)
+    end the episode and are raised. A `ContextOverflow` is neither: it ends the episode as `token_limit`. What the
+    policy tells in its attribute `about`, if it has one, stands in `metadata.json`.
     """
     inner = env.unwrapped
     if not isinstance(inner, NanoCodexEnv):
         raise TypeError(f"rollout plays NanoCodexEnv; got {type(inner).__name__}")
-    started, played, void = time.monotonic(), _Played(), None
+    started, played, void = time.monotonic(), _Played(attempt), None
     try:
         _play(env, inner, policy, seed, options, played)
-    except NanoCodexError as error:
+    except BaseException as error:
         void = f"{type(error).__name__}: {error}"
         inner.void(void)
+        if not isinstance(error, void_on):
+            raise
+        if not isinstance(error, NanoCodexError):
+            logger.warning("an episode is void for an error that nobody foresaw", exc_info=error)
     return Result(
         instance_id=played.name or _name(options),
         attempt=attempt,
@@ -72,6 +100,7 @@ def rollout(
 class _Played:
     """How far an episode has come: what a void result still tells."""
 
+    attempt: int
     name: str = ""
     steps: int = 0
     reward: float | None = None
@@ -89,16 +118,25 @@ def _play(
 ) -> None:
     obs, first = env.reset(seed=seed, options=options)
     played.name, log = first["instance_id"], inner.episode.log
-    played.folder = str(log.folder) if log else None
-    over = False
+    if log:
+        played.folder = str(log.folder)
+        log.note({"attempt": played.attempt, "policy": getattr(policy, "about", {"name": type(policy).__name__})})
+    over, value = False, 0.0
     while not over:
-        reply = policy(obs, first["tools"])
-        if reply.tokens is not None and log:
-            log.tokens(reply.tokens)
-        obs, value, terminated, truncated, played.info = env.step(reply.message)
+        try:
+            reply = policy(obs, first["tools"])
+        except ContextOverflow:
+            _, value, terminated, truncated, played.info = inner.end("token_limit")
+        else:
+            if reply.tokens is not None and log:
+                log.tokens(reply.tokens)
+            if reply.usage and isinstance(reply.usage.get("total_tokens"), int):
+                inner.report_tokens(reply.usage["total_tokens"])
+            obs, reward, terminated, truncated, played.info = env.step(reply.message)
+            value = float(reward)
         over = terminated or truncated
         played.steps = inner.episode.steps
-    played.reward = float(value)
+    played.reward = value
 
 
 def _name(options: dict[str, Any]) -> str:

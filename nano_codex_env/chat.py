@@ -1,0 +1,204 @@
+"""A policy that asks a model behind an OpenAI-compatible endpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from nano_codex_env.endpoint import Endpoint
+from nano_codex_env.errors import ConfigError, PolicyError
+from nano_codex_env.messages import Message, ToolCall, ToolSchema
+from nano_codex_env.policy import Reply
+
+PROVIDERS: dict[str, tuple[str | None, str]] = {
+    "hosted_vllm": (None, "HOSTED_VLLM_API_KEY"),
+    "openai": (None, "OPENAI_API_KEY"),
+    "openrouter": ("https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
+    "anthropic": ("https://api.anthropic.com/v1/", "ANTHROPIC_API_KEY"),
+    "deepseek": ("https://api.deepseek.com/v1", "DEEPSEEK_API_KEY"),
+    "gemini": ("https://generativelanguage.googleapis.com/v1beta/openai/", "GEMINI_API_KEY"),
+}
+"""Prefix of a model's name -> where it is served, and the environment variable with the key."""
+
+
+class ChatPolicy:
+    """Answers a transcript by what a model says; one object and its connection pool serve all threads.
+
+    What the server sent is what is answered: content, reasoning under the server's own name, arguments as the model
+    wrote them. Only keys that hold nothing (null, an empty list) are left out, since many servers do not take back
+    what they gave. On the wire, and only there, a call whose arguments are no JSON object is sent as
+    `{"malformed": "<what the model wrote>"}`: servers parse the arguments of earlier turns and would refuse the
+    whole transcript, so that a model could void an episode by a cut-off call.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        api_base: str | None = None,
+        api_key: str | None = None,
+        *,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        min_p: float | None = None,
+        max_tokens: int | None = None,
+        thinking: bool | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        timeout: float = 600.0,
+        max_retries: int = 2,
+    ) -> None:
+        """Name a model; nothing is connected before the first call.
+
+        Args:
+            model: its name, with a provider's prefix or without (`hosted_vllm/qwen3-8b`, `openai/gpt-4.1`,
+                `openrouter/qwen/qwen3-coder`); the first word counts as a prefix only if it is one of `PROVIDERS`.
+            api_base: the endpoint's URL, as a rule ending in `/v1`; `hosted_vllm` has no default.
+            api_key: default: the provider's environment variable; an endpoint of one's own needs none.
+            temperature: sampling temperature; what is None is left to the server, here and below.
+            top_p: nucleus sampling.
+            top_k: the number of tokens to choose from; not known to OpenAI's own endpoint.
+            min_p: the least probability, relative to the likeliest token; not known to OpenAI's own endpoint.
+            max_tokens: length of one answer, in tokens.
+            thinking: sent as `chat_template_kwargs={"enable_thinking": ...}` (vLLM, SGLang, llama.cpp).
+            extra_body: whatever else the request shall hold; it wins over all of the above.
+            timeout: seconds for one attempt.
+            max_retries: further attempts after a connection error, 408, 409, 429 or 5xx.
+
+        Raises:
+            ConfigError: no endpoint follows from the arguments, or one of them cannot be used.
+        """
+        self.model, base, key = resolve(model, api_base, api_key)
+        _check_numbers(timeout=timeout, max_retries=max_retries, max_tokens=max_tokens)
+        self._api_base = base
+        limit = "max_completion_tokens" if base is None else "max_tokens"  # OpenAI's own name; others know the older
+        sampling = {"temperature": temperature, "top_p": top_p, limit: max_tokens}
+        self._sampling = {name: value for name, value in sampling.items() if value is not None}
+        self._limit = limit
+        extra: dict[str, Any] = {"top_k": top_k, "min_p": min_p}
+        if thinking is not None:
+            extra["chat_template_kwargs"] = {"enable_thinking": thinking}
+        self._extra = {name: value for name, value in extra.items() if value is not None} | dict(extra_body or {})
+        self._endpoint = Endpoint(base, key, timeout=timeout, max_retries=max_retries)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the log says of it: model, endpoint and sampling, never the key."""
+        return {"model": self.model, "api_base": self._api_base, "sampling": {**self._sampling, **self._extra}}
+
+    def __call__(
+        self, messages: Sequence[Message], tools: Sequence[ToolSchema], *, max_tokens: int | None = None
+    ) -> Reply:
+        """The model's next message; `max_tokens` for this one, over that of the policy.
+
+        Raises:
+            ContextOverflow: the transcript does not fit the model's context.
+            PolicyError: the server cannot be reached, refuses, or answers with no chat completion.
+        """
+        sampling = self._sampling if max_tokens is None else {**self._sampling, self._limit: max_tokens}
+        body = self._endpoint.ask(
+            {"model": self.model, "messages": _on_wire(messages), "tools": list(tools), **sampling}, self._extra
+        )
+        usage = body.get("usage")
+        return Reply(_message(body), usage=usage if isinstance(usage, dict) else None)
+
+    def close(self) -> None:
+        """Close the connections; a second call does nothing."""
+        self._endpoint.close()
+
+    def __enter__(self) -> Self:
+        """Itself; `close` at the end."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """See `close`."""
+        self.close()
+
+
+def resolve(model: str, api_base: str | None, api_key: str | None) -> tuple[str, str | None, str]:
+    """A model's name, endpoint (None: OpenAI's own) and key, from a name with or without a provider's prefix.
+
+    Raises:
+        ConfigError: no endpoint or no key follows.
+    """
+    prefix, _, rest = model.partition("/")
+    provider = prefix if rest and prefix in PROVIDERS else None
+    name = rest if provider else model
+    if not name.strip():
+        raise ConfigError(f"a model has a name; got {model!r}")
+    base, variable = PROVIDERS[provider or "openai"]
+    base = api_base or base or os.environ.get(_BASES.get(provider or "openai", "")) or None
+    if base is None and (provider == "hosted_vllm" or "/" in name):
+        known = ", ".join(f"{prefix}/" for prefix in PROVIDERS)
+        raise ConfigError(f"no endpoint follows from {model!r}; give api_base, or a model's name with one of {known}")
+    if base is not None and not base.startswith(("http://", "https://")):
+        raise ConfigError(f"api_base must be a URL such as http://localhost:8000/v1; got {base!r}")
+    key = api_key or os.environ.get(variable) or ("EMPTY" if api_base or provider == "hosted_vllm" else None)
+    if key is None:
+        raise ConfigError(f"{model!r} needs a key: set ${variable}, or give api_key; an endpoint of yours: api_base")
+    return name, base, key
+
+
+_BASES = {"hosted_vllm": "HOSTED_VLLM_API_BASE", "openai": "OPENAI_BASE_URL"}
+
+
+def _check_numbers(**given: float | None) -> None:
+    for name, value in given.items():
+        least = 0 if name == "max_retries" else None
+        ok = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and not (ok and (value > 0 or value == least)):
+            raise ConfigError(f"{name} must be a positive number; got {value!r}")
+
+
+def _message(body: Mapping[str, Any]) -> Message:
+    """The assistant message of a chat completion, without the keys that hold nothing."""
+    choices = body.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict) or message.get("role") not in (None, "assistant"):
+        raise PolicyError(f"the server's answer holds no assistant message: {json.dumps(body)[:500]}")
+    kept = {key: value for key, value in message.items() if key == "content" or (value is not None and value != [])}
+    return {"role": "assistant", "content": None, **kept}
+
+
+def _on_wire(messages: Sequence[Message]) -> list[Message]:
+    """The transcript as every server can read it, see the class; a lone surrogate, which has no UTF-8, is U+FFFD."""
+    sent = [_with_objects(message) for message in messages]
+    try:
+        json.dumps(sent, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        text = json.dumps(sent, ensure_ascii=False).encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        sent = json.loads(text)
+    return sent
+
+
+def _with_objects(message: Message) -> Message:
+    calls = message.get("tool_calls")
+    if not calls or all(_is_object(call) for call in calls):
+        return message
+    return {**message, "tool_calls": [call if _is_object(call) else _wrapped(call) for call in calls]}
+
+
+def _is_object(call: ToolCall) -> bool:
+    function = call.get("function")
+    raw = function.get("arguments") if isinstance(function, dict) else None
+    try:
+        return isinstance(raw, str) and isinstance(json.loads(raw, parse_constant=_refuse), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON, whatever Python's reader says")
+
+
+def _wrapped(call: ToolCall) -> ToolCall:
+    function = call.get("function")
+    function = dict(function) if isinstance(function, dict) else {}
+    name, raw = function.get("name"), function.get("arguments")
+    wrapped = {"name": name if isinstance(name, str) else "", "arguments": json.dumps({"malformed": raw})}
+    return {**call, "type": "function", "function": {**function, **wrapped}}

@@ -1,0 +1,107 @@
+"""`nano-codex replay`: play a log again and compare; `nano-codex score`: score saved runs again."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from nano_codex_env.config import make_reward
+from nano_codex_env.errors import ConfigError
+from nano_codex_env.replay import Difference, replay
+from nano_codex_env.rollout import Records
+from nano_codex_env.rollout.rescore import rescore
+
+_SHOWN = 40
+
+
+def add_commands(commands: Any) -> None:
+    """Add `replay` and `score`."""
+    again = commands.add_parser("replay", help="re-execute a logged episode and compare byte for byte")
+    again.add_argument("folder", nargs="+", type=Path, help="an episode's folder, or a run's")
+    again.set_defaults(command=_replay)
+    score = commands.add_parser("score", help="score saved episodes again, many at once")
+    score.add_argument("folder", nargs="+", type=Path, help="an episode's folder, or a run's")
+    score.add_argument("--reward", default="resolved", metavar="NAME", help="resolved, similarity, or a module:name")
+    score.add_argument("--concurrency", type=int, metavar="N", help="how many at once (default: one per processor)")
+    score.add_argument("--out", type=Path, metavar="FILE", help="write the scores as JSON lines")
+    score.add_argument("--resume", action="store_true", help="leave out what --out FILE has a score of")
+    score.add_argument("--json", action="store_true", help="print the scores as JSON, and nothing else on stdout")
+    score.set_defaults(command=_score)
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    different = False
+    for folder in episodes(arguments.folder):
+        found = replay(folder)
+        different |= not found.identical
+        print(f"{folder}: {found.messages} messages, " + ("identical" if found.identical else "DIFFERENT"))
+        for difference in found.differences:
+            _show(difference)
+    return int(different)
+
+
+def episodes(folders: Sequence[Path]) -> Iterator[Path]:
+    """Each folder, or the episodes in it where it is a run's."""
+    for folder in folders:
+        below = sorted(path.parent for path in folder.glob("*/messages.jsonl"))
+        yield from below if below and not (folder / "messages.jsonl").exists() else [folder]
+
+
+def _show(difference: Difference) -> None:
+    pair = (difference.logged.splitlines(), difference.replayed.splitlines())
+    lines = list(difflib.unified_diff(*pair, "logged", "replayed", lineterm=""))
+    print(f"  {difference.where}:")
+    for line in lines[:_SHOWN]:
+        print(f"    {line}")
+    if len(lines) > _SHOWN:
+        print(f"    ... {len(lines) - _SHOWN} more lines")
+
+
+def _score(arguments: argparse.Namespace) -> int:
+    from nano_codex_env.cli.show import progress
+
+    if arguments.resume and not arguments.out:
+        raise ConfigError("--resume goes on with --out FILE; name the file")
+    out = arguments.out or Path(".nano-codex") / f"score-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"
+    reward = make_reward(arguments.reward)
+    folders = [str(folder) for folder in dict.fromkeys(episodes(arguments.folder))]
+    with Records(out, lambda row: row.get("folder"), resume=arguments.resume) as records:
+        left = [folder for folder in folders if records.rows.get(folder, {}).get("reward") is None]
+        workers = arguments.concurrency or len(os.sched_getaffinity(0))
+        for row in progress(rescore(left, reward, workers), "scoring", len(left)):
+            records.add(row)
+        rows = [records.rows[folder] for folder in folders]
+    if arguments.json:
+        print(json.dumps({"out": str(out), "scores": rows}))
+    else:
+        _tell(rows, out)
+    return int(any(row["void"] for row in rows))
+
+
+def _tell(rows: Sequence[dict[str, Any]], out: Path) -> None:
+    from nano_codex_env.cli.show import table
+
+    cells = [
+        (
+            row["folder"],
+            str(row["instance_id"] or "-"),
+            _number(row["before"]),
+            "void" if row["reward"] is None else _number(row["reward"]),
+            row["void"] or str(row["parts"].get("reason", "")),
+        )
+        for row in rows
+    ]
+    table("", ("episode", "task", "before", "now", "note"), cells, right=("before", "now"))
+    now = [row["reward"] for row in rows if row["reward"] is not None]
+    mean = f"{sum(now) / len(now):.3f}" if now else "none"
+    print(f"{len(rows)} episodes, mean reward {mean}, {len(rows) - len(now)} void; scores in {out}")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

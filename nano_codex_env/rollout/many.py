@@ -1,0 +1,209 @@
+"""Many episodes at once: in threads, resumable, and no failure of one stops another."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from nano_codex_env.errors import ConfigError
+from nano_codex_env.policy import Policy
+from nano_codex_env.rewards import Resolved, Reward
+from nano_codex_env.rollout.bar import Bar
+from nano_codex_env.rollout.one import Result
+from nano_codex_env.rollout.records import Records
+from nano_codex_env.rollout.worker import Batch, Job
+from nano_codex_env.task import Task
+from nano_codex_env.tasks import Rows, load_tasks
+
+_POLL = 0.2
+"""Seconds between two looks at deadline and interrupts."""
+
+_PATIENCE = 3.0
+"""Seconds that dropped episodes have to end by themselves."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C ended `rollouts` before all was done; `results` holds what was."""
+
+    def __init__(self, results: list[Result]) -> None:
+        """`results`: in the order of the tasks."""
+        super().__init__(f"interrupted; {len(results)} episodes are finished")
+        self.results = results
+
+
+def rollouts(
+    tasks: Rows | Task | str | os.PathLike[str],
+    policy: Policy,
+    *,
+    n: int = 1,
+    concurrency: int = 8,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    deadline: float | None = None,
+    reward: Reward | None = None,
+    scorers: int | None = None,
+    progress: bool | None = None,
+    **env: Any,
+) -> list[Result]:
+    """Play every task `n` times with one policy, many at once; the results in the order of tasks and attempts.
+
+    Episodes run in threads, so `policy` is called by several at once. One that has been played gives its place to the
+    next while it is scored. Whatever goes wrong in one episode, in the policy too, makes that one void and is told in
+    its result; the others go on. Ctrl-C once finishes what runs, twice drops it.
+
+    Args:
+        tasks: what `load_tasks` takes, or one task.
+        policy: `(messages, tools) -> Reply`.
+        n: attempts at each task.
+        concurrency: episodes played at once.
+        out: a folder for `results.jsonl` and the episodes' logs; a finished episode is on disk before it counts.
+        resume: go on with what `out` holds: an episode with a reward is not played again, a void one is.
+        deadline: seconds for all; what is not finished then is void. None: no limit but the episodes' own.
+        reward: as in `NanoCodexEnv`.
+        scorers: episodes scored at once; default: one for each processor that this process may use.
+        progress: a bar on stderr; None: if that is a terminal.
+        **env: further arguments of `NanoCodexEnv`.
+
+    Raises:
+        ConfigError: an argument cannot be used, `out` holds results and `resume` is not given, or it is in use.
+        Interrupted: Ctrl-C; what is finished stands in it, and in `out`.
+    """
+    loaded = load_tasks([tasks] if isinstance(tasks, Task) else tasks)
+    jobs = _jobs(loaded, n)
+    for name, value in (("concurrency", concurrency), ("scorers", 1 if scorers is None else scorers)):
+        if value < 1:
+            raise ConfigError(f"{name} must be at least 1; got {value!r}")
+    if out:
+        env.setdefault("log_dir", out)
+    judge = reward or Resolved(sandbox=env.get("sandbox", "bubblewrap"), cache=env.get("cache_dir"))
+    records = Records(Path(out) / "results.jsonl", _key, resume=resume) if out else None
+    with records or nullcontext(), Bar(_name_of(policy), len(jobs), progress) as bar:
+        results = _earlier(records, jobs)
+        for result in results.values():
+            bar.add(result, earlier=True)
+        batch = Batch([job for job in jobs if _of(job) not in results], policy, judge, env)
+        collector = _Collector(batch, records, bar, results)
+        try:
+            collector.collect(concurrency, scorers or len(os.sched_getaffinity(0)), deadline)
+        finally:
+            batch.drop("broken off")
+            batch.join(_PATIENCE)
+    ordered = [results[_of(job)] for job in jobs if _of(job) in results]
+    if collector.interrupts:
+        raise Interrupted(ordered)
+    return ordered
+
+
+class _Collector:
+    """Takes in results as they come, and heeds deadline and interrupts."""
+
+    def __init__(self, batch: Batch, records: Records | None, bar: Bar, results: dict[Any, Result]) -> None:
+        self._batch, self._records, self._bar, self._results = batch, records, bar, results
+        self.interrupts = 0
+        self._told = False
+
+    def collect(self, concurrency: int, scorers: int, deadline: float | None) -> None:
+        until = None if deadline is None else time.monotonic() + deadline
+        with self._heeding():
+            self._batch.start(concurrency, scorers)
+            while self._batch.running:
+                self._take(_POLL)
+                self._tell()
+                if self.interrupts > 1:
+                    break
+                if until is not None and time.monotonic() > until:
+                    self._give_up(f"the deadline of {deadline:g} seconds for all episodes passed")
+                    break
+            self._drain()
+
+    def _tell(self) -> None:
+        if self.interrupts and not self._told:
+            self._told = True
+            self._bar.say("interrupted: finishing the episodes that run; Ctrl-C again drops them")
+
+    def _take(self, timeout: float) -> None:
+        try:
+            result = self._batch.finished.get(timeout=timeout)
+        except queue.Empty:
+            return
+        if isinstance(result, BaseException):
+            raise result
+        self._keep(result)
+
+    def _drain(self) -> None:
+        while not self._batch.finished.empty():
+            self._take(0)
+
+    def _keep(self, result: Result) -> None:
+        self._results[result.instance_id, result.attempt] = result
+        if self._records:
+            self._records.add(result.row())
+        if result.void:
+            self._bar.say(f"{result.instance_id} (attempt {result.attempt}) is void: {result.void}")
+        self._bar.add(result)
+
+    def _give_up(self, reason: str) -> None:
+        """Record what has no result as void."""
+        unfinished = self._batch.drop(reason)
+        self._drain()
+        for result in unfinished:
+            if (result.instance_id, result.attempt) not in self._results:
+                self._keep(result)
+
+    @contextmanager
+    def _heeding(self) -> Iterator[None]:
+        """Count Ctrl-C instead of raising it in the middle of a row; only the main thread is told of it."""
+        mine = threading.current_thread() is threading.main_thread()
+        if not mine or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+            yield
+            return
+
+        def heed(number: int, frame: FrameType | None) -> None:
+            self.interrupts += 1
+            if self.interrupts == 1:
+                self._batch.finish()
+
+        signal.signal(signal.SIGINT, heed)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _jobs(tasks: Sequence[Task], n: int) -> list[Job]:
+    """Every task `n` times; the attempts at one task stand together."""
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise ConfigError(f"n must be a positive number of attempts; got {n!r}")
+    names = [task.instance_id for task in tasks]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"{twice} is there more than once; attempts are told apart by n=, tasks by their instance_id")
+    return [Job(task, attempt) for task in tasks for attempt in range(n)]
+
+
+def _earlier(records: Records | None, jobs: Sequence[Job]) -> dict[Any, Result]:
+    """The results with a reward that an earlier run left."""
+    rows = records.rows if records else {}
+    found = {_of(job): rows[_of(job)] for job in jobs if _of(job) in rows}
+    return {key: Result.from_row(row) for key, row in found.items() if row.get("reward") is not None}
+
+
+def _key(row: dict[str, Any]) -> tuple[Any, Any]:
+    return row.get("instance_id"), row.get("attempt")
+
+
+def _of(job: Job) -> tuple[Any, Any]:
+    return job.task.instance_id, job.attempt
+
+
+def _name_of(policy: Policy) -> str:
+    about = getattr(policy, "about", {})
+    return str(about.get("model") or getattr(policy, "__name__", type(policy).__name__))

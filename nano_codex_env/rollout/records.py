@@ -1,0 +1,125 @@
+"""Rows that a long job adds as it goes, one JSON object a line: what is finished is never lost and never done twice."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from nano_codex_env.errors import ConfigError, TrajectoryError
+from nano_codex_env.messages import dumps
+
+Row = dict[str, Any]
+
+
+class Records:
+    """A file of rows, the last of each key counting; use it as a context manager.
+
+    A line is written in one piece and is on disk before the next. A line that a killed process left torn is dropped on
+    reading. Rows that a later one supersedes go when the file is closed: it is then replaced in one step.
+    """
+
+    def __init__(self, path: Path, key: Callable[[Row], Hashable], *, resume: bool) -> None:
+        """Open `path`, taking up its rows if `resume`.
+
+        Raises:
+            ConfigError: there are rows and `resume` is not given, another process writes there, or it is no place to.
+        """
+        self._path, self._key = path, key
+        self.rows: dict[Hashable, Row] = {}
+        self._lines = 0
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._handle: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise ConfigError(f"cannot write {path}: {error}; give another folder") from error
+        try:
+            self._take_up(resume)
+        except BaseException:
+            os.close(self._handle)
+            raise
+
+    def _take_up(self, resume: bool) -> None:
+        assert self._handle is not None
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"another process is writing {self._path}; wait for it, or give another folder"
+            ) from error
+        rows = read_rows(self._path)
+        if rows and not resume:
+            raise ConfigError(
+                f"{self._path} holds {len(rows)} results of an earlier run; resume it, or give another folder"
+            )
+        for row in rows:
+            self.rows[self._key(row)] = row
+        self._compact()
+
+    def add(self, row: Row) -> None:
+        """Write a row.
+
+        Raises:
+            TrajectoryError: the disk is full or gone.
+        """
+        if self._handle is None:
+            raise TrajectoryError(f"{self._path} is closed")
+        data = dumps(row).encode("ascii") + b"\n"
+        try:
+            while data:
+                data = data[os.write(self._handle, data) :]
+            os.fsync(self._handle)
+        except OSError as error:
+            raise TrajectoryError(f"cannot write {self._path}: {error}") from error
+        self.rows[self._key(row)] = row
+        self._lines += 1
+
+    def _compact(self) -> None:
+        """Replace the file by one that holds each key once."""
+        assert self._handle is not None
+        temporary = self._path.with_name(f".{self._path.name}.tmp")
+        temporary.write_text("".join(dumps(row) + "\n" for row in self.rows.values()), encoding="ascii")
+        handle = os.open(temporary, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        os.fsync(handle)
+        temporary.replace(self._path)
+        os.close(self._handle)
+        self._handle, self._lines = handle, len(self.rows)
+
+    def close(self) -> None:
+        """Drop superseded rows and let go of the file; a second call does nothing."""
+        if self._handle is None:
+            return
+        try:
+            if self._lines > len(self.rows):
+                self._compact()
+        finally:
+            handle, self._handle = self._handle, None
+            os.close(handle)
+
+    def __enter__(self) -> Self:
+        """Itself; `close` at the end."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """See `close`."""
+        self.close()
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The whole rows of a file; what is torn or no object is left out."""
+    rows = []
+    for line in path.read_bytes().split(b"\n"):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows

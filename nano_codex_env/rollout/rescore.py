@@ -1,0 +1,48 @@
+"""Score saved episodes again: a reward needs the task, the transcript and the diff, and all three are in the log."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any
+
+from nano_codex_env.errors import ConfigError, NanoCodexError, TrajectoryError
+from nano_codex_env.rewards import Reward
+from nano_codex_env.task import Task
+from nano_codex_env.trajectory import Trajectory
+
+
+def rescore(folders: Sequence[str | os.PathLike[str]], reward: Reward, workers: int) -> Iterator[dict[str, Any]]:
+    """A row for each episode's folder as it is scored, `workers` at once.
+
+    A row holds `folder`, `instance_id`, `attempt`, `reward` (None: void), `parts`, `void` (why), and `before`, the
+    reward that the log tells. An episode that did not come to its end (it was killed, or its policy failed) is void.
+
+    Raises:
+        ConfigError: `workers` is no positive number.
+    """
+    if workers < 1:
+        raise ConfigError(f"the number of workers must be at least 1; got {workers!r}")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="nano-codex-score")
+    try:
+        for future in as_completed([pool.submit(_row, os.fspath(folder), reward) for folder in folders]):
+            yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _row(folder: str, reward: Reward) -> dict[str, Any]:
+    row: dict[str, Any] = {"folder": folder, "instance_id": None, "attempt": None, "reward": None, "before": None}
+    row |= {"parts": {}, "void": None}
+    try:
+        logged = Trajectory.load(folder)
+        about = logged.metadata
+        task = Task.from_row(about.get("task") or {}).with_(base_commit=about.get("commit", ""))
+        row |= {"instance_id": task.instance_id, "attempt": about.get("attempt"), "before": about.get("reward")}
+        if not about.get("stop"):
+            raise TrajectoryError(f"the episode has no end: {about.get('void') or 'it was killed'}")
+        score = reward(task, logged.messages, logged.diff)
+    except NanoCodexError as error:
+        return {**row, "void": f"{type(error).__name__}: {error}"}
+    return {**row, "reward": score.value, "parts": score.parts}

@@ -1,0 +1,181 @@
+"""The threads that play: each has an environment of its own, all share policy, reward and places."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nano_codex_env.env import NanoCodexEnv
+from nano_codex_env.messages import Message, ToolSchema
+from nano_codex_env.policy import Policy, Reply
+from nano_codex_env.rewards import Reward, Score, needs_tests
+from nano_codex_env.rollout.one import Result, rollout
+from nano_codex_env.task import Task
+
+
+@dataclass(frozen=True)
+class Job:
+    """An episode to play."""
+
+    task: Task
+    attempt: int
+
+
+class Batch:
+    """What the threads of one collection share."""
+
+    def __init__(self, jobs: Sequence[Job], policy: Policy, reward: Reward, env: Mapping[str, Any]) -> None:
+        self.policy, self.reward, self.env = policy, reward, env
+        self.finished: queue.SimpleQueue[Result | BaseException] = queue.SimpleQueue()
+        self.dropped = threading.Event()
+        self.playing = self.scoring = threading.Semaphore()
+        self._jobs, self._lock = deque(jobs), threading.RLock()  # a signal may come inside
+        self._workers: list[_Worker] = []
+
+    def start(self, concurrency: int, scorers: int) -> None:
+        """Start the threads: as many as may play, and as many again as may score meanwhile."""
+        NanoCodexEnv(
+            reward=self.reward, **self.env
+        ).close()  # arguments that cannot be used are told here, not in threads
+        self.playing, self.scoring = threading.Semaphore(concurrency), threading.Semaphore(scorers)
+        self._workers = [_Worker(self) for _ in range(min(len(self._jobs), concurrency + scorers))]
+        for worker in self._workers:
+            worker.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether a thread is still at work, or a result waits to be taken."""
+        return any(worker.is_alive() for worker in self._workers) or not self.finished.empty()
+
+    def take(self) -> Job | None:
+        """The next episode, once there is a place for it; None: there is no more to do."""
+        self.playing.acquire()
+        with self._lock:
+            if self._jobs:
+                return self._jobs.popleft()
+        self.playing.release()
+        return None
+
+    def finish(self) -> list[Job]:
+        """Start no further episode; those that were not begun."""
+        with self._lock:
+            left = list(self._jobs)
+            self._jobs.clear()
+        return left
+
+    def drop(self, reason: str) -> list[Result]:
+        """Give up what runs and what was not begun, as void results; a thread inside its policy is left to itself."""
+        left = self.finish()
+        self.dropped.set()
+        for _ in self._workers:
+            self.playing.release()
+        results = [_void(job, None, f"{reason}; it was not begun") for job in left]
+        return results + [result for worker in self._workers if (result := worker.drop(reason))]
+
+    def join(self, seconds: float) -> None:
+        """Wait for the threads that are not inside their policy."""
+        until = time.monotonic() + seconds
+        for worker in self._workers:
+            if not worker.asking:
+                worker.join(max(0.0, until - time.monotonic()))
+
+
+class _Dropped(BaseException):
+    """Ends an episode that nobody waits for any more; no failure, so nothing catches it but its worker."""
+
+
+class _Worker(threading.Thread):
+    """Plays one episode after the other; it is the policy that the rollout sees."""
+
+    def __init__(self, batch: Batch) -> None:
+        super().__init__(daemon=True, name="nano-codex-rollout")  # a stuck policy must not keep the program alive
+        self._batch, self._guard = batch, threading.Lock()
+        self._env: NanoCodexEnv | None = None
+        self._job: Job | None = None
+        self._has_place = self.asking = False
+        self._since = 0.0
+
+    def run(self) -> None:
+        """Play until there is no more to do."""
+        try:
+            with NanoCodexEnv(reward=_Beside(self._batch, self._leave), **self._batch.env) as self._env:
+                while (job := self._batch.take()) is not None:
+                    self._play(self._env, job)
+        except _Dropped:
+            return
+        except BaseException as error:  # noqa: BLE001 (told to the thread that waits, which raises it)
+            self._batch.finished.put(error)
+        finally:
+            self._leave()
+
+    def _play(self, env: NanoCodexEnv, job: Job) -> None:
+        self._job, self._has_place, self._since = job, True, time.monotonic()
+        try:
+            result = rollout(env, self, task=job.task, attempt=job.attempt, void_on=Exception)
+        finally:
+            self._leave()
+        with self._guard:
+            if self._batch.dropped.is_set():
+                raise _Dropped
+            self._job = None
+            self._batch.finished.put(result)
+
+    def __call__(self, messages: Sequence[Message], tools: Sequence[ToolSchema]) -> Reply:
+        """Ask the policy, unless the batch was dropped meanwhile."""
+        self._set_asking(True)
+        try:
+            return self._batch.policy(messages, tools)
+        finally:
+            self._set_asking(False)
+
+    @property
+    def about(self) -> Any:
+        """What the log says of the policy."""
+        return getattr(self._batch.policy, "about", {"name": type(self._batch.policy).__name__})
+
+    def _set_asking(self, asking: bool) -> None:
+        with self._guard:
+            self.asking = asking
+            if self._batch.dropped.is_set():
+                raise _Dropped
+
+    def _leave(self) -> None:
+        """Give the place to the next episode."""
+        if self._has_place:
+            self._has_place = False
+            self._batch.playing.release()
+
+    def drop(self, reason: str) -> Result | None:
+        """Give up the episode that runs, if any; where it waits for its policy, its box and files go now."""
+        with self._guard:
+            job, env = self._job, self._env
+            if job is None or not self.is_alive():
+                return None
+            if self.asking and env is not None:
+                env.void(reason)
+            return _void(job, time.monotonic() - self._since, reason)
+
+
+class _Beside:
+    """Scores outside of the places for playing: while tests run, the next episode is played."""
+
+    def __init__(self, batch: Batch, leave: Callable[[], None]) -> None:
+        self._batch, self._leave = batch, leave
+        self.needs_tests = needs_tests(batch.reward)
+
+    def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
+        """See `Reward`."""
+        self._leave()
+        with self._batch.scoring:
+            if self._batch.dropped.is_set():
+                raise _Dropped
+            return self._batch.reward(task, transcript, diff)
+
+
+def _void(job: Job, seconds: float | None, reason: str) -> Result:
+    return Result(job.task.instance_id, job.attempt, None, None, 0, seconds or 0.0, reason, None, "", {}, {})

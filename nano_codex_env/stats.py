@@ -1,0 +1,71 @@
+"""What a policy did with its tools, as flat numbers for a training log."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+from nano_codex_env.messages import Message
+
+COMMANDS = (
+    "awk", "cat", "cd", "cut", "diff", "du", "echo", "egrep", "file", "find", "git", "grep", "head", "less", "ls", "nl",
+    "pwd", "python", "rg", "sed", "sort", "tail", "tree", "uniq", "wc", "which", "xargs",
+)  # fmt: skip
+"""The commands that are counted one by one."""
+
+_BETWEEN = {"|", "||", "&&", ";", "&", "|&", "(", "\n"}
+_WRAPPERS = {"sudo", "time", "xargs", "env", "command", "exec", "!", "then", "do", "else", "if", "while"}
+
+
+def tool_stats(counts: Mapping[str, tuple[int, int]], messages: Iterable[Message]) -> dict[str, float]:
+    """Calls and success rate per tool, and how often each of `COMMANDS` stands in a shell call.
+
+    `counts` is an episode's: tool -> (calls, calls that did what they were for).
+    """
+    stats: dict[str, float] = {}
+    for name, (calls, good) in {"shell": (0, 0), "apply_patch": (0, 0), **counts}.items():
+        stats |= {f"tool_calls_{name}": calls, f"tool_success_rate_{name}": good / calls if calls else 0.0}
+    used = Counter(name for line in _shell_lines(messages) for name in commands(line))
+    return stats | {f"shell_cmd_{name}": used[name] for name in COMMANDS}
+
+
+def _shell_lines(messages: Iterable[Message]) -> Iterator[str]:
+    for message in messages:
+        for call in message.get("tool_calls") or ():
+            function = call.get("function") or {}
+            if isinstance(function, dict) and function.get("name") == "shell":
+                try:
+                    arguments = json.loads(function["arguments"])
+                except (KeyError, TypeError, ValueError, RecursionError):
+                    continue
+                if isinstance(arguments, dict) and isinstance(arguments.get("cmd"), str):
+                    yield arguments["cmd"]
+
+
+def commands(line: str) -> list[str]:
+    """The commands of a shell line: the first word of each simple command, without its folder.
+
+    >>> commands("cd src && /bin/grep -rn 'a | b' . | head -n 3; python3 -V")
+    ['cd', 'grep', 'head', 'python']
+    """
+    found, expected = [], True
+    for word in _words(line):
+        if word in _BETWEEN:
+            expected = True
+        elif expected and "=" not in word:
+            name = word.rpartition("/")[2].rstrip("0123456789.") or word
+            expected = word in _WRAPPERS
+            if name in COMMANDS or not expected:
+                found.append(name)
+    return found
+
+
+def _words(line: str) -> list[str]:
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="();<>|&\n")
+    lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""
+    try:
+        return list(lexer)
+    except ValueError:  # a quote that is not closed: bash would refuse it as well
+        return line.split()

@@ -1,0 +1,1 @@
+"""A handbag of small, pure helper functions; see the modules."""
