@@ -26,6 +26,7 @@ NOTICES: dict[str, Notice] = {"budget": budget}
 
 DEFAULTS: dict[str, Any] = {
     "tasks": ["bundled"],
+    "only": [],
     "policy": "oracle",
     "reward": "resolved",
     "n": 1,

@@ -86,7 +86,7 @@ class Writer:
     def finish(self, diff: str, result: Mapping[str, Any]) -> None:
         """Write the diff and the final `metadata.json`, and close."""
         try:
-            (self.folder / "diff.patch").write_bytes(diff.encode("utf-8", "surrogateescape"))
+            self._write("diff.patch", diff.encode("utf-8", "surrogateescape"))
             self._about |= result
             self._write("metadata.json", json.dumps(self._about, indent=2))
         except OSError as error:
@@ -100,9 +100,10 @@ class Writer:
         if handle is not None:
             os.close(handle)
 
-    def _write(self, name: str, text: str) -> None:
+    def _write(self, name: str, content: str | bytes) -> None:
+        """Put a file there in one step."""
         temporary = self.folder / f".{name}.tmp"
-        temporary.write_text(text + "\n", encoding="ascii")
+        temporary.write_bytes(content if isinstance(content, bytes) else f"{content}\n".encode("ascii"))
         temporary.replace(self.folder / name)
 
 

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from nano_codex_env.chat import ChatPolicy
+from nano_codex_env.cli.report import report
 from nano_codex_env.config import POLICIES, env_arguments, make_policy, make_reward, read_config
 from nano_codex_env.errors import ConfigError
-from nano_codex_env.rollout import Interrupted, Result, rollouts
+from nano_codex_env.rollout import Interrupted, rollouts
 from nano_codex_env.task import Task
 from nano_codex_env.tasks import load_tasks
 
-_MAY_CHANGE = ("tasks", "n", "concurrency", "api_base", "timeout", "max_retries")
+_MAY_CHANGE = ("tasks", "only", "n", "concurrency", "api_base", "timeout", "max_retries")
 """What may be another when a run is resumed; all else would mix two experiments in one folder."""
 
 
@@ -30,6 +31,7 @@ def add_commands(commands: Any) -> None:
         "--set", action="append", default=[], dest="settings", metavar="KEY=VALUE", help="e.g. model.temperature=0.7"
     )
     run.add_argument("--tasks", nargs="+", metavar="SOURCE", help="bundled (the default), files, or a dataset")
+    run.add_argument("--only", nargs="+", metavar="ID", help="play only the tasks of these names")
     run.add_argument(
         "--policy", help=f"who plays: {', '.join(POLICIES)}, a model such as hosted_vllm/NAME, or a module:name"
     )
@@ -47,7 +49,7 @@ def add_commands(commands: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     out = arguments.out or (_newest() if arguments.resume else _new())
     config = _config(arguments, out)
-    tasks = load_all(config["tasks"])
+    tasks = load_all(config["tasks"], config["only"])
     policy = make_policy(config, tasks)
     _save(config, out)
     with ExitStack() as stack:
@@ -86,7 +88,7 @@ def _newest() -> Path:
 
 def _config(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
     """The config of this run; one that is resumed goes by what it was begun with."""
-    names = ("tasks", "policy", "reward", "n", "concurrency")
+    names = ("tasks", "only", "policy", "reward", "n", "concurrency")
     given = {key: value for key in names if (value := getattr(arguments, key)) is not None}
     if arguments.api_base:
         given["model"] = {"api_base": arguments.api_base}
@@ -133,36 +135,18 @@ def _save(config: Mapping[str, Any], out: Path) -> None:
         raise ConfigError(f"cannot write in {out}: {error}; give another --out") from error
 
 
-def load_all(sources: Sequence[str]) -> list[Task]:
-    """The tasks of all sources together.
+def load_all(sources: Sequence[str], only: Sequence[str] = ()) -> list[Task]:
+    """The tasks of all sources together, or those that `only` names.
 
     Raises:
-        ConfigError: two have one name.
+        ConfigError: two have one name, or none has one of `only`.
     """
     tasks = [task for source in sources for task in load_tasks(source)]
     names = [task.instance_id for task in tasks]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise ConfigError(f"{min(twice)} is in more than one of {', '.join(sources)}; give each task once")
-    return tasks
-
-
-def report(results: Sequence[Result], out: Path) -> None:
-    """Print a table of results, and a line that sums them up."""
-    from nano_codex_env.cli.show import table
-
-    rows = [
-        (
-            result.instance_id if not result.attempt else f"{result.instance_id} #{result.attempt}",
-            "void" if result.reward is None else f"{result.reward:.2f}",
-            result.stop or "-",
-            str(result.steps),
-            f"{result.seconds:.1f}",
-            result.void or str(result.parts.get("reason", "")),
-        )
-        for result in results
-    ]
-    table("", ("task", "reward", "stop", "steps", "seconds", "note"), rows, right=("reward", "steps", "seconds"))
-    rewards = [result.reward for result in results if result.reward is not None]
-    mean = f"{sum(rewards) / len(rewards):.3f}" if rewards else "none"
-    print(f"{len(results)} episodes, mean reward {mean}, {len(results) - len(rewards)} void; logs in {out}")
+    unknown = [name for name in only if name not in names]
+    if unknown:
+        raise ConfigError(f"no task is called {unknown[0]!r}; there are: {', '.join(names[:20])}")
+    return [task for task in tasks if not only or task.instance_id in only]

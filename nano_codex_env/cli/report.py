@@ -1,0 +1,61 @@
+"""What a run came to, as a table: an episode a row, or a task a row where there were several attempts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from statistics import mean
+
+from nano_codex_env.rollout import Result
+
+
+def report(results: Sequence[Result], out: Path) -> None:
+    """Print the table, and a line that sums it up."""
+    if any(result.attempt for result in results):
+        _by_task(results)
+    else:
+        _by_episode(results)
+    rewards = [result.reward for result in results if result.reward is not None]
+    average = f"{mean(rewards):.3f}" if rewards else "none"
+    print(f"{len(results)} episodes, mean reward {average}, {len(results) - len(rewards)} void; logs in {out}")
+
+
+def _by_episode(results: Sequence[Result]) -> None:
+    from nano_codex_env.cli.show import table
+
+    rows = [
+        (
+            result.instance_id,
+            "void" if result.reward is None else f"{result.reward:.2f}",
+            result.stop or "-",
+            str(result.steps),
+            f"{result.seconds:.1f}",
+            result.void or str(result.parts.get("reason", "")),
+        )
+        for result in results
+    ]
+    table("", ("task", "reward", "stop", "steps", "seconds", "note"), rows, right=("reward", "steps", "seconds"))
+
+
+def _by_task(results: Sequence[Result]) -> None:
+    from nano_codex_env.cli.show import table
+
+    rows = [_row(name, list(group)) for name, group in groupby(results, key=lambda result: result.instance_id)]
+    columns = ("task", "attempts", "mean reward", "best", "void", "steps", "stop")
+    table("", columns, rows, right=columns[1:-1])
+
+
+def _row(name: str, group: Sequence[Result]) -> tuple[str, ...]:
+    rewards = [result.reward for result in group if result.reward is not None]
+    stops = Counter(result.stop or "void" for result in group)
+    return (
+        name,
+        str(len(group)),
+        f"{mean(rewards):.2f}" if rewards else "-",
+        f"{max(rewards):.2f}" if rewards else "-",
+        str(len(group) - len(rewards)),
+        f"{mean(result.steps for result in group):.1f}",
+        ", ".join(f"{count} {stop}" for stop, count in stops.most_common()),
+    )

@@ -1,0 +1,398 @@
+"""A model behind an endpoint: what is sent, what is kept of the answer, and what ends an episode how."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import pytest
+from gymnasium.error import ResetNeeded
+
+from nano_codex_env import ChatPolicy, NanoCodexEnv, Reward, Score, Task, Trajectory, from_function
+from nano_codex_env.chat import PROVIDERS, resolve
+from nano_codex_env.errors import ConfigError, ContextOverflow, PolicyError, RewardError
+from nano_codex_env.messages import Message, assistant, tool_call
+from nano_codex_env.rollout import Result, rollout
+from nano_codex_env.sandbox import Sandbox
+from tests.server import Answer, Raw, Server, by_turn, call, completion, fault, in_order, serve
+
+FIX = {"search": "return a - b", "replace": "return a + b", "file": "sums.py"}
+MEND = completion(None, call("apply_patch", FIX))
+LOOK = completion(None, call("shell", {"cmd": "ls"}))
+DONE = completion("done")
+ASKED: list[Message] = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
+KEY = "sk-nobody-may-see-this"
+MENDED: Reward = from_function(lambda task, transcript, diff: float("+    return a + b" in diff))
+
+
+@pytest.fixture
+def quick(task: Task, sandbox: Sandbox, tmp_path: Path) -> Iterator[NanoCodexEnv]:
+    """An environment whose reward needs no tests."""
+    with NanoCodexEnv([task], MENDED, sandbox=sandbox, log_dir=tmp_path / "log") as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [variable for _, variable in PROVIDERS.values()] + ["OPENAI_BASE_URL", "HOSTED_VLLM_API_BASE"]:
+        monkeypatch.delenv(name, raising=False)
+
+
+def authorization(server: Server) -> str:
+    """The header of the first request; clients differ in how they write its name."""
+    return {name.lower(): value for name, value in server.headers[0].items()}["authorization"]
+
+
+def play(env: gym.Env[Any, Any], server: Server, **arguments: Any) -> Result:
+    """One episode by a model behind `server`."""
+    with ChatPolicy("hosted_vllm/m", server.url, **{"max_retries": 0, **arguments}) as policy:
+        return rollout(env, policy)
+
+
+def logged(result: Result) -> list[Message]:
+    """The messages of an episode's log."""
+    assert result.folder
+    return Trajectory.load(result.folder).messages
+
+
+@pytest.mark.parametrize(
+    ("model", "variable", "expected"),
+    [
+        ("gpt-4.1", "OPENAI_API_KEY", ("gpt-4.1", None)),
+        ("openai/gpt-4.1", "OPENAI_API_KEY", ("gpt-4.1", None)),
+        ("openrouter/qwen/qwen3", "OPENROUTER_API_KEY", ("qwen/qwen3", "https://openrouter.ai/api/v1")),
+        ("anthropic/claude", "ANTHROPIC_API_KEY", ("claude", "https://api.anthropic.com/v1/")),
+        ("deepseek/deepseek-chat", "DEEPSEEK_API_KEY", ("deepseek-chat", "https://api.deepseek.com/v1")),
+        ("gemini/g", "GEMINI_API_KEY", ("g", "https://generativelanguage.googleapis.com/v1beta/openai/")),
+    ],
+    ids=lambda value: value if isinstance(value, str) and "_" not in value else "",
+)
+def test_a_prefix_names_endpoint_and_key(
+    model: str, variable: str, expected: tuple[str, str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match=rf"{model!r} needs a key: set \${variable}"):
+        resolve(model, None, None)
+    monkeypatch.setenv(variable, KEY)
+    assert resolve(model, None, None) == (*expected, KEY)
+    assert resolve(model, None, "given") == (*expected, "given")
+    assert resolve(model, "http://h/v1", None) == (expected[0], "http://h/v1", KEY)
+
+
+@pytest.mark.parametrize("model", ["m", "qwen/qwen3", "hosted_vllm/qwen/qwen3", "./model.gguf", "m/"])
+def test_an_endpoint_of_ones_own_needs_no_key(model: str) -> None:
+    assert resolve(model, "http://h/v1", None) == (model.removeprefix("hosted_vllm/"), "http://h/v1", "EMPTY")
+
+
+def test_endpoints_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOSTED_VLLM_API_BASE", "http://vllm/v1")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://proxy/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    assert resolve("hosted_vllm/a/b", None, None) == ("a/b", "http://vllm/v1", "EMPTY")
+    assert resolve("openai/a/b", None, None) == ("a/b", "http://proxy/v1", KEY)
+    assert resolve("deepseek/a", None, "k") == ("a", "https://api.deepseek.com/v1", "k")
+    monkeypatch.setenv("HOSTED_VLLM_API_KEY", "own")
+    assert resolve("hosted_vllm/a", "http://h/v1", None)[2] == "own"
+
+
+@pytest.mark.parametrize(
+    ("model", "base", "words"),
+    [
+        ("hosted_vllm/qwen3", None, "no endpoint follows from 'hosted_vllm/qwen3'; give api_base"),
+        ("qwen/qwen3", None, "no endpoint follows from 'qwen/qwen3'"),
+        ("", "http://h/v1", "a model has a name; got ''"),
+        ("hosted_vllm/ ", "http://h/v1", "a model has a name"),
+        ("m", "localhost:8000/v1", "api_base must be a URL"),
+    ],
+    ids=["no endpoint", "unknown prefix", "no name", "prefix only", "no URL"],
+)
+def test_a_name_that_leads_nowhere_is_refused_at_once(model: str, base: str | None, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        ChatPolicy(model, base, KEY)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"timeout": 0}, {"timeout": float("nan")}, {"timeout": True}, {"max_retries": -1}, {"max_tokens": 0}],
+    ids=str,
+)
+def test_numbers_that_cannot_be_used_are_refused_at_once(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"{next(iter(arguments))} must be a positive number"):
+        ChatPolicy("m", "http://h/v1", **arguments)
+
+
+def test_what_is_not_given_is_not_sent() -> None:
+    with serve([DONE]) as server, ChatPolicy("hosted_vllm/a/b", server.url) as policy:
+        assert policy(ASKED, []).message == {"role": "assistant", "content": "done"}
+        assert policy.about == {"model": "a/b", "api_base": server.url, "sampling": {}}
+    assert server.requests == [{"model": "a/b", "messages": ASKED, "tools": []}]
+    assert authorization(server) == "Bearer EMPTY"
+
+
+def test_sampling_is_sent_under_the_names_that_servers_know() -> None:
+    sampling: dict[str, Any] = {"temperature": 0.0, "top_p": 0.9, "top_k": 20, "min_p": 0.05, "max_tokens": 7}
+    expected = {**sampling, "chat_template_kwargs": {"enable_thinking": False}}
+    with serve([DONE]) as server, ChatPolicy("m", server.url, KEY, thinking=False, **sampling) as policy:
+        policy(ASKED, [])
+        policy(ASKED, [], max_tokens=3)
+        assert policy.about["sampling"] == expected
+    bare = {"model": "m", "messages": ASKED, "tools": []}
+    assert server.requests == [{**bare, **expected}, {**bare, **expected, "max_tokens": 3}]
+    assert authorization(server) == f"Bearer {KEY}"
+
+
+def test_extra_body_wins_over_everything() -> None:
+    extra = {"temperature": 1.0, "top_k": 1, "chat_template_kwargs": {"a": 1}, "seed": 5, "model": "other"}
+    with (
+        serve([DONE]) as server,
+        ChatPolicy("m", server.url, temperature=0.0, top_k=9, thinking=True, extra_body=extra) as policy,
+    ):
+        policy(ASKED, [])
+        assert policy.about["sampling"] == extra
+    assert server.requests == [{**extra, "messages": ASKED, "tools": []}]
+
+
+def test_openais_own_endpoint_knows_another_name_for_max_tokens() -> None:
+    assert ChatPolicy("openai/gpt-4.1", None, KEY, max_tokens=9).about == {
+        "model": "gpt-4.1",
+        "api_base": None,
+        "sampling": {"max_completion_tokens": 9},
+    }
+
+
+def test_an_episode_is_played_and_its_log_says_by_whom(env: NanoCodexEnv) -> None:
+    with serve(by_turn(LOOK, MEND, DONE)) as server:
+        result = play(env, server, temperature=0.5, thinking=True)
+    assert (result.reward, result.stop, result.steps, result.void) == (1.0, "submitted", 2, None)
+    assert result.folder
+    metadata = Trajectory.load(result.folder).metadata
+    sampling = {"temperature": 0.5, "chat_template_kwargs": {"enable_thinking": True}}
+    assert metadata["policy"] == {"model": "m", "api_base": server.url, "sampling": sampling}
+    assert [tool["function"]["name"] for tool in server.requests[0]["tools"]] == ["shell", "apply_patch"]
+    for request in server.requests:
+        assert request["messages"] == logged(result)[: len(request["messages"])]
+
+
+def test_usage_is_counted_and_its_limit_ends_an_episode_that_is_scored(task: Task, sandbox: Sandbox) -> None:
+    def used(answer: Mapping[str, Any], total: int) -> dict[str, Any]:
+        return {**answer, "usage": {"prompt_tokens": total - 1, "completion_tokens": 1, "total_tokens": total}}
+
+    with NanoCodexEnv([task], MENDED, sandbox=sandbox, log_dir=None, token_limit=100) as env:
+        with serve(by_turn(used(MEND, 50), used(LOOK, 100), DONE)) as server:
+            result = play(env, server)
+        answer = env.episode.messages[-1]
+    assert (result.reward, result.stop, result.steps, result.void) == (1.0, "token_limit", 1, None)
+    assert (answer["content"], result.metrics["tokens"]) == ("not run: limit reached", 100.0)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [None, [], "12", {}, {"total_tokens": None}, {"total_tokens": "900"}, {"total_tokens": 900.5}],
+    ids=str,
+)
+def test_usage_that_tells_nothing_is_no_limit(task: Task, sandbox: Sandbox, usage: Any) -> None:
+    script = by_turn({**MEND, "usage": usage}, {**DONE, "usage": usage})
+    limited = NanoCodexEnv([task], MENDED, sandbox=sandbox, log_dir=None, token_limit=5)
+    with limited as env, serve(script) as server:
+        result = play(env, server)
+    assert (result.reward, result.stop, result.void) == (1.0, "submitted", None)
+    assert "tokens" not in result.metrics
+
+
+VLLM = "This model's maximum context length is 8192 tokens. However, you requested 8200 tokens"
+GOOGLE = "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."
+ANTHROPIC = "input length and `max_tokens` exceed context limit: 178959 + 64000 > 200000, decrease input length"
+ENGINE = "The decoder prompt (length 2136) is longer than the maximum model length of 2048."
+TGI = "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 4000 `inputs` tokens"
+OVERFLOWS: dict[str, Raw] = {
+    "OpenAI": fault(400, "too long", code="context_length_exceeded", type="invalid_request_error"),
+    "llama.cpp": fault(400, "too long", code=400, type="exceed_context_size_error"),
+    "vLLM": fault(400, VLLM, type="BadRequestError", code=400),
+    "vLLM, flat": Raw(400, json.dumps({"object": "error", "message": VLLM, "code": 400}).encode()),
+    "SGLang": fault(400, "The input (9000 tokens) is longer than the model's context length (8192 tokens)."),
+    "TGI": Raw(422, json.dumps({"error": TGI, "error_type": "validation"}).encode()),
+    "Anthropic": fault(400, "prompt is too long: 210000 tokens > 200000 maximum", type="invalid_request_error"),
+    "Anthropic, with max_tokens": fault(400, ANTHROPIC, type="invalid_request_error"),
+    "vLLM's engine": fault(400, ENGINE, type="BadRequestError", code=400),
+    "Google": Raw(400, json.dumps([{"error": {"code": 400, "message": GOOGLE}}]).encode()),
+    "a context window": fault(400, "Requested tokens (9000) exceed Context Window of 8192"),
+    "said with 200": Raw(200, json.dumps({"error": {"message": VLLM, "code": 400}}).encode()),
+    "no JSON": Raw(413, b"the prompt is too long"),
+}
+
+
+@pytest.mark.parametrize("words", OVERFLOWS.values(), ids=list(OVERFLOWS))
+def test_a_full_context_ends_the_episode_and_is_scored(quick: NanoCodexEnv, words: Raw) -> None:
+    with serve(by_turn(MEND, words)) as server:
+        result = play(quick, server)
+    assert (result.reward, result.stop, result.steps, result.void) == (1.0, "token_limit", 1, None)
+    assert len(server.requests) == 2
+    assert result.folder
+    metadata = Trajectory.load(result.folder).metadata
+    assert (metadata["stop"], metadata["reward"], "void" in metadata) == ("token_limit", 1.0, False)
+    assert result.diff == Trajectory.load(result.folder).diff
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        fault(400, "tools are not supported"),
+        fault(401, "no key", code="invalid_api_key"),
+        fault(404, "no model of that name"),
+        fault(400, "odd", code=["a", "list"], type={}),
+        Raw(400, b"[" * 100_000),
+        Raw(400, "kein Modell".encode("utf-16-le"), {"Content-Type": "application/json; charset=utf-16"}),
+        fault(422, "extra inputs are not permitted"),
+        fault(500, VLLM),
+        Raw(200, b'{"error": {"message": "the model is loading"}}'),
+        Raw(302, b"", {"Location": "/nowhere/else/" + "x" * 9000}),
+    ],
+    ids=["400", "401", "404", "codes of odd types", "deep", "charset", "422", "500 about a context", "200", "302"],
+)
+def test_every_other_refusal_voids_and_says_why(quick: NanoCodexEnv, refusal: Raw) -> None:
+    with serve(by_turn(MEND, refusal)) as server:
+        result = play(quick, server)
+    assert (result.reward, result.stop, result.steps) == (None, None, 1)
+    assert result.void
+    assert result.void.startswith(f"PolicyError: {server.url}/ answered ")
+    assert result.folder
+    episode = Trajectory.load(result.folder)
+    assert episode.metadata["void"] == result.void
+    assert "+    return a + b" in episode.diff
+
+
+def test_a_full_context_ends_an_environment_of_gym_make_too(task: Task) -> None:
+    env = gym.make("NanoCodex-v0", tasks=[task], reward=MENDED, log_dir=None)
+    with serve(by_turn(MEND, OVERFLOWS["vLLM"])) as server:
+        result = play(env, server)
+    assert (result.reward, result.stop) == (1.0, "token_limit")
+    env.close()
+
+
+@pytest.mark.parametrize("stop", ["token_limit", "time_limit"])
+def test_a_caller_ends_an_episode_at_a_limit_of_its_own(quick: NanoCodexEnv, stop: str) -> None:
+    with pytest.raises(ResetNeeded):
+        quick.end(stop)
+    quick.reset()
+    quick.step(tool_call("apply_patch", **FIX))
+    with pytest.raises(ConfigError, match="stop is 'token_limit' or 'time_limit'; got 'submitted'"):
+        quick.end("submitted")
+    obs, reward, terminated, truncated, info = quick.end(stop)
+    assert (reward, terminated, truncated, info["stop"]) == (1.0, False, True, stop)
+    assert (len(obs), info["ok"], info["metrics"]["steps"]) == (4, [], 1.0)
+    assert "+    return a + b" in info["diff"]
+    with pytest.raises(ResetNeeded):
+        quick.end(stop)
+    with pytest.raises(ResetNeeded):
+        quick.step(assistant("done"))
+
+
+def test_an_end_whose_reward_breaks_is_void(task: Task, sandbox: Sandbox, tmp_path: Path) -> None:
+    def fail(task: Task, transcript: Any, diff: str) -> Score:
+        raise RewardError("the judge is ill")
+
+    judged = NanoCodexEnv([task], fail, sandbox=sandbox, log_dir=tmp_path / "log")
+    with judged as env, serve(by_turn(MEND, OVERFLOWS["OpenAI"])) as server:
+        result = play(env, server)
+    assert (result.reward, result.void) == (None, "RewardError: the judge is ill")
+
+
+@pytest.mark.parametrize(
+    "answers", [[MEND, DONE], [fault(401, "no")], [fault(500, "no")], [Raw(reset=True)], [Raw(body=b"<html>")]],
+    ids=["played", "401", "500", "reset", "html"],
+)  # fmt: skip
+def test_the_key_is_used_and_stands_nowhere(quick: NanoCodexEnv, tmp_path: Path, answers: list[Answer]) -> None:
+    with serve(answers) as server, ChatPolicy("m", server.url, KEY, max_retries=0) as policy:
+        result = rollout(quick, policy)
+        assert KEY not in repr(policy) + repr(policy.about) + repr(result)
+    assert authorization(server) == f"Bearer {KEY}"
+    written = [path for path in (tmp_path / "log").rglob("*") if path.is_file()]
+    assert {"metadata.json", "messages.jsonl"} <= {path.name for path in written}
+    assert not [path.name for path in written if KEY.encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\u2026", "\udce9"], ids=["newline", "CRLF", "dots", "no UTF-8"])
+def test_a_key_that_no_header_can_hold_stands_nowhere_either(quick: NanoCodexEnv, tmp_path: Path, end: str) -> None:
+    """A file's last newline is enough."""
+    told = ""
+    try:
+        with serve([MEND, DONE]) as server, ChatPolicy("m", server.url, KEY + end, max_retries=0) as policy:
+            told = repr(rollout(quick, policy))
+    except ConfigError as error:
+        told = str(error)
+    written = [path for path in (tmp_path / "log").rglob("*") if path.is_file()]
+    assert KEY not in told
+    assert not [path.name for path in written if KEY.encode() in path.read_bytes()]
+
+
+def test_sixteen_threads_share_one_pool_and_each_gets_its_own_answer() -> None:
+    met = threading.Barrier(16)
+
+    def echo(request: dict[str, Any], number: int) -> Answer:
+        if number < 16:
+            met.wait(60)  # all sixteen are asked for at once
+        return completion(request["messages"][1]["content"])
+
+    with serve(echo) as server, ChatPolicy("m", server.url) as policy:
+
+        def ask(number: int) -> list[bool]:
+            words = [f"{number} {turn}" for turn in range(16)]
+            return [policy([{**ASKED[1]}, {**ASKED[1], "content": w}], []).message["content"] == w for w in words]
+
+        with ThreadPoolExecutor(16) as pool:
+            assert all(all(told) for told in pool.map(ask, range(16)))
+    assert (len(server.requests), server.most) == (256, 16)
+    assert 16 <= server.connections <= 128  # idle connections expire: a machine may be slow, but not that slow
+
+
+FORKED = """
+import os, sys
+from nano_codex_env import ChatPolicy
+def ask(words):
+    answer = policy([{"role": "user", "content": "u"}, {"role": "user", "content": words}], []).message["content"]
+    assert answer == words, (answer, words)
+with ChatPolicy("m", sys.argv[1]) as policy:
+    ask("before")
+    child = os.fork()
+    ask("child" if child == 0 else "parent")
+    if child == 0:
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    ask("after")
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+def test_a_forked_child_has_connections_of_its_own() -> None:
+    with serve(lambda request, number: completion(request["messages"][1]["content"])) as server:
+        done = subprocess.run([sys.executable, "-c", FORKED, server.url], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(server.requests) == 4
+    assert server.connections >= 2
+
+
+def test_a_closed_policy_connects_anew_and_closes_twice() -> None:
+    with serve([DONE]) as server:
+        policy = ChatPolicy("m", server.url)
+        policy.close()
+        policy(ASKED, [])
+        policy.close()
+        policy.close()
+        policy(ASKED, [])
+        policy.close()
+    assert server.connections == 2
+
+
+def test_overflow_is_an_error_of_the_policy_for_those_who_call_it_themselves() -> None:
+    with serve(in_order(OVERFLOWS["vLLM"], fault(400, "bad"))) as server, ChatPolicy("m", server.url) as policy:
+        with pytest.raises(ContextOverflow, match="maximum context length"):
+            policy(ASKED, [])
+        with pytest.raises(PolicyError, match="answered 400: ") as caught:
+            policy(ASKED, [])
+    assert not isinstance(caught.value, ContextOverflow)
