@@ -74,7 +74,8 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
             ConfigError: an argument cannot be used.
         """
         self._arguments = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
-        _check(max_steps, time_limit, token_limit, on_inaction, render_mode)
+        if render_mode not in (None, "ansi", "human"):
+            raise ConfigError(f"render_mode is None, 'ansi' or 'human'; got {render_mode!r}")
         self._source = [tasks] if isinstance(tasks, Task) else tasks
         self._tasks: list[Task] | None = None
         self._cache = Path(cache_dir) if cache_dir else None
@@ -290,18 +291,3 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         episode = self.episode
         about = {"instance_id": episode.task.instance_id, "tools": self._toolbox.schemas}
         return {**about, "limits": self._rules.limits()}
-
-
-def _check(
-    max_steps: int, time_limit: float | None, token_limit: int | None, on_inaction: str, render_mode: str | None
-) -> None:
-    for name, value in (("max_steps", max_steps), ("time_limit", time_limit), ("token_limit", token_limit)):
-        if value is None and name != "max_steps":
-            continue
-        kinds = (int, float) if name == "time_limit" else (int,)
-        if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
-            raise ConfigError(f"{name} must be a positive number; got {value!r}")
-    if on_inaction not in ("submit", "remind"):
-        raise ConfigError(f"on_inaction is 'submit' or 'remind'; got {on_inaction!r}")
-    if render_mode not in (None, "ansi", "human"):
-        raise ConfigError(f"render_mode is None, 'ansi' or 'human'; got {render_mode!r}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nano_codex_env.diff import File
-from nano_codex_env.errors import TaskError
+from nano_codex_env.errors import ConfigError, TaskError
 from nano_codex_env.messages import Message, ToolCall, dumps, tool_answer
 from nano_codex_env.sandbox import Sandbox, Shell, View
 from nano_codex_env.task import Task
@@ -40,6 +40,22 @@ class Rules:
     notices: tuple[Notice, ...] = ()
     on_inaction: str = "submit"
     """What a message without tool calls does: "submit", or "remind" while nothing is changed."""
+
+    def __post_init__(self) -> None:
+        """Only positive limits bound anything.
+
+        Raises:
+            ConfigError: a value cannot be used.
+        """
+        limits = (("max_steps", self.max_steps), ("time_limit", self.time_limit), ("token_limit", self.token_limit))
+        for name, value in limits:
+            if value is None and name != "max_steps":
+                continue
+            kinds = (int, float) if name == "time_limit" else (int,)
+            if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
+                raise ConfigError(f"{name} must be a positive number; got {value!r}")
+        if self.on_inaction not in ("submit", "remind"):
+            raise ConfigError(f"on_inaction is 'submit' or 'remind'; got {self.on_inaction!r}")
 
     def limits(self) -> dict[str, Any]:
         """The bounds, as `info["limits"]` gives them."""

@@ -16,7 +16,7 @@ import nano_codex_env
 PACKAGE = Path(nano_codex_env.__file__).parent
 FLOORS = (
     ("errors",),
-    ("messages", "task", "cache", "diff", "git_command"),
+    ("messages", "task", "cache", "diff", "git_command", "parallel"),
     ("sandbox", "trajectory", "spaces", "render", "tasks", "endpoint"),
     ("policy", "stats"),
     ("chat",),

@@ -22,7 +22,7 @@ from nano_codex_env.errors import TaskError
 from nano_codex_env.preparing import validate
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.scoring import is_test
-from nano_codex_env.tasks.libraries import bundled_tasks
+from nano_codex_env.tasks.libraries import ROOT, bundled_tasks
 from tests.conftest import git
 from tests.strategies import quick, texts
 
@@ -313,13 +313,25 @@ def test_columns_that_json_does_not_know_do_not_get_in_the_way(tmp_path: Path) -
 # The bundled ones.
 
 
-def test_there_are_six_bundled_tasks_of_six_kinds() -> None:
+def test_the_bundled_tasks_go_from_easy_to_hard_over_several_libraries() -> None:
     bundled = load_tasks("bundled")
-    assert len(bundled) == len({task.instance_id for task in bundled}) == 6
-    assert len({task.metadata["kind"] for task in bundled}) == 6
-    assert len({task.metadata["library"] for task in bundled}) == 2
+    assert len(bundled) == len({task.instance_id for task in bundled}) >= 16
+    assert len({task.metadata["library"] for task in bundled}) >= 4
+    assert len({task.metadata["kind"] for task in bundled}) >= 12
+    assert {task.metadata["difficulty"] for task in bundled} == {"easy", "medium", "hard"}
     assert any(len(split(task.patch)) == 2 for task in bundled)
     assert load_tasks() == bundled
+
+
+def test_an_easy_bundled_task_is_one_line_that_the_issue_leads_to() -> None:
+    easy = [task for task in load_tasks("bundled") if task.metadata["difficulty"] == "easy"]
+    assert len(easy) >= 4
+    for task in easy:
+        [part] = split(task.patch)
+        changed = [line for line in part.text.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+        assert len(changed) == 2, task.instance_id
+        assert part.paths[0] in task.problem_statement, task.instance_id
+        assert len(task.problem_statement) < 600, task.instance_id
 
 
 def test_bundled_tasks_are_the_same_in_every_cache(tmp_path: Path) -> None:
@@ -328,9 +340,9 @@ def test_bundled_tasks_are_the_same_in_every_cache(tmp_path: Path) -> None:
     assert all(task.repo.startswith(str(tmp_path)) for task in theirs)
 
 
-@pytest.mark.parametrize("number", range(6))
-def test_a_bundled_task_hides_its_solution(number: int) -> None:
-    task = load_tasks("bundled")[number]
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in ROOT.glob("*/*/task.toml")))
+def test_a_bundled_task_hides_its_solution(name: str) -> None:
+    [task] = [task for task in load_tasks("bundled") if task.instance_id == name]
     base = git(Path(task.repo), "ls-tree", "-r", "--name-only", task.base_commit).splitlines()
     hidden = [part.paths[0] for part in split(task.test_patch)]
     assert task.problem_statement.strip()

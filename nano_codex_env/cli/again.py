@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
-import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -73,8 +72,7 @@ def _score(arguments: argparse.Namespace) -> int:
     folders = [str(folder) for folder in dict.fromkeys(episodes(arguments.folder))]
     with Records(out, lambda row: row.get("folder"), resume=arguments.resume) as records:
         left = [folder for folder in folders if records.rows.get(folder, {}).get("reward") is None]
-        workers = arguments.concurrency or len(os.sched_getaffinity(0))
-        for row in progress(rescore(left, reward, workers), "scoring", len(left)):
+        for row in progress(rescore(left, reward, arguments.concurrency), "scoring", len(left)):
             records.add(row)
         rows = [records.rows[folder] for folder in folders]
     if arguments.json:

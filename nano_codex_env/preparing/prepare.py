@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from nano_codex_env.errors import NanoCodexError
+from nano_codex_env.parallel import each
 from nano_codex_env.rewards import Resolved, Score
 from nano_codex_env.scoring import Scorer
 from nano_codex_env.task import Task
@@ -23,24 +24,29 @@ class Check:
 
 
 def prepare(tasks: Sequence[Task], scorer: Scorer) -> Iterator[Check]:
-    """Build each task's base tree and world; after that, reset and scoring need no network."""
-    for task in tasks:
+    """Build each task's base tree and world, several at once; after that, reset and scoring need no network."""
+
+    def build(task: Task) -> Check:
         try:
             base_tree(task.repo, task.base_commit, scorer.cache)
             world_of(task, scorer.cache)
         except NanoCodexError as error:
-            yield Check(task.instance_id, str(error))
-        else:
-            yield Check(task.instance_id)
+            return Check(task.instance_id, str(error))
+        return Check(task.instance_id)
+
+    return each(build, tasks)
 
 
 def validate(tasks: Sequence[Task], reward: Resolved) -> Iterator[Check]:
-    """Score each task's reference patch, which must give 1.0, and no patch, which must give 0.0."""
-    for task in tasks:
+    """Score each task's reference patch, which must give 1.0, and no patch, which must give 0.0; several at once."""
+
+    def prove(task: Task) -> Check:
         try:
-            yield Check(task.instance_id, _problem(reward(task, [], task.patch), reward(task, [], "")))
+            return Check(task.instance_id, _problem(reward(task, [], task.patch), reward(task, [], "")))
         except NanoCodexError as error:
-            yield Check(task.instance_id, str(error))
+            return Check(task.instance_id, str(error))
+
+    return each(prove, tasks)
 
 
 def _problem(reference: Score, nothing: Score) -> str:

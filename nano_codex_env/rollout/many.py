@@ -11,17 +11,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nano_codex_env.errors import ConfigError
+from nano_codex_env.parallel import processors
 from nano_codex_env.policy import Policy
 from nano_codex_env.rewards import Resolved, Reward
-from nano_codex_env.rollout.bar import Bar
 from nano_codex_env.rollout.one import Result
 from nano_codex_env.rollout.records import Records
 from nano_codex_env.rollout.worker import Batch, Job
 from nano_codex_env.task import Task
 from nano_codex_env.tasks import Rows, load_tasks
+
+if TYPE_CHECKING:
+    from nano_codex_env.rollout.bar import Bar
 
 _POLL = 0.2
 """Seconds between two looks at deadline and interrupts."""
@@ -76,6 +79,8 @@ def rollouts(
         ConfigError: an argument cannot be used, `out` holds results and `resume` is not given, or it is in use.
         Interrupted: Ctrl-C; what is finished stands in it, and in `out`.
     """
+    from nano_codex_env.rollout.bar import Bar  # rich is needed where something is shown
+
     loaded = load_tasks([tasks] if isinstance(tasks, Task) else tasks)
     jobs = _jobs(loaded, n)
     for name, value in (("concurrency", concurrency), ("scorers", 1 if scorers is None else scorers)):
@@ -92,7 +97,7 @@ def rollouts(
         batch = Batch([job for job in jobs if _of(job) not in results], policy, judge, env)
         collector = _Collector(batch, records, bar, results)
         try:
-            collector.collect(concurrency, scorers or len(os.sched_getaffinity(0)), deadline)
+            collector.collect(concurrency, scorers or processors(), deadline)
         finally:
             batch.drop("broken off")
             batch.join(_PATIENCE)

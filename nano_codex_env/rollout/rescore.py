@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
-from nano_codex_env.errors import ConfigError, NanoCodexError, TrajectoryError
+from nano_codex_env.errors import NanoCodexError, TrajectoryError
+from nano_codex_env.parallel import each
 from nano_codex_env.rewards import Reward
 from nano_codex_env.task import Task
 from nano_codex_env.trajectory import Trajectory
 
 
-def rescore(folders: Sequence[str | os.PathLike[str]], reward: Reward, workers: int) -> Iterator[dict[str, Any]]:
-    """A row for each episode's folder as it is scored, `workers` at once.
+def rescore(
+    folders: Sequence[str | os.PathLike[str]], reward: Reward, workers: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """A row for each episode's folder, in order; `workers` at once (default: one for each processor).
 
     A row holds `folder`, `instance_id`, `attempt`, `reward` (None: void), `parts`, `void` (why), and `before`, the
     reward that the log tells. An episode that did not come to its end (it was killed, or its policy failed) is void.
@@ -22,14 +24,7 @@ def rescore(folders: Sequence[str | os.PathLike[str]], reward: Reward, workers: 
     Raises:
         ConfigError: `workers` is no positive number.
     """
-    if workers < 1:
-        raise ConfigError(f"the number of workers must be at least 1; got {workers!r}")
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="nano-codex-score")
-    try:
-        for future in as_completed([pool.submit(_row, os.fspath(folder), reward) for folder in folders]):
-            yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    return each(lambda folder: _row(os.fspath(folder), reward), folders, workers)
 
 
 def _row(folder: str, reward: Reward) -> dict[str, Any]:
