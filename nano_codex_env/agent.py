@@ -138,8 +138,7 @@ class Agent:
             except ContextOverflow:
                 episode.stop = "token_limit"
                 return
-            used = (reply.usage or {}).get("total_tokens")
-            episode.tokens = used if isinstance(used, int) else episode.tokens
+            episode.tokens = episode.tokens if reply.total_tokens is None else reply.total_tokens
             episode.act(as_assistant(reply.message, episode.calls))
 
     def _room(self) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from nano_codex_env.endpoint import Endpoint
 from nano_codex_env.errors import ConfigError, PolicyError
@@ -31,7 +33,8 @@ class ChatPolicy:
     wrote them. Only keys that hold nothing (null, an empty list) are left out, since many servers do not take back
     what they gave. On the wire, and only there, a call whose arguments are no JSON object is sent as
     `{"malformed": "<what the model wrote>"}`: servers parse the arguments of earlier turns and would refuse the
-    whole transcript, so that a model could void an episode by a cut-off call.
+    whole transcript, so that a model could void an episode by a cut-off call. For the same reason an answer of nothing
+    at all is sent back as an empty text.
     """
 
     def __init__(
@@ -56,7 +59,7 @@ class ChatPolicy:
             model: its name, with a provider's prefix or without (`hosted_vllm/qwen3-8b`, `openai/gpt-4.1`,
                 `openrouter/qwen/qwen3-coder`); the first word counts as a prefix only if it is one of `PROVIDERS`.
             api_base: the endpoint's URL, as a rule ending in `/v1`; `hosted_vllm` has no default.
-            api_key: default: the provider's environment variable; an endpoint of one's own needs none.
+            api_key: default: the environment variable of the provider that is named; an endpoint of yours needs none.
             temperature: sampling temperature; what is None is left to the server, here and below.
             top_p: nucleus sampling.
             top_k: the number of tokens to choose from; not known to OpenAI's own endpoint.
@@ -71,7 +74,7 @@ class ChatPolicy:
             ConfigError: no endpoint follows from the arguments, or one of them cannot be used.
         """
         self.model, base, key = resolve(model, api_base, api_key)
-        _check_numbers(timeout=timeout, max_retries=max_retries, max_tokens=max_tokens)
+        _check(timeout, max_retries, max_tokens)
         self._api_base = base
         limit = "max_completion_tokens" if base is None else "max_tokens"  # OpenAI's own name; others know the older
         sampling = {"temperature": temperature, "top_p": top_p, limit: max_tokens}
@@ -81,6 +84,10 @@ class ChatPolicy:
         if thinking is not None:
             extra["chat_template_kwargs"] = {"enable_thinking": thinking}
         self._extra = {name: value for name, value in extra.items() if value is not None} | dict(extra_body or {})
+        try:
+            json.dumps({**self._sampling, **self._extra}, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ConfigError(f"a sampling argument or extra_body cannot be sent as JSON: {error}") from error
         self._endpoint = Endpoint(base, key, timeout=timeout, max_retries=max_retries)
 
     @property
@@ -130,28 +137,46 @@ def resolve(model: str, api_base: str | None, api_key: str | None) -> tuple[str,
     name = rest if provider else model
     if not name.strip():
         raise ConfigError(f"a model has a name; got {model!r}")
-    base, variable = PROVIDERS[provider or "openai"]
-    base = api_base or base or os.environ.get(_BASES.get(provider or "openai", "")) or None
+    own, variable = PROVIDERS[provider or "openai"]
+    base = api_base or own or os.environ.get(_BASES.get(provider or "openai", "")) or None
     if base is None and (provider == "hosted_vllm" or "/" in name):
         known = ", ".join(f"{prefix}/" for prefix in PROVIDERS)
         raise ConfigError(f"no endpoint follows from {model!r}; give api_base, or a model's name with one of {known}")
-    if base is not None and not base.startswith(("http://", "https://")):
-        raise ConfigError(f"api_base must be a URL such as http://localhost:8000/v1; got {base!r}")
-    key = api_key or os.environ.get(variable) or ("EMPTY" if api_base or provider == "hosted_vllm" else None)
-    if key is None:
+    if base is not None:
+        _check_url(base)
+    elsewhere = base is not None and base != own
+    known_to = "" if elsewhere and provider is None else os.environ.get(variable, "")
+    key = (api_key or known_to or ("EMPTY" if elsewhere else "")).strip()
+    if not key:
         raise ConfigError(f"{model!r} needs a key: set ${variable}, or give api_key; an endpoint of yours: api_base")
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError("the key holds characters that no header can; look at where it comes from")
     return name, base, key
 
 
 _BASES = {"hosted_vllm": "HOSTED_VLLM_API_BASE", "openai": "OPENAI_BASE_URL"}
 
 
-def _check_numbers(**given: float | None) -> None:
-    for name, value in given.items():
-        least = 0 if name == "max_retries" else None
-        ok = isinstance(value, int | float) and not isinstance(value, bool)
-        if value is not None and not (ok and (value > 0 or value == least)):
-            raise ConfigError(f"{name} must be a positive number; got {value!r}")
+def _check_url(base: str) -> None:
+    try:
+        parts = urlsplit(base)
+        ok = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and base.isascii()
+    except ValueError:
+        ok = False
+    if not ok:
+        raise ConfigError(f"api_base must be a URL such as http://localhost:8000/v1; got {base!r}")
+    if parts.username or parts.password or parts.query:
+        raise ConfigError("api_base must not hold a user, a password or a query, it is logged; give api_key")
+
+
+def _check(timeout: float, max_retries: int, max_tokens: int | None) -> None:
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
+        raise ConfigError(f"timeout must be a positive number of seconds; got {timeout!r}")
+    for name, value, least in (("max_retries", max_retries, 0), ("max_tokens", max_tokens, 1)):
+        if name == "max_tokens" and value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ConfigError(f"{name} must be a whole number, at least {least}; got {value!r}")
 
 
 def _message(body: Mapping[str, Any]) -> Message:
@@ -160,45 +185,58 @@ def _message(body: Mapping[str, Any]) -> Message:
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(message, dict) or message.get("role") not in (None, "assistant"):
-        raise PolicyError(f"the server's answer holds no assistant message: {json.dumps(body)[:500]}")
-    kept = {key: value for key, value in message.items() if key == "content" or (value is not None and value != [])}
-    return {"role": "assistant", "content": None, **kept}
+        raise PolicyError(f"the server's answer holds no assistant message: {json.dumps(body)[:500]!r}")
+    kept = {key: value for key, value in message.items() if key == "content" or not _is_empty(key, value)}
+    for call in kept["tool_calls"] if isinstance(kept.get("tool_calls"), list) else ():
+        function = call.get("function") if isinstance(call, dict) else None
+        if isinstance(function, dict) and isinstance(function.get("arguments"), dict):
+            function["arguments"] = json.dumps(function["arguments"], ensure_ascii=False)
+    whole: Message = json.loads(json.dumps(kept), parse_constant=lambda constant: None)  # NaN is no JSON
+    return {"role": "assistant", "content": None, **whole}
+
+
+def _is_empty(key: str, value: object) -> bool:
+    return value is None or value == [] or (key == "tool_calls" and not value)
 
 
 def _on_wire(messages: Sequence[Message]) -> list[Message]:
     """The transcript as every server can read it, see the class; a lone surrogate, which has no UTF-8, is U+FFFD."""
-    sent = [_with_objects(message) for message in messages]
-    try:
-        json.dumps(sent, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        text = json.dumps(sent, ensure_ascii=False).encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-        sent = json.loads(text)
-    return sent
+    sent = [_acceptable(message) for message in messages]
+    text = json.dumps(sent, ensure_ascii=False)
+    whole = _without_surrogates(text)
+    return sent if whole == text else json.loads(whole)
 
 
-def _with_objects(message: Message) -> Message:
+def _without_surrogates(text: str) -> str:
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+
+
+def _acceptable(message: Message) -> Message:
     calls = message.get("tool_calls")
-    if not calls or all(_is_object(call) for call in calls):
+    if not calls:
+        return message if message.get("content") is not None else {**message, "content": ""}
+    if all(_is_whole(call) for call in calls):
         return message
-    return {**message, "tool_calls": [call if _is_object(call) else _wrapped(call) for call in calls]}
+    return {**message, "tool_calls": [call if _is_whole(call) else _wrapped(call) for call in calls]}
 
 
-def _is_object(call: ToolCall) -> bool:
+def _is_whole(call: ToolCall) -> bool:
+    """Whether a call names a function and its arguments are a JSON object that any reader takes."""
     function = call.get("function")
-    raw = function.get("arguments") if isinstance(function, dict) else None
-    try:
-        return isinstance(raw, str) and isinstance(json.loads(raw, parse_constant=_refuse), dict)
-    except (ValueError, RecursionError):
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         return False
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON, whatever Python's reader says")
+    try:
+        arguments = json.loads(function["arguments"])
+        json.dumps(arguments, ensure_ascii=False, allow_nan=False).encode()
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return False
+    return isinstance(arguments, dict)
 
 
 def _wrapped(call: ToolCall) -> ToolCall:
     function = call.get("function")
     function = dict(function) if isinstance(function, dict) else {}
     name, raw = function.get("name"), function.get("arguments")
+    raw = _without_surrogates(raw) if isinstance(raw, str) else raw
     wrapped = {"name": name if isinstance(name, str) else "", "arguments": json.dumps({"malformed": raw})}
     return {**call, "type": "function", "function": {**function, **wrapped}}

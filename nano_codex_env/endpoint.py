@@ -19,22 +19,29 @@ OVERFLOW_WORDS = (
     "context length",
     "context size",
     "context window",
+    "context limit",
     "maximum context",
+    "maximum model length",
+    "maximum prompt length",
     "prompt is too long",
+    "input is too long",
     "exceeds the maximum number of tokens",
     "exceeds the maximum allowed length",
+    "inputs` must have less than",
     "max_new_tokens` must be <=",
 )
-"""What vLLM, SGLang, TGI, Anthropic and Google say of it, having no code of their own for it."""
+"""What vLLM, SGLang, TGI, Anthropic, Google and others say of it, having no code of their own for it."""
 
 _SHOWN = 500
+_LARGEST = 64 << 20
+"""Bytes of the longest answer, as they come over the wire."""
 
 
 class Endpoint:
     """Sends chat requests and gives back the JSON that came; safe in threads, made anew after a fork."""
 
     def __init__(self, base_url: str | None, api_key: str | None, *, timeout: float, max_retries: int) -> None:
-        """`timeout`: seconds for one attempt, from the first byte sent to the last byte read."""
+        """`timeout`: seconds for one attempt, to its last byte; only a server that drips its header can take more."""
         self._options = {"base_url": base_url, "api_key": api_key, "timeout": timeout, "max_retries": max_retries}
         self._timeout = timeout
         self._client: Any = None
@@ -56,17 +63,23 @@ class Endpoint:
         try:
             raw = client.chat.completions.with_raw_response.create(**payload, extra_body=dict(extra_body) or None)
         except openai.APIStatusError as error:
-            raise _refusal(error.status_code, error.response.text, client) from error
+            raise self._refusal(error.status_code, _text(error.response)) from error
         except openai.APIConnectionError as error:
             raise PolicyError(f"{client.base_url} cannot be reached: {error} ({error.__cause__!r})") from error
-        text = raw.http_response.text
-        try:
-            body = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise PolicyError(f"{client.base_url} answered with no JSON: {text[:_SHOWN]!r}") from error
+            raise PolicyError(f"{client.base_url}: the request failed: {type(error).__name__}: {error}") from error
+        text = _text(raw.http_response)
+        body = _json(text)
+        if body is None:
+            raise PolicyError(f"{self._options['base_url'] or 'OpenAI'} answered with no JSON: {text[:_SHOWN]!r}")
         if not isinstance(body, dict) or "choices" not in body:
-            raise _refusal(raw.http_response.status_code, text, client)
+            raise self._refusal(raw.http_response.status_code, text)
         return body
+
+    def _refusal(self, status: int, text: str) -> PolicyError:
+        shown = text.replace(str(self._options["api_key"]), "(the key)")[:_SHOWN]
+        words = f"{self._options['base_url'] or 'OpenAI'} answered {status}: {shown!r}"
+        return ContextOverflow(words) if status in (200, 400, 413, 422) and _is_overflow(text) else PolicyError(words)
 
     def close(self) -> None:
         """Close the connections; a second call does nothing."""
@@ -74,6 +87,14 @@ class Endpoint:
             client, self._client = self._client, None
         if client is not None:
             client.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs; it makes connections of its own."""
+        return {"base_url": None, **self._options}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """See `__getstate__`."""
+        self.__init__(**state)  # type: ignore[misc]
 
     def _connected(self) -> Any:
         with self._lock:
@@ -91,37 +112,56 @@ def _client(options: Mapping[str, Any], timeout: float) -> Any:
     class Bounded(http.SyncByteStream):  # type: ignore[misc, name-defined]
         """A body that must be whole in time: httpx alone would let a server send a byte a minute for ever."""
 
-        def __init__(self, stream: Any) -> None:
-            self._stream, self._until = stream, time.monotonic() + timeout
+        def __init__(self, stream: Any, until: float) -> None:
+            self._stream, self._until = stream, until
 
         def __iter__(self) -> Iterator[bytes]:
+            size = 0
             for chunk in self._stream:
+                size += len(chunk)
                 if time.monotonic() > self._until:
                     raise http.ReadTimeout(f"the answer was not whole after {timeout:g} seconds")
+                if size > _LARGEST:
+                    raise http.DecodingError(f"the answer is longer than {_LARGEST} bytes")
                 yield chunk
 
         def close(self) -> None:
             self._stream.close()
 
+    def begin(request: Any) -> None:
+        request.extensions["until"] = time.monotonic() + timeout
+
     def bound(response: Any) -> None:
-        response.stream = Bounded(response.stream)
+        response.stream = Bounded(response.stream, response.request.extensions["until"])
 
-    return openai.OpenAI(**options, http_client=openai.DefaultHttpxClient(event_hooks={"response": [bound]}))
+    hooks: dict[str, list[Any]] = {"request": [begin], "response": [bound]}
+    return openai.OpenAI(**options, http_client=openai.DefaultHttpxClient(event_hooks=hooks))
 
 
-def _refusal(status: int, text: str, client: Any) -> PolicyError:
-    words = f"{client.base_url} answered {status}: {text[:_SHOWN]}"
-    if status < 500 and _is_overflow(text):
-        return ContextOverflow(words)
-    return PolicyError(words)
+def _text(response: Any) -> str:
+    """A body as text: JSON is UTF-8, whatever the header says."""
+    content: bytes = response.content
+    return content.decode("utf-8-sig", "replace")
+
+
+def _json(text: str) -> Any:
+    """The value of a JSON text that can be written again, else None."""
+    try:
+        body = json.loads(text)
+        json.dumps(body)
+    except (ValueError, RecursionError):
+        return None
+    return body
 
 
 def _is_overflow(text: str) -> bool:
-    try:
-        body = json.loads(text)
-    except ValueError:
-        body = None
-    error = body.get("error", body) if isinstance(body, dict) else None
-    if isinstance(error, dict) and {error.get("code"), error.get("type")} & set(OVERFLOW_CODES):
-        return True
-    return any(words in text.lower() for words in OVERFLOW_WORDS)
+    """Whether an error says that the transcript is too long; what it quotes of the transcript does not count."""
+    body = _json(text)
+    if not isinstance(body, dict):
+        return any(words in text.lower() for words in OVERFLOW_WORDS)
+    error = body.get("error", body)
+    if isinstance(error, dict):
+        if error.get("code") in OVERFLOW_CODES or error.get("type") in OVERFLOW_CODES:
+            return True
+        error = error.get("message") or error.get("detail")
+    return isinstance(error, str) and any(words in error.lower() for words in OVERFLOW_WORDS)

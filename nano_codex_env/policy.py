@@ -27,7 +27,13 @@ class Reply:
     tokens: Mapping[str, Any] | None = None
     """Ids and logprobs of this turn, for the log; they are never in the message."""
     usage: Mapping[str, Any] | None = None
-    """OpenAI's `usage`, as the server counted: `total_tokens` is the transcript's length, this answer included."""
+    """OpenAI's `usage`, as the server counted."""
+
+    @property
+    def total_tokens(self) -> int | None:
+        """The transcript's length in tokens, this answer included; None: the server does not tell it."""
+        total = (self.usage or {}).get("total_tokens")
+        return total if isinstance(total, int) and not isinstance(total, bool) and 0 <= total < 1 << 53 else None
 
 
 class Policy(Protocol):

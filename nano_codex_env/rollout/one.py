@@ -130,8 +130,8 @@ def _play(
         else:
             if reply.tokens is not None and log:
                 log.tokens(reply.tokens)
-            if reply.usage and isinstance(reply.usage.get("total_tokens"), int):
-                inner.report_tokens(reply.usage["total_tokens"])
+            if reply.total_tokens is not None:
+                inner.report_tokens(reply.total_tokens)
             obs, reward, terminated, truncated, played.info = env.step(reply.message)
             value = float(reward)
         over = terminated or truncated

@@ -1,0 +1,224 @@
+"""Sixty-four episodes at once, and endpoints that fail in every way: each is accounted for once, others go on."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nano_codex_env import ChatPolicy, Reply, Task, Trajectory, from_function
+from nano_codex_env.messages import Message, ToolSchema
+from nano_codex_env.rollout import Result, rollouts
+from nano_codex_env.sandbox import Sandbox
+from tests.server import Answer, Raw, Server, call, completion, fault, serve, turn_of
+
+MANY = 64
+MENDED = from_function(lambda task, transcript, diff: float("+    return a + b" in diff))
+FIX = {"search": "return a - b", "replace": "return a + b", "file": "sums.py"}
+TURNS: list[Mapping[str, Any]] = [
+    completion(None, call("apply_patch", FIX)),
+    completion("hm", call("shell", {"cmd": "grep -c return sums.py"})),
+    completion("done"),
+]
+WHOLE = json.dumps(completion("done")).encode()
+SOON = {"Content-Type": "application/json", "Retry-After": "0.05"}
+LATER = {"Content-Type": "text/html", "Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}
+GZIP = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+PATIENT = 120.0
+"""Seconds: no answer that comes at all is ever late, however slow the machine is."""
+
+PASSING: dict[str, Raw] = {
+    "500": fault(500, "the worker died"),
+    "503 with a page": Raw(503, b"<html>busy</html>", SOON),
+    "408": fault(408, "too slow"),
+    "429": Raw(429, b'{"error": {"message": "slow down"}}', SOON),
+    "429 with a date of the past": Raw(429, b"", LATER),
+    "429 with nonsense": Raw(429, b"{}", {"Retry-After": "soon"}),
+    "reset": Raw(reset=True),
+    "cut off in the middle": Raw(body=WHOLE, cut=40),
+    "cut off before the body": Raw(body=WHOLE, cut=0),
+    "gzip nonsense": Raw(body=WHOLE, headers=GZIP),
+}
+"""Faults that the client tries again."""
+
+LASTING: dict[str, tuple[Raw, str]] = {
+    "400": (fault(400, "tools are not supported"), "answered 400: "),
+    "404 with a page": (Raw(404, b"<h1>nginx</h1>", {"Content-Type": "text/html"}), "answered 404: '<h1>nginx</h1>'"),
+    "a page": (Raw(body=b"<html>", headers={"Content-Type": "text/html"}), "answered with no JSON: '<html>'"),
+    "nothing": (Raw(), "answered with no JSON: ''"),
+    "half of JSON": (Raw(body=WHOLE[:50]), "answered with no JSON: "),
+    "bytes": (Raw(body=b"\x00\xff\xfe\x1f\x8b"), "answered with no JSON: "),
+    "a stream": (Raw(body=b"data: {}\n\ndata: [DONE]\n\n"), "answered with no JSON: "),
+    "null": (Raw(body=b"null"), "answered with no JSON: 'null'"),
+    "a list": (Raw(body=b"[]"), "answered 200: '[]'"),
+    "no choices": (Raw(body=b'{"choices": []}'), "the server's answer holds no assistant message: "),
+    "choices null": (Raw(body=b'{"choices": null}'), "the server's answer holds no assistant message: "),
+    "choices a text": (Raw(body=b'{"choices": "a"}'), "the server's answer holds no assistant message: "),
+    "a choice null": (Raw(body=b'{"choices": [null]}'), "the server's answer holds no assistant message: "),
+    "message a text": (Raw(body=b'{"choices": [{"message": "hi"}]}'), "the server's answer holds no assistant message"),
+    "another role": (
+        Raw(body=b'{"choices": [{"message": {"role": "user", "content": "hi"}}]}'),
+        "the server's answer holds no assistant message",
+    ),
+    "an error with 200": (Raw(body=b'{"error": "overloaded"}'), 'answered 200: \'{"error": "overloaded"}\''),
+}
+"""Answers that no second try mends, and what is said of them."""
+
+SHAPES: dict[str, Raw] = {
+    "content a number": Raw(body=b'{"choices": [{"message": {"role": "assistant", "content": 7}}]}'),
+    "calls a text": Raw(body=b'{"choices": [{"message": {"role": "assistant", "tool_calls": "ls"}}]}'),
+    "a call null": Raw(body=b'{"choices": [{"message": {"role": "assistant", "tool_calls": [null]}}]}'),
+}
+"""Messages that are no action."""
+
+
+@pytest.fixture
+def many(task: Task) -> list[Task]:
+    """Sixty-four tasks over one repository, told apart by their issue."""
+    return [task.with_(instance_id=f"sums-{number}", problem_statement=str(number)) for number in range(MANY)]
+
+
+def number_of(messages: Sequence[Message]) -> int:
+    """Which task a transcript belongs to."""
+    return int(messages[1]["content"])
+
+
+def check(results: list[Result], out: Path) -> None:
+    """Every episode is there exactly once: in the results, in the table, as a folder that says the same."""
+    assert [result.instance_id for result in results] == [f"sums-{number}" for number in range(len(results))]
+    rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    assert sorted(rows, key=lambda row: int(row["instance_id"][5:])) == [result.row() for result in results]
+    folders = {str(result.folder) for result in results}
+    assert folders == {str(path.parent) for path in out.glob("*/messages.jsonl")}
+    assert len(folders) == len(results)
+    for result in results:
+        assert (result.void is None) == (result.reward is not None)
+        metadata = Trajectory.load(str(result.folder)).metadata
+        assert (metadata.get("void"), metadata.get("reward")) == (result.void, result.reward)
+
+
+def asked(server: Server) -> Counter[int]:
+    """How often each task's transcript was sent."""
+    return Counter(number_of(request["messages"]) for request in server.requests)
+
+
+def test_faults_that_pass_are_tried_again_and_void_nothing(many: list[Task], sandbox: Sandbox, tmp_path: Path) -> None:
+    """Each episode meets one fault, at one of its turns; the answers that come in small pieces are none."""
+    faults, lock, met = list(PASSING.values()), threading.Lock(), set[int]()
+
+    def answer(request: dict[str, Any], number: int) -> Answer:
+        episode, turn = number_of(request["messages"]), turn_of(request)
+        with lock:
+            first = turn == episode % 3 and episode not in met
+            met.update([episode] if first else [])
+        if first:
+            return faults[episode % len(faults)]
+        return Raw(body=json.dumps(TURNS[turn]).encode(), piece=60, pause=0.01)
+
+    with serve(answer) as server, ChatPolicy("m", server.url, timeout=PATIENT, max_retries=1) as policy:
+        results = rollouts(many, policy, concurrency=MANY, reward=MENDED, out=tmp_path, sandbox=sandbox)
+    check(results, tmp_path)
+    assert {(result.reward, result.stop, result.steps, result.void) for result in results} == {
+        (1.0, "submitted", 2, None)
+    }
+    assert asked(server) == dict.fromkeys(range(MANY), 4)
+
+
+def test_faults_that_stay_void_their_own_episode_and_no_other(
+    many: list[Task], sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Every second episode is well; the others break at their first, second or third turn, each in its way."""
+    transient = [(raw, "") for raw in PASSING.values()]
+    broken = transient + list(LASTING.values()) + [(raw, "ActionError: ") for raw in SHAPES.values()]
+    assert len(broken) <= MANY // 2
+
+    def answer(request: dict[str, Any], number: int) -> Answer:
+        episode, turn = number_of(request["messages"]), turn_of(request)
+        if episode % 2 and turn == episode % 3:
+            return broken[episode // 2 % len(broken)][0]
+        return TURNS[turn]
+
+    with serve(answer) as server, ChatPolicy("m", server.url, timeout=PATIENT, max_retries=1) as policy:
+        results = rollouts(many, policy, concurrency=MANY, reward=MENDED, out=tmp_path, sandbox=sandbox)
+    check(results, tmp_path)
+    for episode, result in enumerate(results):
+        if episode % 2 == 0:
+            assert (result.reward, result.stop, result.steps) == (1.0, "submitted", 2)
+            assert asked(server)[episode] == 3
+            continue
+        turn, words = episode % 3, broken[episode // 2 % len(broken)][1]
+        tries = 2 if not words else 1
+        assert (result.reward, result.stop, result.steps) == (None, None, turn)
+        assert asked(server)[episode] == turn + tries
+        assert result.void
+        assert result.void.startswith(words if words.startswith("ActionError") else "PolicyError: ")
+        assert words in result.void
+        assert ("return a + b" in Trajectory.load(str(result.folder)).diff) == (turn > 0)
+
+    with serve(lambda request, number: TURNS[turn_of(request)]) as server, ChatPolicy("m", server.url) as policy:
+        again = rollouts(many, policy, concurrency=MANY, reward=MENDED, out=tmp_path, resume=True, sandbox=sandbox)
+    assert [result.reward for result in again] == [1.0] * MANY
+    assert asked(server) == {episode: 3 for episode in range(MANY) if episode % 2}
+    assert again[::2] == results[::2]
+
+
+def test_a_dead_endpoint_voids_all_and_says_where(many: list[Task], sandbox: Sandbox, tmp_path: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # taken, but nobody listens
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}/v1"
+        with ChatPolicy("m", url, max_retries=0) as policy:
+            results = rollouts(many, policy, concurrency=MANY, reward=MENDED, out=tmp_path, sandbox=sandbox)
+    check(results, tmp_path)
+    assert {result.steps for result in results} == {0}
+    assert all(str(result.void).startswith(f"PolicyError: {url}/ cannot be reached: ") for result in results)
+
+
+def test_a_hung_endpoint_voids_its_own_and_others_go_on(many: list[Task], sandbox: Sandbox, tmp_path: Path) -> None:
+    """Silence, and a body whose bytes come for ever: neither lasts longer than the timeout."""
+    silence = Raw(body=WHOLE, delay=600)
+    drip = Raw(body=WHOLE * 100, piece=1, pause=0.1)
+
+    def answer(request: dict[str, Any], number: int) -> Answer:
+        episode, turn = number_of(request["messages"]), turn_of(request)
+        return (silence, drip)[episode // 8 % 2] if episode % 8 == 0 and turn == 1 else TURNS[turn]
+
+    with (
+        serve(answer) as server,
+        ChatPolicy("m", server.url, timeout=PATIENT, max_retries=0) as patient,
+        ChatPolicy("m", server.url, timeout=0.5, max_retries=1) as hasty,
+    ):
+
+        def policy(messages: Sequence[Message], tools: Sequence[ToolSchema]) -> Reply:
+            hangs = number_of(messages) % 8 == 0 and len(messages) > 2
+            return (hasty if hangs else patient)(messages, tools)
+
+        results = rollouts(many, policy, concurrency=MANY, reward=MENDED, out=tmp_path, sandbox=sandbox)
+    check(results, tmp_path)
+    for episode, result in enumerate(results):
+        if episode % 8:
+            assert (result.reward, result.stop, result.void) == (1.0, "submitted", None)
+            continue
+        assert (result.reward, result.steps) == (None, 1)
+        assert asked(server)[episode] <= 3  # a request given up may not have been read yet
+        assert str(result.void).startswith(f"PolicyError: {server.url}/ cannot be reached: Request timed out.")
+
+
+def test_an_endpoint_that_dies_midway_voids_what_it_leaves(many: list[Task], sandbox: Sandbox, tmp_path: Path) -> None:
+    """Few places, so that most episodes have not begun when it dies; none of them waits for ever."""
+
+    def answer(request: dict[str, Any], number: int) -> Answer:
+        return TURNS[turn_of(request)] if number < 30 else Raw(reset=True)
+
+    with serve(answer) as server, ChatPolicy("m", server.url, timeout=PATIENT, max_retries=0) as policy:
+        results = rollouts(many, policy, concurrency=4, reward=MENDED, out=tmp_path, sandbox=sandbox)
+    check(results, tmp_path)
+    good = [result for result in results if result.reward is not None]
+    assert sum(3 if result in good else result.steps for result in results) == 30
+    assert len(server.requests) == 30 + len(results) - len(good)
+    assert {result.reward for result in good} == {1.0}
