@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -10,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from nano_codex_env.cache import cache_dir as cache_folder
-from nano_codex_env.chat import ChatPolicy
+from nano_codex_env.chat import PROVIDERS, ChatPolicy, resolve
 from nano_codex_env.episode import Episode, Rules
-from nano_codex_env.errors import ConfigError, ContextOverflow, ToolError, WorkspaceError
+from nano_codex_env.errors import ConfigError, ContextOverflow, WorkspaceError
 from nano_codex_env.messages import Message, ToolSchema, as_assistant
 from nano_codex_env.options import task_from
 from nano_codex_env.render import print_message
@@ -20,8 +19,7 @@ from nano_codex_env.sandbox import Sandbox, get_sandbox
 from nano_codex_env.stats import tool_stats
 from nano_codex_env.tools import Notice, Tool, Toolbox, default_tools
 from nano_codex_env.trajectory import versions
-from nano_codex_env.workspace import files
-from nano_codex_env.workspace.source import find
+from nano_codex_env.workspace import bring_back
 
 
 class Agent:
@@ -50,7 +48,7 @@ class Agent:
         notices: Sequence[Notice] = (),
         tools: Sequence[Tool] | None = None,
         sandbox: Sandbox | str = "bubblewrap",
-        log_dir: str | os.PathLike[str] = ".nano-codex",
+        log_dir: str | os.PathLike[str] | None = ".nano-codex",
         cache_dir: str | os.PathLike[str] | None = None,
         **endpoint: Any,
     ) -> None:
@@ -62,7 +60,7 @@ class Agent:
             token_limit: tokens of the whole transcript, as the server's `usage` counts them; where it does not tell,
                 only the model's own context ends the run. None: no limit.
             tool_limit: tool calls.
-            time_limit: seconds; None: no limit.
+            time_limit: seconds, looked at before each tool call (`timeout` bounds a call of the model); None: no limit.
             response_limit: tokens of one answer; never more than half of what `token_limit` leaves, so that what the
                 answer leads to fits as well.
             thinking: whether the model shall reason; False is not sent where OpenAI's own endpoint is asked, which
@@ -76,7 +74,7 @@ class Agent:
             notices: words that join a tool's answer, such as `tools.budget`, the original's warnings.
             tools: what the model may call; the default is `shell` and `apply_patch`.
             sandbox: where its commands run.
-            log_dir: where logs go, one folder for each run.
+            log_dir: where logs go, one folder for each run; None: nowhere.
             cache_dir: see `NanoCodexEnv`.
             **endpoint: `api_key`, `extra_body`, `timeout`, `max_retries` of `ChatPolicy`.
 
@@ -85,18 +83,19 @@ class Agent:
         """
         limits = {"tool_limit": tool_limit, "response_limit": response_limit, "token_limit": token_limit}
         _check(limits, time_limit)
-        own = api_base is not None or model.startswith(("hosted_vllm/", "openrouter/"))
+        _, base, _ = resolve(model, api_base, endpoint.get("api_key"))
         sampling: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
-        thinking = thinking or (thinking if own else None)
+        thinking = thinking or (thinking if _may_know_thinking(base) else None)
         self._policy = ChatPolicy(model, api_base, thinking=thinking, **sampling, **endpoint)
         self.token_limit, self.tool_limit, self.time_limit = token_limit, tool_limit, time_limit
         self.response_limit, self.verbose, self.log = response_limit, verbose, log
         self._rules = Rules(tool_limit, time_limit, token_limit, tuple(notices), "remind")
         self._toolbox = Toolbox(default_tools() if tools is None else tools)
         self._sandbox = get_sandbox(sandbox, cache=cache_dir)
-        self._log_dir = Path(log_dir) if log else None
+        self._log_dir = Path(log_dir) if log and log_dir is not None else None
         self._cache = Path(cache_dir) if cache_dir else None
         self._episode: Episode | None = None
+        self._seconds: float | None = None
 
     def run(self, issue: str, repo_root: str | os.PathLike[str] | None = None) -> str:
         """Solve `issue` in the checkout at `repo_root` (default: the current folder); returns the unified diff.
@@ -110,8 +109,9 @@ class Agent:
             PolicyError: the model cannot be reached, or answers with no chat completion.
             SandboxError: the box cannot be built, or broke.
         """
-        root = Path(repo_root or ".").expanduser().absolute()
-        if root.is_dir() and (root / "HEAD").exists() and not (root / ".git").exists():
+        self._episode = self._seconds = None
+        root = Path(repo_root or ".").expanduser().resolve()
+        if (root / "HEAD").is_file() and (root / "objects").is_dir() and not (root / ".git").exists():
             raise WorkspaceError(f"{root} is a bare repository; there is no checkout to change, clone it first")
         echo = print_message if self.verbose else None
         task = task_from({"issue": issue, "repo": str(root)})
@@ -126,7 +126,11 @@ class Agent:
                 self._finish(episode, {"void": f"{type(error).__name__}: {error}"})
                 raise
             diff = self._finish(episode, {"stop": episode.stop})
-            _write_back(root, episode, self._cache)
+            try:
+                bring_back(episode.workspace, root, cache_folder(self._cache))
+            except WorkspaceError as error:
+                where = f"; the patch is in {episode.log.folder / 'diff.patch'}" if episode.log else ""
+                raise WorkspaceError(f"{error}{where}; nothing was changed") from error
         return diff
 
     def _play(self, episode: Episode) -> None:
@@ -143,16 +147,16 @@ class Agent:
 
     def _room(self) -> int:
         """How long the next answer may be; see `response_limit`."""
-        left = self.remaining_tokens
-        return self.response_limit if left is None else max(1, min(self.response_limit, left // 2))
+        if self.token_limit is None:
+            return self.response_limit
+        return max(1, min(self.response_limit, (self.token_limit - (self.token_usage or 0)) // 2))
 
     def _finish(self, episode: Episode, result: Mapping[str, Any]) -> str:
         """Write the log's last files; the diff."""
-        diff = episode.workspace.diff()
+        diff, self._seconds = episode.workspace.diff(), episode.seconds
         about = {"steps": episode.steps, "seconds": episode.seconds, "counts": episode.counts, "tokens": episode.tokens}
         if episode.log:
-            path = episode.log.folder / "stats.json"
-            path.write_text(json.dumps(self.tool_stats, indent=2) + "\n", encoding="ascii")
+            episode.log.add("stats.json", self.tool_stats)
             episode.log.finish(diff, {**result, **about})
         if self.verbose:
             tokens = "unknown" if episode.tokens is None else episode.tokens
@@ -217,7 +221,14 @@ class Agent:
         """Seconds that `time_limit` leaves; None: there is no limit."""
         if self.time_limit is None:
             return None
-        return max(0.0, self.time_limit - (self._episode.seconds if self._episode else 0.0))
+        running = self._episode.seconds if self._episode else 0.0
+        return max(0.0, self.time_limit - (running if self._seconds is None else self._seconds))
+
+
+def _may_know_thinking(base: str | None) -> bool:
+    """Whether an endpoint may be told not to think: one's own or OpenRouter; the others refuse what they do not know."""
+    theirs = [own for own, _ in PROVIDERS.values() if own and "openrouter" not in own]
+    return base is not None and base not in theirs and "://api.openai.com" not in base
 
 
 def _check(limits: Mapping[str, int | None], time_limit: float | None) -> None:
@@ -226,20 +237,6 @@ def _check(limits: Mapping[str, int | None], time_limit: float | None) -> None:
             continue
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ConfigError(f"{name} must be a positive whole number; got {value!r}")
-    if time_limit is not None and not (isinstance(time_limit, int | float) and time_limit > 0):
+    number = isinstance(time_limit, int | float) and not isinstance(time_limit, bool)
+    if time_limit is not None and not (number and time_limit > 0):
         raise ConfigError(f"time_limit must be a positive number of seconds; got {time_limit!r}")
-
-
-def _write_back(root: Path, episode: Episode, cache: Path | None) -> None:
-    """Change the checkout as the episode's files were changed, if it still is what the episode started from."""
-    where = f"; the patch is in {episode.log.folder / 'diff.patch'}" if episode.log else ""
-    source = find(str(root), "", cache_folder(cache))  # refuses a dirty one
-    if source.commit != episode.workspace.commit:
-        raise WorkspaceError(f"{root} is at another commit than when the run started; nothing was changed there{where}")
-    base = episode.workspace.base
-    try:
-        for parts, file in episode.workspace.snapshot().items():
-            if file != files.read(base, parts):
-                files.write(root, parts, file)
-    except (ToolError, OSError) as error:
-        raise WorkspaceError(f"cannot change {root}: {error}{where}") from error

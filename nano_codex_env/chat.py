@@ -81,6 +81,12 @@ class ChatPolicy:
         self._sampling = {name: value for name, value in sampling.items() if value is not None}
         self._limit = limit
         extra: dict[str, Any] = {"top_k": top_k, "min_p": min_p}
+        for name, value in (sampling | extra).items():
+            kinds = int if name in (limit, "top_k") else (int, float)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
+                raise ConfigError(f"{name} must be a number; got {value!r}")
+        if not isinstance(extra_body, Mapping | None):
+            raise ConfigError(f"extra_body must be a mapping; got {extra_body!r}")
         if thinking is not None:
             extra["chat_template_kwargs"] = {"enable_thinking": thinking}
         self._extra = {name: value for name, value in extra.items() if value is not None} | dict(extra_body or {})
@@ -132,6 +138,12 @@ def resolve(model: str, api_base: str | None, api_key: str | None) -> tuple[str,
     Raises:
         ConfigError: no endpoint or no key follows.
     """
+    if not isinstance(model, str):
+        raise ConfigError(f"model must be a model's name; got {model!r}")
+    if not isinstance(api_base, str | None):
+        raise ConfigError(f"api_base must be a URL such as http://localhost:8000/v1; got {api_base!r}")
+    if not isinstance(api_key, str | None):
+        raise ConfigError(f"api_key must be text; got a {type(api_key).__name__}")
     prefix, _, rest = model.partition("/")
     provider = prefix if rest and prefix in PROVIDERS else None
     name = rest if provider else model

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -131,9 +133,12 @@ def env_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
 def _load(name: str, what: str) -> Any:
     """The object `module:name`, made if it is a class."""
     module, _, attribute = name.partition(":")
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.append(here)  # it may lie beside the user; last, so that nothing there stands for what we use
     try:
         found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ConfigError(
             f"cannot load the {what} {name!r}: {error}; give module:name, importable from here"
         ) from error

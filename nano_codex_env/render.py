@@ -36,7 +36,8 @@ def _body(message: Message) -> str:
     parts = [f"[thinking]\n{text}" for text in reasoning if text]
     parts += [content if isinstance(content, str) else json.dumps(content)] if content else []
     parts += [_call(call) for call in message.get("tool_calls") or ()]
-    return "\n".join(parts) + "\n"
+    text = "\n".join(parts) + "\n"
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")  # no terminal takes half a character
 
 
 def _call(call: Any) -> str:

@@ -15,7 +15,7 @@ COMMANDS = (
 )  # fmt: skip
 """The commands that are counted one by one."""
 
-_BETWEEN = {"|", "||", "&&", ";", "&", "|&", "(", "\n"}
+_PUNCTUATION = set("();<>|&\n")
 _WRAPPERS = {"sudo", "time", "xargs", "env", "command", "exec", "!", "then", "do", "else", "if", "while"}
 
 
@@ -52,9 +52,10 @@ def commands(line: str) -> list[str]:
     """
     found, expected = [], True
     for word in _words(line):
-        if word in _BETWEEN:
-            expected = True
-        elif expected and "=" not in word:
+        if set(word) <= _PUNCTUATION:
+            redirects = set(word) & set("<>") and "(" not in word  # `2>&1` begins no command, `<(ls)` does
+            expected = expected or not (redirects or set(word) == {")"})
+        elif expected and "=" not in word and not word.startswith("-"):
             name = word.rpartition("/")[2].rstrip("0123456789.") or word
             expected = word in _WRAPPERS
             if name in COMMANDS or not expected:
@@ -63,9 +64,21 @@ def commands(line: str) -> list[str]:
 
 
 def _words(line: str) -> list[str]:
-    lexer = shlex.shlex(line, posix=True, punctuation_chars="();<>|&\n")
+    lexer = shlex.shlex(_masked(line), posix=True, punctuation_chars="();<>|&\n")
     lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""
     try:
         return list(lexer)
     except ValueError:  # a quote that is not closed: bash would refuse it as well
         return line.split()
+
+
+def _masked(line: str) -> str:
+    """The line with every operator inside quotes replaced, so that it is none any more."""
+    masked, quote = [], ""
+    for char in line:
+        masked.append("_" if quote and char in _PUNCTUATION else char)
+        if char == quote:
+            quote = ""
+        elif not quote and char in "'\"":
+            quote = char
+    return "".join(masked)

@@ -70,10 +70,18 @@ class Writer:
             TrajectoryError: the file cannot be written, or `about` is no JSON.
         """
         self._about |= about
+        self.add("metadata.json", self._about)
+
+    def add(self, name: str, value: object) -> None:
+        """Write a further file of JSON beside the others.
+
+        Raises:
+            TrajectoryError: it cannot be written.
+        """
         try:
-            self._write("metadata.json", json.dumps(self._about, indent=2))
+            self._write(name, json.dumps(value, indent=2))
         except (OSError, TypeError, ValueError) as error:
-            raise TrajectoryError(f"cannot write {self.folder / 'metadata.json'}: {error}") from error
+            raise TrajectoryError(f"cannot write {self.folder / name}: {error}") from error
 
     def tokens(self, record: Mapping[str, Any]) -> None:
         """Add one turn's token ids and logprobs."""
@@ -111,8 +119,8 @@ def _new_folder(log_dir: Path) -> Path:
     if not log_dir.is_dir():
         log_dir.mkdir(parents=True, exist_ok=True)
     ignore = log_dir / ".gitignore"
-    if not ignore.exists():  # so that a log inside a repository does not make it dirty
-        ignore.write_text("*\n", encoding="ascii")
+    if not ignore.exists() and not (log_dir / ".git").exists():
+        ignore.write_text("*\n", encoding="ascii")  # so that a log inside a repository does not make it dirty
     now = time.time()
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now)) + f"-{int(now * 1000) % 1000:03d}"
     while True:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 from nano_codex_env import Agent, Trajectory
 from nano_codex_env.cache import cache_dir, remove_dead_sessions
-from nano_codex_env.errors import PolicyError, WorkspaceError
+from nano_codex_env.errors import PolicyError, TrajectoryError, WorkspaceError
 from nano_codex_env.replay import replay
 from nano_codex_env.sandbox import Sandbox
 from tests.conftest import git
@@ -34,7 +35,7 @@ def patch(search: str, replace: str, file: str = "sums.py") -> dict[str, Any]:
 FIX = patch("a - b", "a + b")
 
 
-def before(turn: int, action: Callable[[], object], *answers: Answer) -> Script:
+def at(turn: int, action: Callable[[], object], *answers: Answer) -> Script:
     """`answers` by turn; `action` happens before that of `turn` is given."""
 
     def play(request: dict[str, Any], number: int) -> Answer:
@@ -61,7 +62,8 @@ def solve(repo: Path, sandbox: Sandbox, tmp_path: Path) -> Solve:
 
 
 def status(checkout: Path) -> set[str]:
-    return set(git(checkout, "status", "--porcelain", "-z").strip("\0").split("\0")) - {""}
+    """Git's lines without the blanks around them: `M  x` is staged, `M x` is not."""
+    return {line.strip() for line in git(checkout, "status", "--porcelain", "-z").split("\0")} - {""}
 
 
 def staged(checkout: Path) -> list[str]:
@@ -129,8 +131,10 @@ def test_a_file_of_any_shape_is_changed_as_the_diff_says(repo: Path, solve: Solv
 def test_many_files_and_several_edits_of_one_are_one_diff(repo: Path, solve: Solve, tmp_path: Path) -> None:
     edits = [FIX, patch("# sums", "# Sums", "README.md"), patch("", "new\n", "pkg/new.py"), patch("a + b", "b + a")]
     undone = [patch("one", "1", "pkg/data.txt"), patch("1", "one", "pkg/data.txt")]
+    same = (repo / "pkg" / "data.txt").stat()
     _, _, diff = solve(by_turn(completion("", *edits), completion("", *undone), DONE))
-    assert status(repo) == {" M README.md", " M sums.py", "?? pkg/new.py"}
+    assert (repo / "pkg" / "data.txt").stat().st_ino == same.st_ino
+    assert status(repo) == {"M README.md", "M sums.py", "?? pkg/new.py"}
     assert_changed_by_exactly(diff, repo, tmp_path)
 
 
@@ -179,17 +183,17 @@ def test_a_checkout_of_any_kind_is_changed(repo: Path, solve: Solve, tmp_path: P
     assert status(checkout) == set()
     _, _, diff = solve(by_turn(completion("", FIX, patch("", "x\n", "new.py")), DONE), checkout)
     assert isinstance(diff, str), diff
-    assert status(checkout) == {" M sums.py", "?? new.py"}
+    assert status(checkout) == {"M sums.py", "?? new.py"}
     options = ["--config=core.autocrlf=true"] if kind == "autocrlf" else []
     assert_changed_by_exactly(diff, checkout, tmp_path, *options)
 
 
 def test_a_file_keeps_the_encoding_of_the_checkout_or_is_left_alone(repo: Path, solve: Solve) -> None:
-    old, new = ("a - b\n".encode(encoding) for encoding in ("utf-16", "utf-16")), "a + b\n".encode("utf-16")
     commit(repo, {".gitattributes": "*.cs text working-tree-encoding=UTF-16\n"})
-    commit(repo, {"sums.cs": next(old)})
+    commit(repo, {"sums.cs": "a - b\n".encode("utf-16")})
     _, _, diff = solve(by_turn(completion("", patch("a - b", "a + b", "sums.cs")), DONE))
-    assert (repo / "sums.cs").read_bytes() == (new if isinstance(diff, str) else next(old))
+    text = "a + b\n" if isinstance(diff, str) else "a - b\n"
+    assert (repo / "sums.cs").read_bytes().decode("utf-16") == text
 
 
 def test_a_log_inside_a_checkout_does_not_make_it_dirty(
@@ -198,7 +202,7 @@ def test_a_log_inside_a_checkout_does_not_make_it_dirty(
     monkeypatch.chdir(repo)
     with serve(by_turn(completion("", FIX), DONE)) as server:
         Agent(MODEL, server.url, sandbox=sandbox).run("x")
-    assert status(repo) == {" M sums.py"}
+    assert status(repo) == {"M sums.py"}
     git(repo, "commit", "-q", "-a", "-m", "mended")
     with serve(by_turn(completion("", patch("a + b", "b + a")), DONE)) as server:
         assert "+    return b + a" in Agent(MODEL, server.url, sandbox=sandbox).run("y")
@@ -261,31 +265,38 @@ def test_what_is_no_clean_checkout_is_refused_before_a_model_is_asked(
 
 def test_a_checkout_is_untouched_until_the_model_is_done(repo: Path, solve: Solve) -> None:
     seen: list[set[str]] = []
-    solve(before(2, lambda: seen.append(status(repo)), completion("", FIX), completion("", patch("+", "-  -")), DONE))
+    solve(at(2, lambda: seen.append(status(repo)), completion("", FIX), completion("", patch("+", "-  -")), DONE))
     assert seen == [set()]
-    assert status(repo) == {" M sums.py"}
+    assert status(repo) == {"M sums.py"}
+
+
+@pytest.fixture
+def _ctrl_c_interrupts() -> Iterator[None]:
+    """As in a terminal: a job in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def _interrupt() -> None:
-    main = threading.main_thread().ident
-    assert main
-    signal.pthread_kill(main, signal.SIGINT)
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
+@pytest.mark.usefixtures("_ctrl_c_interrupts")
 @pytest.mark.parametrize(
     ("action", "answer", "error"),
     [
         (lambda: None, fault(400, "no such model"), PolicyError),
         (lambda: None, Raw(reset=True), PolicyError),
         (lambda: None, {"choices": []}, PolicyError),
-        (_interrupt, Raw(delay=600), KeyboardInterrupt),
+        (_interrupt, Raw(delay=60), KeyboardInterrupt),
     ],
     ids=["refused", "reset", "no message", "Ctrl-C"],
 )
 def test_a_run_that_breaks_off_leaves_the_checkout_and_a_log(
     repo: Path, solve: Solve, action: Callable[[], None], answer: Answer, error: type[BaseException]
 ) -> None:
-    agent, _, raised = solve(before(1, action, completion("", FIX), answer), max_retries=0)
+    agent, _, raised = solve(at(1, action, completion("", FIX), answer), max_retries=0)
     assert type(raised) is error
     assert status(repo) == set()
     assert agent.folder
@@ -302,16 +313,18 @@ def test_a_run_that_is_killed_leaves_the_checkout_and_a_log_that_plays_again(
 ) -> None:
     running: list[subprocess.Popen[bytes]] = []
     started = threading.Event()
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
     def kill() -> None:
         started.wait(60)
         running[0].send_signal(signal.SIGKILL)
         running[0].wait()
 
-    with serve(before(1, kill, completion("", FIX), Raw(reset=True))) as server:
-        code = "import sys; from nano_codex_env import Agent; Agent(*sys.argv[1:3], log_dir=sys.argv[4]).run('x', sys.argv[3])"
-        words = [sys.executable, "-c", code, MODEL, server.url, str(repo), str(tmp_path / "log")]
-        running.append(subprocess.Popen(words, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}))
+    with serve(at(1, kill, completion("", FIX), Raw(reset=True))) as server:
+        code = (
+            f"from nano_codex_env import Agent; Agent({MODEL!r}, {server.url!r}, log_dir='log').run('x', {str(repo)!r})"
+        )
+        running.append(subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=env))
         started.set()
         assert running[0].wait(300) == -signal.SIGKILL
     remove_dead_sessions(cache_dir())
@@ -321,6 +334,12 @@ def test_a_run_that_is_killed_leaves_the_checkout_and_a_log_that_plays_again(
     assert [message["role"] for message in logged.messages] == ["system", "user", "assistant", "tool"]
     assert (logged.torn, logged.diff, logged.metadata["stop"]) == (False, "", None)
     assert replay(folder, sandbox=sandbox).identical
+
+
+def test_a_log_that_was_removed_meanwhile_is_told_in_words(repo: Path, solve: Solve, tmp_path: Path) -> None:
+    with pytest.raises(TrajectoryError, match="log"):
+        solve(at(1, lambda: shutil.rmtree(tmp_path / "log"), completion("", FIX), DONE))
+    assert status(repo) == set()
 
 
 # what is a user's
@@ -353,7 +372,7 @@ def test_a_checkout_that_its_user_changed_meanwhile_is_left_alone(
         change(repo)
         was.append((status(repo), git(repo, "rev-parse", "HEAD"), (repo / "sums.py").read_text()))
 
-    agent, _, error = solve(before(1, act, completion("", FIX, patch("", "x\n", "new.py")), DONE))
+    agent, _, error = solve(at(1, act, completion("", FIX, patch("", "x\n", "new.py")), DONE))
     assert isinstance(error, WorkspaceError)
     assert was == [(status(repo), git(repo, "rev-parse", "HEAD"), (repo / "sums.py").read_text())]
     assert agent.folder
@@ -431,10 +450,11 @@ def test_what_stands_outside_is_out_of_reach(repo: Path, solve: Solve, tmp_path:
     files = ["../repo-evil/x.py", "/testbed/../repo-evil/x.py", str(evil / "x.py"), "pkg/../../repo-evil/x.py"]
     config = (repo / ".git" / "config").read_text()
     inside = [patch("[core]", "[core]\n\tfsmonitor = touch /tmp/x", name) for name in (".git/config", ".GIT/config")]
-    calls = [*(patch("a - b", "a + b", name) for name in files), *inside, patch("", "x", ".git/hooks/pre-commit")]
+    made = [patch("", "x", name) for name in ("../repo-evil/new.py", ".git/hooks/pre-commit")]
+    calls = [*(patch("a - b", "a + b", name) for name in files), *inside, *made]
     agent, _, diff = solve(by_turn(completion("", *calls), DONE), tool_limit=len(calls))
     answers = [message["content"] for message in agent.messages if message["role"] == "tool"]
     assert len(answers) == len(calls)
-    assert all(answer.startswith("error: ") for answer in answers)
+    assert all("is outside the repository" in answer or "git's own folder" in answer for answer in answers)
     assert (diff, status(repo), (evil / "x.py").read_text()) == ("", set(), "a - b\n")
     assert (repo / ".git" / "config").read_text() == config

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
@@ -14,8 +13,6 @@ from nano_codex_env.errors import NanoCodexError
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0: all is well, 1: it did not come out right, 2: it could not be done."""
     arguments = _parser().parse_args(argv)
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # a reward or policy named as module:name may lie beside the user
     try:
         return int(arguments.command(arguments))
     except NanoCodexError as error:

@@ -42,7 +42,8 @@ def _agent(arguments: argparse.Namespace) -> int:
         notices=(budget,) if arguments.warnings else (),
         **given,
     )
-    issue = sys.stdin.read() if arguments.issue == "-" else arguments.issue
+    text = arguments.issue
+    issue = sys.stdin.buffer.read().decode("utf-8", "surrogateescape") if text == "-" else text
     diff = agent.run(issue, arguments.path)
     sys.stdout.buffer.write(diff.encode("utf-8", "surrogateescape"))
     where = f"; log in {agent.folder}" if agent.folder else ""

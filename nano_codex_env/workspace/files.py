@@ -134,6 +134,22 @@ def write(root: Path, parts: Parts, file: File) -> None:
         os.close(folder)
 
 
+def remove(root: Path, parts: Parts) -> None:
+    """Remove the file below `root`, if it is there.
+
+    Raises:
+        ToolError: a component is a symbolic link or no folder.
+    """
+    folder = _walk(root, parts[:-1], make=False)
+    if folder is None:
+        return
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(parts[-1], dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
 def _walk(root: Path, parts: Parts, *, make: bool) -> int | None:
     """A descriptor of the folder `parts` below `root`; None where it is not there and shall not be made."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
