@@ -11,7 +11,7 @@ from typing import Any
 from nano_codex_env.cache import cache_dir as cache_folder
 from nano_codex_env.chat import PROVIDERS, ChatPolicy, resolve
 from nano_codex_env.episode import Episode, Rules
-from nano_codex_env.errors import ConfigError, ContextOverflow, WorkspaceError
+from nano_codex_env.errors import ConfigError, ContextOverflow, WorkspaceError, words_of
 from nano_codex_env.messages import Message, ToolSchema, as_assistant
 from nano_codex_env.options import task_from
 from nano_codex_env.render import print_message
@@ -123,7 +123,7 @@ class Agent:
             try:
                 self._play(episode)
             except BaseException as error:
-                self._finish(episode, {"void": f"{type(error).__name__}: {error}"})
+                self._finish(episode, {"void": words_of(error)})
                 raise
             diff = self._finish(episode, {"stop": episode.stop})
             try:
@@ -226,7 +226,7 @@ class Agent:
 
 
 def _may_know_thinking(base: str | None) -> bool:
-    """Whether an endpoint may be told not to think: one's own or OpenRouter; the others refuse what they do not know."""
+    """Whether an endpoint may be told not to think: one's own, OpenRouter; others refuse what they do not know."""
     theirs = [own for own, _ in PROVIDERS.values() if own and "openrouter" not in own]
     return base is not None and base not in theirs and "://api.openai.com" not in base
 

@@ -11,7 +11,7 @@ import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
 from nano_codex_env.episode import Episode, Rules, Snapshot
-from nano_codex_env.errors import ConfigError, RewardError, TaskError
+from nano_codex_env.errors import ConfigError, RewardError, TaskError, words_of
 from nano_codex_env.messages import Message, as_assistant
 from nano_codex_env.options import choose, named
 from nano_codex_env.render import as_text, print_message
@@ -199,7 +199,7 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
                 return self._observation(), 0.0, False, False, {"ok": ok}
             score, info = self._judge(episode)
         except BaseException as error:
-            self.void(f"{type(error).__name__}: {error}")
+            self.void(words_of(error))
             raise
         self._over = True
         submitted = episode.stop == "submitted"

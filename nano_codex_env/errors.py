@@ -59,3 +59,12 @@ class PolicyError(NanoCodexError):
 
 class ContextOverflow(PolicyError):
     """The transcript is longer than the model's context."""
+
+
+def words_of(error: BaseException) -> str:
+    """An exception's kind and words, whatever it is: what a log says of a void episode."""
+    try:
+        words = str(error)
+    except Exception as silent:  # noqa: BLE001 (somebody else's class; its name is told at least)
+        words = f"(its words cannot be had: {type(silent).__name__})"
+    return f"{type(error).__name__}: {words}"

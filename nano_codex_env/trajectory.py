@@ -69,8 +69,8 @@ class Writer:
         Raises:
             TrajectoryError: the file cannot be written, or `about` is no JSON.
         """
+        self.add("metadata.json", {**self._about, **about})
         self._about |= about
-        self.add("metadata.json", self._about)
 
     def add(self, name: str, value: object) -> None:
         """Write a further file of JSON beside the others.

@@ -15,6 +15,7 @@ import pytest
 
 from nano_codex_env import Task, Trajectory, load_tasks, save_tasks
 from nano_codex_env.cli import main
+from nano_codex_env.config import read_config
 
 ROW = ["instance_id", "attempt", "reward", "stop", "steps", "seconds", "void", "folder", "diff", "parts", "metrics"]
 BWRAP_STUBS = {
@@ -78,10 +79,8 @@ def test_a_run_prints_a_table_and_leaves_results_and_logs(
     assert logged.diff == row["diff"]
     assert Path(row["folder"]).parent == out
     assert json.loads((out / "config.json").read_text()) == {
+        **read_config(None),
         "tasks": [file],
-        "policy": "oracle",
-        "reward": "resolved",
-        "env": {"max_steps": 50, "time_limit": 1800.0, "on_inaction": "submit"},
     }
 
 
@@ -125,38 +124,119 @@ def test_a_void_episode_is_told_and_the_others_are_played(
     assert [(row["instance_id"], row["reward"]) for row in rows(out)] == [("gone-1", None), ("sums-1", 1.0)]
 
 
-def test_a_finished_episode_is_on_disk_before_the_next_begins(
-    task: Task, tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_results_are_not_added_to_unless_they_are_resumed(
+    file: str, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    save_tasks([task, task.with_(instance_id="sums-2")], tmp_path / "tasks.jsonl")
-    from nano_codex_env.rollout import rollout
-
-    def interrupted(env: Any, policy: Any, **options: Any) -> Any:
-        if options["task"].instance_id == "sums-2":
-            raise KeyboardInterrupt
-        return rollout(env, policy, **options)
-
-    monkeypatch.setattr("nano_codex_env.cli.play.rollout", interrupted)
-    assert main(["run", "--tasks", str(tmp_path / "tasks.jsonl"), "--policy", "idle", "--out", str(out)]) == 130
-    assert "interrupted; what was finished is kept" in capsys.readouterr().err
-    assert [row["instance_id"] for row in rows(out)] == ["sums-1"]
+    assert main(["run", "--tasks", file, "--policy", "idle", "--out", str(out)]) == 0
+    before = {path.name: path.read_bytes() for path in out.glob("*.json*")}
+    capsys.readouterr()
+    words = fails(capsys, "run", "--tasks", file, "--policy", "random", "--out", str(out))
+    assert words.startswith(f"{out}/results.jsonl holds ")
+    assert words.endswith("results of an earlier run; resume it, or give another folder")
+    assert {path.name: path.read_bytes() for path in out.glob("*.json*")} == before
 
 
-def test_a_second_run_into_a_folder_is_added(file: str, out: Path) -> None:
-    for _ in range(2):
-        assert main(["run", "--tasks", file, "--policy", "idle", "--out", str(out)]) == 0
-    assert len(rows(out)) == 2
-    assert len({row["folder"] for row in rows(out)}) == 2
+def test_several_attempts_are_told_task_by_task(
+    task: Task, tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = task.with_(instance_id="gone-1", repo="/nowhere")
+    save_tasks([task, gone, task.with_(instance_id="sums-2")], tmp_path / "tasks.jsonl")
+    argv = ["--tasks", str(tmp_path / "tasks.jsonl"), "--only", "gone-1", "sums-1", "--reward", "similarity"]
+    assert main(["run", *argv, "-n", "3", "--concurrency", "2", "--out", str(out)]) == 1
+    said = capsys.readouterr()
+    assert re.search(r"sums-1 +│ +3 │ +(0\.8\d) │ +\1 │ +0 │ +2\.0 │ 3 submitted", said.out)
+    assert re.search(r"gone-1 +│ +3 │ +- │ +- │ +3 │ +0\.0 │ 3 void", said.out)
+    assert re.search(r"6 episodes, mean reward 0\.8\d+, 3 void; logs in", said.out)
+    assert said.err.count("is void: WorkspaceError: there is no folder /nowhere") == 3
+    assert sorted((row["instance_id"], row["attempt"]) for row in rows(out)) == [
+        (name, attempt) for name in ("gone-1", "sums-1") for attempt in range(3)
+    ]
+
+
+def test_a_deadline_makes_void_what_is_not_finished(file: str, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--tasks", file, "--deadline", "-1", "-n", "2", "--out", str(out), "--json"]) == 1
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert [result["reward"] for result in results] == [None, None]
+    assert all(result["void"].startswith("the deadline of -1 seconds for all episodes passed") for result in results)
+
+
+# run --resume
+
+
+def test_a_run_is_resumed_with_what_it_was_begun_with(
+    file: str, tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The newest run is taken, and its config; what does not change the experiment may be another."""
+    monkeypatch.chdir(tmp_path)
+    for name, policy in (("run-20200101-000000", "oracle"), ("run-20300101-000000", "idle")):
+        argv = ["--policy", policy, "--out", f".nano-codex/{name}", "--set", "env.max_steps=7"]
+        assert main(["run", "--tasks", file, "--reward", "similarity", *argv]) == 0
+    capsys.readouterr()
+    argv = ["-n", "2", "--concurrency", "3", "--api-base", "http://localhost:9/v1", "--set", "model.max_retries=0"]
+    assert main(["run", "--resume", "--json", *argv]) == 0
+    said = capsys.readouterr()
+    assert said.err == "nano-codex: resuming .nano-codex/run-20300101-000000\n"
+    assert [result["attempt"] for result in json.loads(said.out)["results"]] == [0, 1]
+    newest = tmp_path / ".nano-codex" / "run-20300101-000000"
+    assert [row["reward"] for row in rows(newest)] == [0.0, 0.0]
+    config = json.loads((newest / "config.json").read_text())
+    assert (config["policy"], config["reward"], config["n"], config["concurrency"]) == ("idle", "similarity", 2, 3)
+    assert config["env"]["max_steps"] == 7
+    assert config["model"]["api_base"] == "http://localhost:9/v1"
+
+
+@pytest.mark.parametrize(
+    ("argv", "key"),
+    [
+        (["--policy", "random"], "policy"),
+        (["--reward", "similarity"], "reward"),
+        (["--set", "env.max_steps=9"], "env.max_steps"),
+        (["--set", "env.token_limit=9"], "env.token_limit"),
+        (["--set", "model.temperature=0.5", "--policy", "random"], "policy, model.temperature"),
+        (["--set", "model.extra_body={seed=1}"], "model.extra_body.seed"),
+    ],
+    ids=lambda value: "" if isinstance(value, list) else value,
+)
+def test_a_run_is_not_resumed_as_another_experiment(
+    file: str, out: Path, capsys: pytest.CaptureFixture[str], argv: list[str], key: str
+) -> None:
+    assert main(["run", "--tasks", file, "--policy", "idle", "--out", str(out)]) == 0
+    before = (out / "config.json").read_bytes()
+    capsys.readouterr()
+    words = fails(capsys, "run", "--out", str(out), "--resume", *argv)
+    assert words == f"{out} was begun with another {key}; leave that out to go on with it, or give a new --out"
+    assert (out / "config.json").read_bytes() == before
+
+
+def test_a_run_that_was_refused_before_it_began_binds_nobody(
+    file: str, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["run", "--tasks", file, "--policy", "idle", "--out", str(out), "--resume"]
+    assert "max_steps must be a positive number" in fails(capsys, *argv, "--set", "env.max_steps=0")
+    assert main(argv) == 0
+
+
+def test_there_may_be_no_run_to_resume_or_one_that_cannot_be_read(
+    file: str, tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert fails(capsys, "run", "--resume") == "there is no run to resume in .nano-codex; name one with --out"
+    out.mkdir()
+    for content in ("{", "[]", '{"colour": 1}'):
+        (out / "config.json").write_text(content)
+        assert "config.json" in fails(capsys, "run", "--tasks", file, "--out", str(out), "--resume")
+    (out / "config.json").unlink()
+    assert main(["run", "--tasks", file, "--policy", "idle", "--out", str(out), "--resume"]) == 0
 
 
 def test_settings_come_from_a_file_and_from_the_command_line(file: str, tmp_path: Path, out: Path) -> None:
     (tmp_path / "c.toml").write_text(
         f'tasks = ["{file}"]\npolicy = "idle"\nreward = "similarity"\n[env]\nmax_steps = 1\ntime_limit = 60\n'
     )
-    argv = ["run", "--config", str(tmp_path / "c.toml"), "--policy", "oracle", "--out", str(out)]
-    assert main(argv) == 0
-    assert main([*argv, "--set", "env.max_steps=2", "--set", "reward=similarity"]) == 0
-    first, second = rows(out)
+    argv = ["run", "--config", str(tmp_path / "c.toml"), "--policy", "oracle"]
+    assert main([*argv, "--out", str(tmp_path / "first")]) == 0
+    assert main([*argv, "--out", str(out), "--set", "env.max_steps=2", "--set", "reward=similarity"]) == 0
+    [first], [second] = rows(tmp_path / "first"), rows(out)
     assert (first["stop"], first["reward"], first["parts"]) == (
         "max_steps",
         0.0,
@@ -166,21 +246,14 @@ def test_settings_come_from_a_file_and_from_the_command_line(file: str, tmp_path
     assert second["reward"] > 0.8
     config = json.loads((out / "config.json").read_text())
     assert config["policy"] == "oracle"
-    assert config["env"] == {"max_steps": 2, "time_limit": 60.0, "on_inaction": "submit"}
-
-
-def test_what_ships_as_a_config_is_the_defaults(tmp_path: Path) -> None:
-    from nano_codex_env.config import DEFAULTS, read_config
-
-    shipped = Path(__file__).parent.parent / "configs" / "bundled.toml"
-    assert read_config(shipped) == DEFAULTS == read_config(None)
+    assert config["env"] == {**read_config(None)["env"], "max_steps": 2, "time_limit": 60.0}
 
 
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("env.max_step=3", "unknown key 'max_step'; there are: max_steps, time_limit, on_inaction"),
-        ("polcy=idle", "unknown key 'polcy'; there are: tasks, policy, reward, env"),
+        ("env.max_step=3", "unknown key 'max_step'; there are: max_steps, time_limit, "),
+        ("polcy=idle", "unknown key 'polcy'; there are: tasks, only, policy, "),
         ("env.max_steps=many", "max_steps must be a int; got 'many'"),
         ("env.max_steps=true", "max_steps must be a int; got True"),
         ("env=5", "env must be a dict; got 5"),
@@ -199,7 +272,7 @@ def test_a_setting_that_cannot_be_used_is_refused(
 ) -> None:
     given = [] if setting.startswith("tasks") else ["--tasks", file]
     assert words in fails(capsys, "run", *given, "--out", str(out), "--set", setting)
-    assert not (out / "results.jsonl").exists()
+    assert not list(out.glob("*/"))  # no episode was begun
 
 
 @pytest.mark.parametrize(
@@ -208,27 +281,38 @@ def test_a_setting_that_cannot_be_used_is_refused(
         (["run", "--tasks", "nothing.jsonl"], "there is no file nothing.jsonl"),
         (["run", "--tasks", "two words"], "there is no file two words, and it is no dataset's name"),
         (["run", "--tasks", "{file}", "{file}"], "sums-1 is in more than one of"),
+        (["run", "--tasks", "{file}", "--only", "nobody"], "no task is called 'nobody'; there are: sums-1"),
+        (["run", "--tasks", "{file}", "--policy", "best"], "no policy is called 'best'; there are: idle, oracle"),
+        (["run", "--tasks", "{file}", "--reward", "best"], "no reward is called 'best'; there are: resolved"),
+        (["run", "--tasks", "{file}", "-n", "0"], "n must be a positive number of attempts; got 0"),
+        (["run", "--tasks", "{file}", "--concurrency", "0"], "concurrency must be at least 1; got 0"),
         (["run", "--config", "nothing.toml"], "cannot read nothing.toml: "),
         (["run", "--config", "{file}"], "cannot read"),
-        (["run", "--tasks", "{file}", "--out", "{file}"], "give another --out"),
-        (["run", "--tasks", "{file}", "--out", "/proc/nothing"], "give another --out"),
+        (["run", "--tasks", "{file}", "--out", "{file}"], "give another "),
+        (["run", "--tasks", "{file}", "--out", "/proc/nothing"], "give another "),
         (["replay", "nothing"], "nothing holds no messages.jsonl; give the folder of one episode"),
         (["tasks", "list", "nothing.jsonl"], "there is no file nothing.jsonl"),
         (["tasks", "validate", "nothing.parquet"], "there is no file nothing.parquet"),
         (["tasks", "prepare", "{file}", "{file}"], "sums-1 is in more than one of"),
         (["tasks", "pypi", "x", "1", "2", "--out", "x.json"], "--out must be a .jsonl file; got "),
     ],
-    ids=lambda value: " ".join(value[:3]) if isinstance(value, list) else "",
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_cannot_be_done_is_said_in_one_line(
-    file: str, capsys: pytest.CaptureFixture[str], argv: Sequence[str], words: str
+    file: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    argv: Sequence[str],
+    words: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     said = fails(capsys, *(part.replace("{file}", file) for part in argv))
     assert words in said
     assert "\n" not in said
 
 
-@pytest.mark.parametrize("argv", [[], ["fly"], ["run", "--policy", "genius"], ["tasks"], ["replay"], ["tasks", "pypi"]])
+@pytest.mark.parametrize("argv", [[], ["fly"], ["run", "-n", "many"], ["tasks"], ["replay"], ["tasks", "pypi"]])
 def test_what_is_no_command_shows_how_it_is_used(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main(argv)

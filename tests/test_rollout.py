@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import pytest
 
 from nano_codex_env import NanoCodexEnv, Oracle, Reply, Score, Scripted, Task, Trajectory, from_function
-from nano_codex_env.errors import PolicyError, RewardError, SandboxError
+from nano_codex_env.errors import ContextOverflow, PolicyError, RewardError, SandboxError, TrajectoryError
 from nano_codex_env.messages import Message, assistant, tool_call
-from nano_codex_env.rollout import rollout
+from nano_codex_env.rollout import Result, rollout
 from nano_codex_env.sandbox import Sandbox
+from tests.conftest import leavings
 
 LOOK = tool_call("shell", cmd="ls")
 FIX = tool_call("apply_patch", search="return a - b", replace="return a + b", file="sums.py")
@@ -175,8 +176,78 @@ def test_a_void_result_does_not_touch_the_episode_before(env: NanoCodexEnv) -> N
     assert "void" not in Trajectory.load(good.folder).metadata
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), KeyboardInterrupt()])
-def test_a_bug_and_an_interruption_are_raised(env: NanoCodexEnv, error: BaseException) -> None:
-    with pytest.raises(type(error)):
+@pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), KeyboardInterrupt()], ids=["bug", "interrupt"])
+def test_a_bug_and_an_interruption_end_the_episode_with_a_reason_and_are_raised(
+    env: NanoCodexEnv, tmp_path: Path, error: BaseException
+) -> None:
+    before = leavings()
+    with pytest.raises(type(error)) as caught:
         rollout(env, Failing([LOOK], error))
+    assert caught.value is error
+    [folder] = (tmp_path / "log").glob("*/")
+    logged = Trajectory.load(folder).metadata
+    assert (logged["void"], logged["stop"]) == (f"{type(error).__name__}: {error}", None)
+    assert leavings() <= before
     assert rollout(env, Scripted([FIX])).reward == 1.0
+
+
+def test_errors_that_are_named_make_a_void_result_and_all_others_are_raised(
+    env: NanoCodexEnv, caplog: pytest.LogCaptureFixture
+) -> None:
+    result = rollout(env, Failing([LOOK], ZeroDivisionError("a bug")), void_on=ArithmeticError)
+    assert (result.reward, result.steps, result.void) == (None, 1, "ZeroDivisionError: a bug")
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.exc_info
+    for error in (ValueError("another"), PolicyError("not named")):
+        with pytest.raises(type(error)):
+            rollout(env, Failing([LOOK], error), void_on=ArithmeticError)
+    with pytest.raises(KeyboardInterrupt):
+        rollout(env, Failing([LOOK], KeyboardInterrupt()), void_on=Exception)
+    assert rollout(env, Failing([LOOK], PolicyError("ours")), void_on=Exception).void == "PolicyError: ours"
+
+
+def test_a_transcript_that_no_longer_fits_ends_the_episode_and_is_scored(env: NanoCodexEnv) -> None:
+    result = rollout(env, Failing([FIX], ContextOverflow("too long")))
+    assert (result.reward, result.stop, result.steps, result.void) == (1.0, "token_limit", 1, None)
+    assert result.folder
+    assert Trajectory.load(result.folder).metadata["stop"] == "token_limit"
+
+
+def test_tokens_that_a_server_counted_are_reported(task: Task, sandbox: Sandbox) -> None:
+    def policy(messages: Sequence[Message], tools: Any) -> Reply:
+        return Reply(assistant("", LOOK, LOOK), usage={"total_tokens": 50 * len(messages)})
+
+    with NanoCodexEnv([task], ONE, sandbox=sandbox, log_dir=None, token_limit=250) as env:
+        result = rollout(env, policy)
+    assert (result.stop, result.steps, result.metrics["tokens"]) == ("token_limit", 2, 250.0)
+
+
+def test_what_a_policy_tells_of_itself_stands_in_the_log(env: NanoCodexEnv) -> None:
+    class Telling(Scripted):
+        about: ClassVar = {"model": "mine", "sampling": {"temperature": 0.5}}
+
+    for policy, about in ((Telling([]), Telling.about), (Scripted([]), {"name": "Scripted"})):
+        result = rollout(env, policy, attempt=2)
+        assert result.folder
+        logged = Trajectory.load(result.folder).metadata
+        assert (logged["policy"], logged["attempt"]) == (about, 2)
+
+
+def test_a_policy_whose_words_of_itself_are_no_json_makes_a_void_result(env: NanoCodexEnv) -> None:
+    class Odd(Scripted):
+        about: ClassVar = {"model": {1}}
+
+    result = rollout(env, Odd([]))
+    assert result.void
+    assert result.void.startswith("TrajectoryError: ")
+    assert rollout(env, Scripted([FIX])).reward == 1.0
+
+
+def test_a_result_is_made_of_its_row_again(env: NanoCodexEnv) -> None:
+    result = rollout(env, Scripted([FIX]))
+    row = json.loads(json.dumps(result.row()))
+    assert Result.from_row({**row, "of a later version": 1}) == result
+    del row["stop"], row["diff"]
+    with pytest.raises(TrajectoryError, match="a row of results has no stop, diff; it has instance_id, "):
+        Result.from_row(row)

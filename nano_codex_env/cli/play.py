@@ -51,7 +51,6 @@ def _run(arguments: argparse.Namespace) -> int:
     config = _config(arguments, out)
     tasks = load_all(config["tasks"], config["only"])
     policy = make_policy(config, tasks)
-    _save(config, out)
     with ExitStack() as stack:
         if isinstance(policy, ChatPolicy):
             stack.enter_context(policy)
@@ -60,7 +59,7 @@ def _run(arguments: argparse.Namespace) -> int:
         try:
             results = rollouts(
                 tasks, policy, reward=make_reward(config["reward"]), out=out, resume=arguments.resume,
-                deadline=arguments.deadline, progress=True, **options, **env_arguments(config),
+                deadline=arguments.deadline, progress=True, config=config, **options, **env_arguments(config),
             )  # fmt: skip
         except Interrupted as broken:
             results, interrupted = broken.results, True
@@ -104,11 +103,13 @@ def _config(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
 
 def _saved(out: Path) -> dict[str, Any] | None:
     try:
-        saved: dict[str, Any] = json.loads((out / "config.json").read_text(encoding="utf-8"))
+        saved = json.loads((out / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read {out / 'config.json'}: {error}") from error
+    if not isinstance(saved, dict):
+        raise ConfigError(f"{out / 'config.json'} is no run's config: it holds a {type(saved).__name__}")
     return saved
 
 
@@ -119,20 +120,10 @@ def _differences(begun: Mapping[str, Any] | None, config: Mapping[str, Any], pre
     for key in dict.fromkeys([*begun, *config]):
         old, new = begun.get(key), config.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            found += _differences(old, new, f"{key}.")
+            found += _differences(old, new, f"{prefix}{key}.")
         elif old != new:
             found.append(f"{prefix}{key}")
     return found
-
-
-def _save(config: Mapping[str, Any], out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        temporary = out / ".config.json.tmp"
-        temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="ascii")
-        temporary.replace(out / "config.json")
-    except OSError as error:
-        raise ConfigError(f"cannot write in {out}: {error}; give another --out") from error
 
 
 def load_all(sources: Sequence[str], only: Sequence[str] = ()) -> list[Task]:

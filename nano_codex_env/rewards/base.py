@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,14 +22,25 @@ class Score:
     """Whatever explains the value: numbers become metrics, the rest is kept as it is."""
 
     def __post_init__(self) -> None:
-        """Only a finite number is a score.
+        """Only a finite number is a score; arrays in the parts become lists.
 
         Raises:
-            RewardError: `value` is none.
+            RewardError: `value` is none, or the parts cannot be written as JSON.
         """
         if isinstance(self.value, bool) or not isinstance(self.value, int | float) or not math.isfinite(self.value):
             raise RewardError(f"a score is a finite number; got {self.value!r}")
         object.__setattr__(self, "value", float(self.value))
+        try:
+            object.__setattr__(self, "parts", json.loads(json.dumps(self.parts, default=_plain)))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise RewardError(f"a score's parts must be JSON: {error}") from error
+
+
+def _plain(value: object) -> Any:
+    """What NumPy and PyTorch hold, as plain numbers and lists."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"a {type(value).__name__} is none")
 
 
 class Reward(Protocol):

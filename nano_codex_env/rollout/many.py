@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from nano_codex_env.env import NanoCodexEnv
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.parallel import processors
 from nano_codex_env.policy import Policy
 from nano_codex_env.rewards import Resolved, Reward
 from nano_codex_env.rollout.one import Result
-from nano_codex_env.rollout.records import Records
+from nano_codex_env.rollout.records import Records, write_whole
 from nano_codex_env.rollout.worker import Batch, Job
 from nano_codex_env.task import Task
 from nano_codex_env.tasks import Rows, load_tasks
@@ -54,6 +56,7 @@ def rollouts(
     reward: Reward | None = None,
     scorers: int | None = None,
     progress: bool | None = None,
+    config: Mapping[str, Any] | None = None,
     **env: Any,
 ) -> list[Result]:
     """Play every task `n` times with one policy, many at once; the results in the order of tasks and attempts.
@@ -73,6 +76,7 @@ def rollouts(
         reward: as in `NanoCodexEnv`.
         scorers: episodes scored at once; default: one for each processor that this process may use.
         progress: a bar on stderr; None: if that is a terminal.
+        config: what `out/config.json` shall say of the run; written once it begins.
         **env: further arguments of `NanoCodexEnv`.
 
     Raises:
@@ -81,19 +85,17 @@ def rollouts(
     """
     from nano_codex_env.rollout.bar import Bar  # rich is needed where something is shown
 
-    loaded = load_tasks([tasks] if isinstance(tasks, Task) else tasks)
-    jobs = _jobs(loaded, n)
-    for name, value in (("concurrency", concurrency), ("scorers", 1 if scorers is None else scorers)):
-        if value < 1:
-            raise ConfigError(f"{name} must be at least 1; got {value!r}")
+    jobs = _jobs(load_tasks([tasks] if isinstance(tasks, Task) else tasks), n)
+    _check(concurrency=concurrency, scorers=1 if scorers is None else scorers)
     if out:
         env.setdefault("log_dir", out)
     judge = reward or Resolved(sandbox=env.get("sandbox", "bubblewrap"), cache=env.get("cache_dir"))
+    NanoCodexEnv(reward=judge, **env).close()  # arguments that cannot be used are told here, not in threads
     records = Records(Path(out) / "results.jsonl", _key, resume=resume) if out else None
     with records or nullcontext(), Bar(_name_of(policy), len(jobs), progress) as bar:
+        if out and config is not None:
+            write_whole(Path(out) / "config.json", json.dumps(config, indent=2) + "\n")
         results = _earlier(records, jobs)
-        for result in results.values():
-            bar.add(result, earlier=True)
         batch = Batch([job for job in jobs if _of(job) not in results], policy, judge, env)
         collector = _Collector(batch, records, bar, results)
         try:
@@ -114,6 +116,8 @@ class _Collector:
         self._batch, self._records, self._bar, self._results = batch, records, bar, results
         self.interrupts = 0
         self._told = False
+        for result in results.values():
+            bar.add(result, earlier=True)
 
     def collect(self, concurrency: int, scorers: int, deadline: float | None) -> None:
         until = None if deadline is None else time.monotonic() + deadline
@@ -183,10 +187,15 @@ class _Collector:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def _check(**numbers: int) -> None:
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ConfigError(f"{name} must be a positive whole number; got {value!r}")
+
+
 def _jobs(tasks: Sequence[Task], n: int) -> list[Job]:
     """Every task `n` times; the attempts at one task stand together."""
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise ConfigError(f"n must be a positive number of attempts; got {n!r}")
+    _check(n=n)
     names = [task.instance_id for task in tasks]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)

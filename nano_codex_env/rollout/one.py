@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium as gym
 
 from nano_codex_env.env import NanoCodexEnv
-from nano_codex_env.errors import ContextOverflow, NanoCodexError, TrajectoryError
+from nano_codex_env.errors import ContextOverflow, NanoCodexError, TrajectoryError, words_of
 from nano_codex_env.policy import Policy
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def rollout(
     *,
     attempt: int = 0,
     seed: int | None = None,
-    void_on: type[Exception] = NanoCodexError,
+    void_on: type[BaseException] = NanoCodexError,
     **options: Any,
 ) -> Result:
     """Play one episode to its end.
@@ -75,8 +75,7 @@ def rollout(
     try:
         _play(env, inner, policy, seed, options, played)
     except BaseException as error:
-        void = f"{type(error).__name__}: {error}"
-        inner.void(void)
+        void = _end(inner, words_of(error))
         if not isinstance(error, void_on):
             raise
         if not isinstance(error, NanoCodexError):
@@ -94,6 +93,15 @@ def rollout(
         parts=played.info.get("parts", {}),
         metrics=played.info.get("metrics", {}),
     )
+
+
+def _end(env: NanoCodexEnv, void: str) -> str:
+    """End the episode as void; the reason, with what failed besides."""
+    try:
+        env.void(void)
+    except NanoCodexError as error:
+        return f"{void}; and then {words_of(error)}"
+    return void
 
 
 @dataclass

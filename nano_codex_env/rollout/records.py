@@ -34,31 +34,28 @@ class Records:
         self._lines = 0
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._handle: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            self._handle: int | None = _open_locked(path)
         except OSError as error:
             raise ConfigError(f"cannot write {path}: {error}; give another folder") from error
         try:
             self._take_up(resume)
         except BaseException:
-            os.close(self._handle)
+            self._let_go()
             raise
 
     def _take_up(self, resume: bool) -> None:
-        assert self._handle is not None
-        try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(
-                f"another process is writing {self._path}; wait for it, or give another folder"
-            ) from error
-        rows = read_rows(self._path)
-        if rows and not resume:
+        content = self._path.read_bytes()
+        rows = _rows(content)
+        if content and not resume:
             raise ConfigError(
                 f"{self._path} holds {len(rows)} results of an earlier run; resume it, or give another folder"
             )
+        if b"\n" in content and not rows:
+            raise ConfigError(f"{self._path} is no file of results; give another one")
         for row in rows:
             self.rows[self._key(row)] = row
-        self._compact()
+        if resume:
+            self._compact()
 
     def add(self, row: Row) -> None:
         """Write a row.
@@ -80,15 +77,20 @@ class Records:
 
     def _compact(self) -> None:
         """Replace the file by one that holds each key once."""
-        assert self._handle is not None
-        temporary = self._path.with_name(f".{self._path.name}.tmp")
-        temporary.write_text("".join(dumps(row) + "\n" for row in self.rows.values()), encoding="ascii")
+        write_whole(self._path, "".join(dumps(row) + "\n" for row in self.rows.values()), self._change_over)
+        self._lines = len(self.rows)
+
+    def _change_over(self, temporary: Path) -> None:
+        """Hold the new file before it is there: nobody else can come in between."""
         handle = os.open(temporary, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        os.fsync(handle)
-        temporary.replace(self._path)
-        os.close(self._handle)
-        self._handle, self._lines = handle, len(self.rows)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._let_go()
+        self._handle = handle
+
+    def _let_go(self) -> None:
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            os.close(handle)
 
     def close(self) -> None:
         """Drop superseded rows and let go of the file; a second call does nothing."""
@@ -98,8 +100,7 @@ class Records:
             if self._lines > len(self.rows):
                 self._compact()
         finally:
-            handle, self._handle = self._handle, None
-            os.close(handle)
+            self._let_go()
 
     def __enter__(self) -> Self:
         """Itself; `close` at the end."""
@@ -112,10 +113,51 @@ class Records:
         self.close()
 
 
-def read_rows(path: Path) -> list[Row]:
+def _open_locked(path: Path) -> int:
+    """A descriptor of the file, locked, and sure to be the one that has the name.
+
+    Raises:
+        ConfigError: another process holds it.
+    """
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(handle), os.stat(path)):
+                return handle
+        except FileNotFoundError:
+            pass  # replaced just now, as below
+        except BlockingIOError as error:
+            os.close(handle)
+            raise ConfigError(f"another process is writing {path}; wait for it, or give another folder") from error
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)  # it was replaced between both calls
+
+
+def write_whole(path: Path, text: str, before: Callable[[Path], None] = lambda temporary: None) -> None:
+    """Put a file there in one step: whoever is killed meanwhile leaves the old one or the new one.
+
+    Raises:
+        TrajectoryError: the disk is full or gone; the old one stays.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        before(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise TrajectoryError(f"cannot write {path}: {error}") from error
+
+
+def _rows(content: bytes) -> list[Row]:
     """The whole rows of a file; what is torn or no object is left out."""
     rows = []
-    for line in path.read_bytes().split(b"\n"):
+    for line in content.split(b"\n"):
         try:
             row = json.loads(line)
         except ValueError:

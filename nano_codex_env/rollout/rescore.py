@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from nano_codex_env.errors import NanoCodexError, TrajectoryError
+from nano_codex_env.errors import TrajectoryError, words_of
 from nano_codex_env.parallel import each
 from nano_codex_env.rewards import Reward
 from nano_codex_env.task import Task
@@ -38,6 +38,6 @@ def _row(folder: str, reward: Reward) -> dict[str, Any]:
         if not about.get("stop"):
             raise TrajectoryError(f"the episode has no end: {about.get('void') or 'it was killed'}")
         score = reward(task, logged.messages, logged.diff)
-    except NanoCodexError as error:
-        return {**row, "void": f"{type(error).__name__}: {error}"}
+    except Exception as error:  # noqa: BLE001 (a reward of anybody's: one that raises voids its own row)
+        return {**row, "void": words_of(error)}
     return {**row, "reward": score.value, "parts": score.parts}

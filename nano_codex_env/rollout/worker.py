@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nano_codex_env.env import NanoCodexEnv
+from nano_codex_env.errors import NanoCodexError
 from nano_codex_env.messages import Message, ToolSchema
 from nano_codex_env.policy import Policy, Reply
 from nano_codex_env.rewards import Reward, Score, needs_tests
@@ -32,7 +33,8 @@ class Batch:
     def __init__(self, jobs: Sequence[Job], policy: Policy, reward: Reward, env: Mapping[str, Any]) -> None:
         self.policy, self.reward, self.env = policy, reward, env
         self.finished: queue.SimpleQueue[Result | BaseException] = queue.SimpleQueue()
-        self.dropped = threading.Event()
+        self.dropped: str | None = None
+        """Why nobody waits for the results any more."""
         self.playing = self.scoring = threading.Semaphore()
         self._jobs, self._lock = deque(jobs), threading.RLock()  # a signal may come inside
         self._workers: list[_Worker] = []
@@ -71,11 +73,20 @@ class Batch:
     def drop(self, reason: str) -> list[Result]:
         """Give up what runs and what was not begun, as void results; a thread inside its policy is left to itself."""
         left = self.finish()
-        self.dropped.set()
+        self.dropped = self.dropped or reason
         for _ in self._workers:
             self.playing.release()
         results = [_void(job, None, f"{reason}; it was not begun") for job in left]
         return results + [result for worker in self._workers if (result := worker.drop(reason))]
+
+    def check(self) -> None:
+        """Go on only while somebody waits for the result.
+
+        Raises:
+            Dropped: nobody does.
+        """
+        if self.dropped is not None:
+            raise Dropped(self.dropped)
 
     def join(self, seconds: float) -> None:
         """Wait for the threads that are not inside their policy."""
@@ -85,8 +96,8 @@ class Batch:
                 worker.join(max(0.0, until - time.monotonic()))
 
 
-class _Dropped(BaseException):
-    """Ends an episode that nobody waits for any more; no failure, so nothing catches it but its worker."""
+class Dropped(NanoCodexError):
+    """Ends an episode that nobody waits for any more."""
 
 
 class _Worker(threading.Thread):
@@ -104,10 +115,8 @@ class _Worker(threading.Thread):
         """Play until there is no more to do."""
         try:
             with NanoCodexEnv(reward=_Beside(self._batch, self._leave), **self._batch.env) as self._env:
-                while (job := self._batch.take()) is not None:
+                while self._batch.dropped is None and (job := self._batch.take()) is not None:
                     self._play(self._env, job)
-        except _Dropped:
-            return
         except BaseException as error:  # noqa: BLE001 (told to the thread that waits, which raises it)
             self._batch.finished.put(error)
         finally:
@@ -116,14 +125,13 @@ class _Worker(threading.Thread):
     def _play(self, env: NanoCodexEnv, job: Job) -> None:
         self._job, self._has_place, self._since = job, True, time.monotonic()
         try:
-            result = rollout(env, self, task=job.task, attempt=job.attempt, void_on=Exception)
+            result = rollout(env, self, task=job.task, attempt=job.attempt, void_on=BaseException)
         finally:
             self._leave()
         with self._guard:
-            if self._batch.dropped.is_set():
-                raise _Dropped
             self._job = None
-            self._batch.finished.put(result)
+            if self._batch.dropped is None:
+                self._batch.finished.put(result)
 
     def __call__(self, messages: Sequence[Message], tools: Sequence[ToolSchema]) -> Reply:
         """Ask the policy, unless the batch was dropped meanwhile."""
@@ -141,8 +149,7 @@ class _Worker(threading.Thread):
     def _set_asking(self, asking: bool) -> None:
         with self._guard:
             self.asking = asking
-            if self._batch.dropped.is_set():
-                raise _Dropped
+            self._batch.check()
 
     def _leave(self) -> None:
         """Give the place to the next episode."""
@@ -172,9 +179,10 @@ class _Beside:
         """See `Reward`."""
         self._leave()
         with self._batch.scoring:
-            if self._batch.dropped.is_set():
-                raise _Dropped
-            return self._batch.reward(task, transcript, diff)
+            self._batch.check()
+            score = self._batch.reward(task, transcript, diff)
+            self._batch.check()
+            return score
 
 
 def _void(job: Job, seconds: float | None, reason: str) -> Result:
