@@ -138,7 +138,7 @@ def _load(name: str, what: str) -> Any:
         sys.path.append(here)  # it may lie beside the user; last, so that nothing there stands for what we use
     try:
         found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+    except Exception as error:
         raise ConfigError(
             f"cannot load the {what} {name!r}: {error}; give module:name, importable from here"
         ) from error

@@ -282,9 +282,8 @@ def test_more_attempts_and_other_tasks_join_those_that_are_there(play: Play, out
         (name, attempt) for name in ("t1", "t2") for attempt in range(3)
     ]
     rows = lines(out / "results.jsonl")
-    assert sorted(f"{row['instance_id']} {row['attempt']}" for row in rows) == [
-        *("t0 0", "t0 1", "t1 0", "t1 1", "t1 2", "t2 0", "t2 1", "t2 2")
-    ]
+    names = [f"{row['instance_id']} {row['attempt']}" for row in rows]
+    assert sorted(names) == ["t0 0", "t0 1", "t1 0", "t1 1", "t1 2", "t2 0", "t2 1", "t2 2"]
 
 
 def test_a_torn_result_is_played_again(play: Play, out: Path, task: Task) -> None:

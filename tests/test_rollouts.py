@@ -311,7 +311,8 @@ def test_whatever_is_raised_makes_one_episode_void_and_the_others_go_on(
         return Reply(assistant("", tool_call("shell", cmd="true")) if len(messages) == 2 else assistant("done"))
 
     def reward(task: Task, transcript: Any, diff: str) -> float:
-        perhaps("reward")
+        if task.instance_id == "t0":
+            perhaps("reward")
         return 1.0
 
     def notice(state: object) -> str:

@@ -111,7 +111,7 @@ def test_an_episode_is_scored_by_its_tests(save: Save, score: Scoring, tmp_path:
     mended, left = save("a", "b", idle=["b"])
     code, scores = score(mended, left)
     assert code == 0
-    assert list(scores[0]) == ["folder", "instance_id", "attempt", "reward", "before", "parts", "void"]
+    assert list(scores[0]) == ["folder", "instance_id", "attempt", "reward", "before", "parts", "void", "by"]
     assert [(row["folder"], row["instance_id"], row["attempt"], row["reward"], row["before"]) for row in scores] == [
         (mended, "a", 0, 1.0, 0.5),
         (left, "b", 0, 0.0, 0.5),
@@ -302,3 +302,12 @@ def test_a_file_that_holds_no_scores_is_left_alone(
     assert main(["score", folder, "--reward", "similarity", "--out", str(notes)]) == 2
     assert str(notes) in capsys.readouterr().err
     assert notes.read_text() == "# Notes\n\nnot to be lost\n"
+
+
+def test_scores_by_two_rewards_are_not_mixed(save: Save, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = save("a")
+    argv = ["score", *folders, "--out", str(tmp_path / "scores.jsonl"), "--resume"]
+    assert main([*argv, "--reward", "similarity"]) == 0
+    capsys.readouterr()
+    assert main([*argv, "--reward", "resolved"]) == 2
+    assert "holds scores by similarity; give another --out for resolved" in capsys.readouterr().err

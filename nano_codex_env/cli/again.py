@@ -71,9 +71,12 @@ def _score(arguments: argparse.Namespace) -> int:
     reward = make_reward(arguments.reward)
     folders = [str(folder) for folder in dict.fromkeys(episodes(arguments.folder))]
     with Records(out, lambda row: row.get("folder"), resume=arguments.resume) as records:
+        others = {str(row.get("by")) for row in records.rows.values()} - {arguments.reward}
+        if others:
+            raise ConfigError(f"{out} holds scores by {min(others)}; give another --out for {arguments.reward}")
         left = [folder for folder in folders if records.rows.get(folder, {}).get("reward") is None]
         for row in progress(rescore(left, reward, arguments.concurrency), "scoring", len(left)):
-            records.add(row)
+            records.add({**row, "by": arguments.reward})
         rows = [records.rows[folder] for folder in folders]
     if arguments.json:
         print(json.dumps({"out": str(out), "scores": rows}))

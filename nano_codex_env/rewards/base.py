@@ -22,7 +22,7 @@ class Score:
     """Whatever explains the value: numbers become metrics, the rest is kept as it is."""
 
     def __post_init__(self) -> None:
-        """Only a finite number is a score; arrays in the parts become lists.
+        """Only a finite number is a score; arrays in the parts become lists, and what is no number null.
 
         Raises:
             RewardError: `value` is none, or the parts cannot be written as JSON.
@@ -31,7 +31,8 @@ class Score:
             raise RewardError(f"a score is a finite number; got {self.value!r}")
         object.__setattr__(self, "value", float(self.value))
         try:
-            object.__setattr__(self, "parts", json.loads(json.dumps(self.parts, default=_plain)))
+            text = json.dumps(self.parts, default=_plain)
+            object.__setattr__(self, "parts", json.loads(text, parse_constant=lambda constant: None))
         except (TypeError, ValueError, RecursionError) as error:
             raise RewardError(f"a score's parts must be JSON: {error}") from error
 

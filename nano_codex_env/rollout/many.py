@@ -21,7 +21,7 @@ from nano_codex_env.policy import Policy
 from nano_codex_env.rewards import Resolved, Reward
 from nano_codex_env.rollout.one import Result
 from nano_codex_env.rollout.records import Records, write_whole
-from nano_codex_env.rollout.worker import Batch, Job
+from nano_codex_env.rollout.worker import Batch, Job, void_result
 from nano_codex_env.task import Task
 from nano_codex_env.tasks import Rows, load_tasks
 
@@ -86,9 +86,10 @@ def rollouts(
     from nano_codex_env.rollout.bar import Bar  # rich is needed where something is shown
 
     jobs = _jobs(load_tasks([tasks] if isinstance(tasks, Task) else tasks), n)
+    if resume and not out:
+        raise ConfigError("resume goes on with what a folder holds; name it with out=")
     _check(concurrency=concurrency, scorers=1 if scorers is None else scorers)
-    if out:
-        env.setdefault("log_dir", out)
+    env = {"log_dir": out, **env} if out else env
     judge = reward or Resolved(sandbox=env.get("sandbox", "bubblewrap"), cache=env.get("cache_dir"))
     NanoCodexEnv(reward=judge, **env).close()  # arguments that cannot be used are told here, not in threads
     records = Records(Path(out) / "results.jsonl", _key, resume=resume) if out else None
@@ -161,11 +162,13 @@ class _Collector:
 
     def _give_up(self, reason: str) -> None:
         """Record what has no result as void."""
-        unfinished = self._batch.drop(reason)
+        left, running = self._batch.drop(reason)
         self._drain()
-        for result in unfinished:
-            if (result.instance_id, result.attempt) not in self._results:
-                self._keep(result)
+        known = {(result.instance_id, result.attempt): result for result in running}
+        for job in self._batch.jobs:
+            if _of(job) not in self._results:
+                words = f"{reason}; it was not begun" if job in left else reason
+                self._keep(known.get(_of(job)) or void_result(job, words))
 
     @contextmanager
     def _heeding(self) -> Iterator[None]:
@@ -219,5 +222,6 @@ def _of(job: Job) -> tuple[Any, Any]:
 
 
 def _name_of(policy: Policy) -> str:
-    about = getattr(policy, "about", {})
-    return str(about.get("model") or getattr(policy, "__name__", type(policy).__name__))
+    about = getattr(policy, "about", None)
+    model = about.get("model") if isinstance(about, Mapping) else None
+    return str(model or getattr(policy, "__name__", type(policy).__name__))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -46,14 +47,15 @@ class Records:
     def _take_up(self, resume: bool) -> None:
         content = self._path.read_bytes()
         rows = _rows(content)
+        if b"\n" in content and not rows:
+            raise ConfigError(f"{self._path} is no file of results; give another one")
         if content and not resume:
             raise ConfigError(
                 f"{self._path} holds {len(rows)} results of an earlier run; resume it, or give another folder"
             )
-        if b"\n" in content and not rows:
-            raise ConfigError(f"{self._path} is no file of results; give another one")
         for row in rows:
-            self.rows[self._key(row)] = row
+            with contextlib.suppress(TypeError):  # a key that is a list: no row of ours
+                self.rows[self._key(row)] = row
         if resume:
             self._compact()
 
@@ -76,16 +78,17 @@ class Records:
         self._lines += 1
 
     def _compact(self) -> None:
-        """Replace the file by one that holds each key once."""
-        write_whole(self._path, "".join(dumps(row) + "\n" for row in self.rows.values()), self._change_over)
-        self._lines = len(self.rows)
-
-    def _change_over(self, temporary: Path) -> None:
-        """Hold the new file before it is there: nobody else can come in between."""
-        handle = os.open(temporary, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        """Replace the file by one that holds each key once; the old one is held until the new one is there."""
+        held: list[int] = []
+        try:
+            write_whole(self._path, "".join(dumps(row) + "\n" for row in self.rows.values()), held.append)
+        except BaseException:
+            for handle in held:
+                os.close(handle)
+            raise
         self._let_go()
-        self._handle = handle
+        [self._handle] = held
+        self._lines = len(self.rows)
 
     def _let_go(self) -> None:
         handle, self._handle = self._handle, None
@@ -136,8 +139,10 @@ def _open_locked(path: Path) -> int:
         os.close(handle)  # it was replaced between both calls
 
 
-def write_whole(path: Path, text: str, before: Callable[[Path], None] = lambda temporary: None) -> None:
+def write_whole(path: Path, text: str, hold: Callable[[int], None] | None = None) -> None:
     """Put a file there in one step: whoever is killed meanwhile leaves the old one or the new one.
+
+    `hold` is given a descriptor of the new file, locked before anybody else can see it, to append to and to close.
 
     Raises:
         TrajectoryError: the disk is full or gone; the old one stays.
@@ -148,7 +153,10 @@ def write_whole(path: Path, text: str, before: Callable[[Path], None] = lambda t
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        before(temporary)
+        if hold:
+            handle = os.open(temporary, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+            hold(handle)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         temporary.replace(path)
     except OSError as error:
         raise TrajectoryError(f"cannot write {path}: {error}") from error

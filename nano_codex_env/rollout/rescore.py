@@ -16,7 +16,7 @@ from nano_codex_env.trajectory import Trajectory
 def rescore(
     folders: Sequence[str | os.PathLike[str]], reward: Reward, workers: int | None = None
 ) -> Iterator[dict[str, Any]]:
-    """A row for each episode's folder, in order; `workers` at once (default: one for each processor).
+    """A row for each episode's folder, as it is scored; `workers` at once (default: one for each processor).
 
     A row holds `folder`, `instance_id`, `attempt`, `reward` (None: void), `parts`, `void` (why), and `before`, the
     reward that the log tells. An episode that did not come to its end (it was killed, or its policy failed) is void.
@@ -24,7 +24,7 @@ def rescore(
     Raises:
         ConfigError: `workers` is no positive number.
     """
-    return each(lambda folder: _row(os.fspath(folder), reward), folders, workers)
+    return each(lambda folder: _row(os.fspath(folder), reward), folders, workers, ordered=False)
 
 
 def _row(folder: str, reward: Reward) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nano_codex_env.env import NanoCodexEnv
@@ -36,6 +36,7 @@ class Batch:
         self.dropped: str | None = None
         """Why nobody waits for the results any more."""
         self.playing = self.scoring = threading.Semaphore()
+        self.jobs = list(jobs)
         self._jobs, self._lock = deque(jobs), threading.RLock()  # a signal may come inside
         self._workers: list[_Worker] = []
 
@@ -70,14 +71,16 @@ class Batch:
             self._jobs.clear()
         return left
 
-    def drop(self, reason: str) -> list[Result]:
-        """Give up what runs and what was not begun, as void results; a thread inside its policy is left to itself."""
+    def drop(self, reason: str) -> tuple[list[Job], list[Result]]:
+        """Give up: the episodes that were not begun, and void results of those that run.
+
+        A thread inside its policy is left to itself, without box and files; another one ends with its next step.
+        """
         left = self.finish()
         self.dropped = self.dropped or reason
         for _ in self._workers:
             self.playing.release()
-        results = [_void(job, None, f"{reason}; it was not begun") for job in left]
-        return results + [result for worker in self._workers if (result := worker.drop(reason))]
+        return left, [result for worker in self._workers if (result := worker.drop(reason))]
 
     def check(self) -> None:
         """Go on only while somebody waits for the result.
@@ -148,8 +151,9 @@ class _Worker(threading.Thread):
 
     def _set_asking(self, asking: bool) -> None:
         with self._guard:
-            self.asking = asking
+            self.asking = False
             self._batch.check()
+            self.asking = asking
 
     def _leave(self) -> None:
         """Give the place to the next episode."""
@@ -163,9 +167,13 @@ class _Worker(threading.Thread):
             job, env = self._job, self._env
             if job is None or not self.is_alive():
                 return None
+            void = void_result(job, reason, seconds=time.monotonic() - self._since)
             if self.asking and env is not None:
+                episode = env.episode
+                folder = str(episode.log.folder) if episode.log else None
+                void = replace(void, steps=episode.steps, folder=folder)
                 env.void(reason)
-            return _void(job, time.monotonic() - self._since, reason)
+            return void
 
 
 class _Beside:
@@ -185,5 +193,6 @@ class _Beside:
             return score
 
 
-def _void(job: Job, seconds: float | None, reason: str) -> Result:
-    return Result(job.task.instance_id, job.attempt, None, None, 0, seconds or 0.0, reason, None, "", {}, {})
+def void_result(job: Job, reason: str, *, seconds: float = 0.0) -> Result:
+    """The result of an episode of which nothing more is known."""
+    return Result(job.task.instance_id, job.attempt, None, None, 0, seconds, reason, None, "", {}, {})
