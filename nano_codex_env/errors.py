@@ -8,6 +8,7 @@
     ├── WorkspaceError      repository, cache or disk: the episode is void
     ├── SandboxError        the walls do not stand, or the box broke: the episode is void
     ├── RewardError         the score could not be computed: the episode is void
+    ├── RewardCheckError    what `check_reward` found wrong with a reward
     ├── TrajectoryError     a log that cannot be written or read
     └── PolicyError         a policy could not answer: the episode is void
         └── ContextOverflow     the transcript no longer fits the model: the episode ends as `token_limit`
@@ -47,6 +48,10 @@ class SandboxError(NanoCodexError):
 
 class RewardError(NanoCodexError):
     """A reward could not be computed; there is no number to give."""
+
+
+class RewardCheckError(NanoCodexError, AssertionError):
+    """A reward does not hold what is asked of it; a finding a line."""
 
 
 class TrajectoryError(NanoCodexError):
