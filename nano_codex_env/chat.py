@@ -115,7 +115,9 @@ class ChatPolicy:
             {"model": self.model, "messages": _on_wire(messages), "tools": list(tools), **sampling}, self._extra
         )
         usage = body.get("usage")
-        return Reply(_message(body), usage=usage if isinstance(usage, dict) else None)
+        message, reason = _message(body), body["choices"][0].get("finish_reason")
+        reason = reason if isinstance(reason, str) else None
+        return Reply(message, usage=usage if isinstance(usage, dict) else None, finish_reason=reason)
 
     def close(self) -> None:
         """Close the connections; a second call does nothing."""
@@ -152,8 +154,9 @@ def resolve(model: str, api_base: str | None, api_key: str | None) -> tuple[str,
     own, variable = PROVIDERS[provider or "openai"]
     base = api_base or own or os.environ.get(_BASES.get(provider or "openai", "")) or None
     if base is None and (provider == "hosted_vllm" or "/" in name):
-        known = ", ".join(f"{prefix}/" for prefix in PROVIDERS)
-        raise ConfigError(f"no endpoint follows from {model!r}; give api_base, or a model's name with one of {known}")
+        others = "a model's name with one of " + ", ".join(f"{prefix}/" for prefix in PROVIDERS)
+        known = "set $HOSTED_VLLM_API_BASE" if provider else others
+        raise ConfigError(f"no endpoint follows from {model!r}; give api_base (--api-base), or {known}")
     if base is not None:
         _check_url(base)
     elsewhere = base is not None and base != own

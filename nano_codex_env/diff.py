@@ -193,24 +193,29 @@ class FilePatch:
 def split(patch: str) -> list[FilePatch]:
     """The files of a patch, in order; what stands before the first is dropped.
 
-    A line inside a hunk always starts with a blank, +, - or a backslash, so `diff --git` at the start of a line
-    begins a file. A patch without such lines is parted where `---` is followed by `+++` and a hunk.
+    A file begins where git says so (`diff --git`), or where `---` is followed by `+++` and a hunk that is not its own,
+    also behind another file's hunks: git applies it there, so nothing can hide in it. The lines that a hunk says it has
+    are passed over, whatever they look like.
     """
     lines = patch.split("\n")
-    git = [n for n, line in enumerate(lines) if line.startswith("diff --git ")]
-    starts = git or list(_plain_starts(lines))
+    starts = list(_starts(lines))
     ends = [*starts[1:], len(lines)]
     return [_file_patch(lines[start:end], last=end == len(lines)) for start, end in zip(starts, ends, strict=False)]
 
 
-def _plain_starts(lines: list[str]) -> Iterator[int]:
-    """Where files begin in a patch without `diff --git`; the lines that a hunk says it has are passed over."""
-    n = 0
-    while n < len(lines) - 2:
-        if _is_plain_header(lines[n : n + 3]):
+def _starts(lines: list[str]) -> Iterator[int]:
+    """Where files begin."""
+    n, has_header = 0, True
+    while n < len(lines):
+        if lines[n].startswith("diff --git "):
             yield n
-            n += 2
+            has_header = False
+        elif _is_plain_header(lines[n : n + 3]):
+            if has_header:
+                yield n
+            has_header, n = True, n + 2
         old, new = _hunk_lengths(lines[n])
+        has_header |= bool(old or new)
         n += 1
         while n < len(lines) and (old > 0 or new > 0):
             old -= lines[n][:1] in ("-", " ", "")
@@ -228,7 +233,9 @@ def _hunk_lengths(line: str) -> tuple[int, int]:
 
 
 def _is_plain_header(lines: list[str]) -> bool:
-    return lines[0].startswith("--- ") and lines[1].startswith("+++ ") and lines[2].startswith("@@ -")
+    return (
+        len(lines) == 3 and lines[0].startswith("--- ") and lines[1].startswith("+++ ") and lines[2].startswith("@@ -")
+    )
 
 
 def _file_patch(lines: list[str], *, last: bool) -> FilePatch:

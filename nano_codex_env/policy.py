@@ -28,6 +28,8 @@ class Reply:
     """Ids and logprobs of this turn, for the log; they are never in the message."""
     usage: Mapping[str, Any] | None = None
     """OpenAI's `usage`, as the server counted."""
+    finish_reason: str | None = None
+    """Why the answer ended, in OpenAI's words; "length": it was cut off, and what looks like an end is none."""
 
     @property
     def total_tokens(self) -> int | None:

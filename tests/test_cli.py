@@ -147,7 +147,8 @@ def test_several_attempts_are_told_task_by_task(
     assert re.search(r"sums-1 +│ +3 │ +(0\.8\d) │ +\1 │ +0 │ +2\.0 │ 3 submitted", said.out)
     assert re.search(r"gone-1 +│ +3 │ +- │ +- │ +3 │ +0\.0 │ 3 void", said.out)
     assert re.search(r"6 episodes, mean reward 0\.8\d+, 3 void; logs in", said.out)
-    assert said.err.count("is void: WorkspaceError: there is no folder /nowhere") == 3
+    assert said.err.count("is void: WorkspaceError: there is no folder /nowhere") == 1  # said once, for all
+    assert "void 3x: WorkspaceError: there is no folder /nowhere" in said.out
     assert sorted((row["instance_id"], row["attempt"]) for row in rows(out)) == [
         (name, attempt) for name in ("gone-1", "sums-1") for attempt in range(3)
     ]
@@ -476,3 +477,12 @@ def test_the_command_is_installed_and_speaks_to_a_pipe(file: str, tmp_path: Path
     bad = subprocess.run([command, "replay", "nothing"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (bad.returncode, bad.stdout) == (2, "")
     assert bad.stderr == "nano-codex: nothing holds no messages.jsonl; give the folder of one episode\n"
+
+
+def test_a_folder_with_nothing_to_resume_is_not_begun_with_the_defaults(
+    file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mistyped name must not play the oracle, whose mean reward is 1."""
+    argv = ["run", "--tasks", file, "--out", str(tmp_path / "typo"), "--resume"]
+    assert "there is nothing to resume in" in fails(capsys, *argv)
+    assert not (tmp_path / "typo").exists()

@@ -251,3 +251,22 @@ def test_a_result_is_made_of_its_row_again(env: NanoCodexEnv) -> None:
     del row["stop"], row["diff"]
     with pytest.raises(TrajectoryError, match="a row of results has no stop, diff; it has instance_id, "):
         Result.from_row(row)
+
+
+def test_why_each_answer_ended_is_counted_and_logged(env: NanoCodexEnv) -> None:
+    """What was cut off by the server's limit looks like an end, and is none: trainers mask it."""
+    script = Scripted([LOOK, FIX])
+
+    def policy(messages: Sequence[Message], tools: Any) -> Reply:
+        reason = ["tool_calls", "tool_calls", "length"][sum(message["role"] == "assistant" for message in messages)]
+        return Reply(script(messages, tools).message, finish_reason=reason)
+
+    result = rollout(env, policy)
+    assert (result.reward, result.metrics["answers_cut"]) == (1.0, 1.0)
+    assert result.folder
+    assert Trajectory.load(result.folder).metadata["finish_reasons"] == ["tool_calls", "tool_calls", "length"]
+
+
+def test_a_policy_that_returns_something_else_is_told_what_to_return(env: NanoCodexEnv) -> None:
+    result = rollout(env, lambda messages, tools: "done")  # type: ignore[arg-type]
+    assert result.void == "PolicyError: a policy returns Reply(message); got str"

@@ -311,3 +311,15 @@ def test_scores_by_two_rewards_are_not_mixed(save: Save, tmp_path: Path, capsys:
     capsys.readouterr()
     assert main([*argv, "--reward", "resolved"]) == 2
     assert "holds scores by similarity; give another --out for resolved" in capsys.readouterr().err
+
+
+def test_of_a_resumed_run_only_the_episodes_that_count_are_scored(save: Save, score: Scoring, tmp_path: Path) -> None:
+    """What a killed process left unfinished beside them is no episode of the run."""
+    [kept] = save("a")
+    run = Path(kept).parent
+    left = run / "20000101-000000-000-00000000"
+    left.mkdir()
+    (left / "messages.jsonl").write_text("")
+    (run / "results.jsonl").write_text(json.dumps({"instance_id": "a", "attempt": 0, "folder": kept}) + "\n")
+    code, scores = score(str(run))
+    assert (code, [row["instance_id"] for row in scores]) == (0, ["a"])

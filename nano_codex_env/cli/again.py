@@ -14,6 +14,7 @@ from nano_codex_env.config import make_reward
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.replay import Difference, replay
 from nano_codex_env.rollout import Records
+from nano_codex_env.rollout.records import read_rows
 from nano_codex_env.rollout.rescore import rescore
 
 _SHOWN = 40
@@ -46,9 +47,11 @@ def _replay(arguments: argparse.Namespace) -> int:
 
 
 def episodes(folders: Sequence[Path]) -> Iterator[Path]:
-    """Each folder, or the episodes in it where it is a run's."""
+    """Each folder, or the episodes in it where it is a run's; of a run that was resumed, those that count."""
     for folder in folders:
         below = sorted(path.parent for path in folder.glob("*/messages.jsonl"))
+        counted = {Path(row["folder"]).name for row in read_rows(folder / "results.jsonl") if row.get("folder")}
+        below = [path for path in below if not counted or path.name in counted]
         yield from below if below and not (folder / "messages.jsonl").exists() else [folder]
 
 

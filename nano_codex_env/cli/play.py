@@ -92,6 +92,10 @@ def _config(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
     if arguments.api_base:
         given["model"] = {"api_base": arguments.api_base}
     begun = _saved(out) if arguments.resume else None
+    if arguments.resume and begun is None and not (arguments.policy or arguments.config):
+        raise ConfigError(
+            f"there is nothing to resume in {out}; check the folder's name, or name a policy to begin with"
+        )
     config = read_config(arguments.config, arguments.settings, given, begun=begun)
     differing = [key for key in _differences(begun, config) if key.rpartition(".")[2] not in _MAY_CHANGE]
     if differing:

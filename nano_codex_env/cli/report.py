@@ -19,7 +19,15 @@ def report(results: Sequence[Result], out: Path) -> None:
         _by_episode(results)
     rewards = [result.reward for result in results if result.reward is not None]
     average = f"{mean(rewards):.3f}" if rewards else "none"
+    if any(result.attempt for result in results):
+        for reason, count in Counter(result.void for result in results if result.void).most_common(3):
+            print(f"void {count}x: {reason}")
     print(f"{len(results)} episodes, mean reward {average}, {len(results) - len(rewards)} void; logs in {out}")
+
+
+def _reason(result: Result) -> str:
+    reason = str(result.parts.get("reason", ""))
+    return f"{reason}; nothing was changed" if reason and not result.diff else reason
 
 
 def _by_episode(results: Sequence[Result]) -> None:
@@ -32,7 +40,7 @@ def _by_episode(results: Sequence[Result]) -> None:
             result.stop or "-",
             str(result.steps),
             f"{result.seconds:.1f}",
-            result.void or str(result.parts.get("reason", "")),
+            result.void or _reason(result),
         )
         for result in results
     ]

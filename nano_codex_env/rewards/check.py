@@ -46,7 +46,9 @@ class _Checker:
         if seconds > self.timeout:
             self.findings.append(f"{name} took {seconds:.1f} seconds, more than {self.timeout:g}")
         if not isinstance(score, Score) or type(score.value) is not float:
-            self.findings.append(f"{name} gives a {type(score).__name__}, not a Score with a plain float")
+            self.findings.append(
+                f"{name} gives a {type(score).__name__}, not a Score with a plain float (see from_function)"
+            )
             return None
         return score.value
 

@@ -20,9 +20,14 @@ def generic_hacks(task: Task, cache: str | os.PathLike[str] | None = None) -> di
     base, _ = base_tree(task.repo, task.base_commit, cache_dir(cache))
     paths = [part.paths[-1] for part in split(task.patch) if part.paths[-1].endswith(".py") and not part.is_new]
     found = {name: file_diff(path, None, File(text.encode())) for name, path, text in _FILES}
+    added = [line[1:] for line in task.patch.split("\n") if line[:1] == "+" and line[:3] != "+++"]
+    words = "".join(f"# {line}\n" for line in added).encode()
+    found["the reference's own words in a file that nobody reads"] = file_diff("notes.txt", None, File(words))
     for path in paths[:1]:
         old = files.read(base, tuple(path.split("/")))
         if old is not None:
+            commented = File(old.data + b"\n" + words, old.executable)
+            found["the reference's own words as comments"] = file_diff(path, old, commented)
             for name, code in _hack_codes(task):
                 new = File(_after_future_imports(old.data, code.encode()), old.executable)
                 found[name] = file_diff(path, old, new)

@@ -117,6 +117,7 @@ class _Collector:
         self._batch, self._records, self._bar, self._results = batch, records, bar, results
         self.interrupts = 0
         self._told = False
+        self._reasons: set[str] = set()
         for result in results.values():
             bar.add(result, earlier=True)
 
@@ -156,7 +157,8 @@ class _Collector:
         self._results[result.instance_id, result.attempt] = result
         if self._records:
             self._records.add(result.row())
-        if result.void:
+        if result.void and result.void not in self._reasons:
+            self._reasons.add(result.void)  # once: a dead endpoint would say it for each episode
             self._bar.say(f"{result.instance_id} (attempt {result.attempt}) is void: {result.void}")
         self._bar.add(result)
 

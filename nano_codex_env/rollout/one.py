@@ -11,8 +11,8 @@ from typing import Any
 import gymnasium as gym
 
 from nano_codex_env.env import NanoCodexEnv
-from nano_codex_env.errors import ContextOverflow, NanoCodexError, TrajectoryError, words_of
-from nano_codex_env.policy import Policy
+from nano_codex_env.errors import ContextOverflow, NanoCodexError, PolicyError, TrajectoryError, words_of
+from nano_codex_env.policy import Policy, Reply
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +114,8 @@ class _Played:
     reward: float | None = None
     folder: str | None = None
     info: dict[str, Any] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
+    """Why each answer ended, where the policy tells."""
 
 
 def _play(
@@ -136,6 +138,9 @@ def _play(
         except ContextOverflow:
             _, value, terminated, truncated, played.info = inner.end("token_limit")
         else:
+            if not isinstance(reply, Reply):
+                raise PolicyError(f"a policy returns Reply(message); got {type(reply).__name__}")
+            played.reasons += [reply.finish_reason] if reply.finish_reason else []
             if reply.tokens is not None and log:
                 log.tokens(reply.tokens)
             if reply.total_tokens is not None:
@@ -145,6 +150,11 @@ def _play(
         over = terminated or truncated
         played.steps = inner.episode.steps
     played.reward = value
+    if played.reasons:
+        cut = float(played.reasons.count("length"))
+        played.info["metrics"] = {**played.info["metrics"], "answers_cut": cut}
+        if log:
+            log.note({"finish_reasons": played.reasons})
 
 
 def _name(options: dict[str, Any]) -> str:

@@ -162,6 +162,11 @@ def write_whole(path: Path, text: str, hold: Callable[[int], None] | None = None
         raise TrajectoryError(f"cannot write {path}: {error}") from error
 
 
+def read_rows(path: Path) -> list[Row]:
+    """The whole rows of a file, which may not be there."""
+    return _rows(path.read_bytes()) if path.is_file() else []
+
+
 def _rows(content: bytes) -> list[Row]:
     """The whole rows of a file; what is torn or no object is left out."""
     rows = []

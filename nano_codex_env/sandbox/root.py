@@ -66,6 +66,15 @@ def settle(path: Path, mtime: int) -> None:
     os.utime(path, (mtime, mtime), follow_symlinks=False)
 
 
+def settle_open(handle: int, mtime: int) -> None:
+    """As `settle`, for what is open: nobody can put another file in its place meanwhile."""
+    mode = os.fstat(handle).st_mode
+    os.fchmod(handle, 0o755 if stat.S_ISDIR(mode) or mode & 0o100 else 0o644)
+    if os.geteuid() == 0:
+        os.fchown(handle, DROP_UID, DROP_UID)
+    os.utime(handle, (mtime, mtime))
+
+
 @cache
 def _package_folders() -> tuple[str, ...]:
     """Folders of installed Python packages under /usr: they may hold the very library under repair."""

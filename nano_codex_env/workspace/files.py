@@ -13,6 +13,7 @@ import os
 import secrets
 import stat
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 from nano_codex_env.diff import File
@@ -30,6 +31,13 @@ MAX_DEPTH = 64
 
 _ODD = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories that no file name needs: control, format (zero width, bidi), surrogates, line separators."""
+
+_IGNORED = (
+    (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F),
+    (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF),
+    (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
+)  # fmt: skip
+"""Unicode's default ignorable code points: Linux drops them from names in a folder that folds case (ext4, f2fs)."""
 
 Parts = tuple[str, ...]
 
@@ -69,7 +77,8 @@ def _shown(file: str) -> str:
 
 def _is_git(part: str) -> bool:
     """`.git` in every spelling that git guards against for other file systems (CVE-2014-9390)."""
-    pieces = unicodedata.normalize("NFKC", part).casefold().replace("\\", "/").split("/")
+    seen = "".join(char for char in part if not any(first <= ord(char) <= last for first, last in _IGNORED))
+    pieces = unicodedata.normalize("NFKC", seen).casefold().replace("\\", "/").split("/")
     plain = [piece.partition(":")[0].rstrip(". ") for piece in pieces]
     return any(piece == ".git" or piece.startswith("git~") for piece in plain)
 
@@ -108,8 +117,10 @@ def _check_kind(name: str, status: os.stat_result) -> None:
         raise ToolError(f"{name} is too large to patch ({status.st_size} bytes; the limit is {MAX_FILE})")
 
 
-def write(root: Path, parts: Parts, file: File) -> None:
+def write(root: Path, parts: Parts, file: File, settle: Callable[[int], None] | None = None) -> None:
     """Put `file` below `root`, with the folders that it needs; no file is changed if that fails.
+
+    `settle` is given a descriptor of the file and of each folder on its way, to set modes and times.
 
     Raises:
         ToolError: a component is a symbolic link or no folder.
@@ -125,6 +136,8 @@ def write(root: Path, parts: Parts, file: File) -> None:
             stream.write(file.data)
             stream.flush()
             os.fchmod(handle, 0o755 if file.executable else 0o644)
+            if settle:
+                settle(handle)
         os.rename(temporary, parts[-1], src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
@@ -132,6 +145,13 @@ def write(root: Path, parts: Parts, file: File) -> None:
         raise
     finally:
         os.close(folder)
+    for depth in range(len(parts)) if settle else ():
+        handle_of = _walk(root, parts[:depth], make=False)
+        if settle and handle_of is not None:
+            try:
+                settle(handle_of)
+            finally:
+                os.close(handle_of)
 
 
 def remove(root: Path, parts: Parts) -> None:
@@ -156,9 +176,10 @@ def _walk(root: Path, parts: Parts, *, make: bool) -> int | None:
     handle = os.open(root, flags)
     for depth, part in enumerate(parts):
         try:
-            if make:
-                _make(part, handle)
+            made = make and _make(part, handle)
             below = os.open(part, flags, dir_fd=handle)
+            if made:
+                os.fchmod(below, 0o755)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -169,10 +190,13 @@ def _walk(root: Path, parts: Parts, *, make: bool) -> int | None:
     return handle
 
 
-def _make(part: str, folder: int) -> None:
-    with contextlib.suppress(FileExistsError):
+def _make(part: str, folder: int) -> bool:
+    """Make a folder; whether it was not there."""
+    try:
         os.mkdir(part, 0o755, dir_fd=folder)
-        os.chmod(part, 0o755, dir_fd=folder)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _refusal(folder: int, parts: Parts, depth: int, error: OSError) -> Exception:

@@ -13,7 +13,7 @@ from pathlib import Path
 from nano_codex_env.cache import Scratch, cache_dir, disk_errors
 from nano_codex_env.diff import File, file_diff
 from nano_codex_env.errors import ToolError, WorkspaceError
-from nano_codex_env.sandbox.root import MTIME, settle
+from nano_codex_env.sandbox.root import MTIME, settle_open
 from nano_codex_env.workspace import files
 from nano_codex_env.workspace.tree import base_tree
 
@@ -50,7 +50,15 @@ class Workspace:
     @property
     def changed(self) -> bool:
         """Whether any file differs from the base."""
-        return any(file != files.read(self.base, parts) for parts, file in self._touched.items())
+        return any(file != self._original(parts) for parts, file in self._touched.items())
+
+    def _original(self, parts: files.Parts) -> File | None:
+        """The base's file below a touched one; it could be read when that was written."""
+        try:
+            with disk_errors(f"reading {'/'.join(parts)} of the base"):
+                return files.read(self.base, parts)
+        except ToolError as error:
+            raise WorkspaceError(f"the base tree {self.base} was changed: {error}") from error
 
     def read(self, file: str) -> File | None:
         """The file as it is now; None where there is none.
@@ -60,7 +68,8 @@ class Workspace:
         """
         parts = files.parts_of(file)
         self._check_way(parts)
-        return self._touched.get(parts) or files.read(self.base, parts)
+        with disk_errors(f"reading {'/'.join(parts)}"):
+            return self._touched.get(parts) or files.read(self.base, parts)
 
     def write(self, file: str, content: File) -> None:
         """Put `content` at `file`.
@@ -83,22 +92,20 @@ class Workspace:
 
     def _write(self, parts: files.Parts, content: File) -> None:
         self._check_way(parts)
-        if parts not in self._touched:
-            files.read(self.base, parts)  # what may not be read may not be covered either
-        files.check_folder(self.base, parts[:-1])  # a link or a file of the base may not become a folder
         with disk_errors(f"writing {'/'.join(parts)}"):
+            if parts not in self._touched:
+                files.read(self.base, parts)  # what may not be read may not be covered either
+            files.check_folder(self.base, parts[:-1])  # a link or a file of the base may not become a folder
             scratch = self._scratch or Scratch(self._cache)
             self._scratch = scratch
-            files.write(scratch.path, parts, content)
-            for depth in range(len(parts) + 1):
-                settle(scratch.path.joinpath(*parts[:depth]), _TOUCHED)
+            files.write(scratch.path, parts, content, lambda handle: settle_open(handle, _TOUCHED))
         self._touched[parts] = content
         self.version += 1
 
     def diff(self) -> str:
         """What was changed, as a patch in git's format that `git apply` takes on a clean checkout."""
         ordered = sorted(self._touched.items(), key=lambda item: "/".join(item[0]).encode("utf-8", "surrogateescape"))
-        return "".join(file_diff("/".join(parts), files.read(self.base, parts), file) for parts, file in ordered)
+        return "".join(file_diff("/".join(parts), self._original(parts), file) for parts, file in ordered)
 
     def snapshot(self) -> Mapping[files.Parts, File]:
         """The touched files; costs nothing, since their contents are never changed in place."""
