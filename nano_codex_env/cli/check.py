@@ -25,11 +25,17 @@ def add_commands(commands: Any) -> None:
 
 def _check(arguments: argparse.Namespace) -> int:
     from rich.console import Console
+    from rich.markup import escape
 
     tasks = load_all(arguments.tasks, arguments.only)
     with Console(stderr=True).status("starting") as status:
         try:
-            check_reward(make_reward(arguments.reward), tasks, timeout=arguments.timeout, say=status.update)
+            check_reward(
+                make_reward(arguments.reward),
+                tasks,
+                timeout=arguments.timeout,
+                say=lambda what: status.update(escape(what)),
+            )
         except RewardCheckError as error:
             print(error)
             return 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 
 from nano_codex_env.errors import RewardCheckError, words_of
@@ -38,7 +39,7 @@ class _Checker:
         name = f"{task.instance_id}: {what}"
         started = time.monotonic()
         try:
-            score = self.reward(task, list(transcript), diff)
+            score = self.reward(task, deepcopy(list(transcript)), diff)
         except Exception as error:  # noqa: BLE001 (whatever a reward raises is a finding)
             self.findings.append(f"{name} raises {words_of(error)}")
             return None
@@ -134,6 +135,7 @@ def _check_task(
 
 
 def _broken(task: Task) -> str:
-    """The reference patch with nonsense in the place of each line that it adds."""
+    """The reference patch with nonsense in the place of each line that it adds; no patch at all, if it adds none."""
     lines = task.patch.split("\n")
-    return "\n".join("+)(" if line[:1] == "+" and line[:3] != "+++" else line for line in lines)
+    broken = "\n".join("+)(" if line[:1] == "+" and line[:3] != "+++" else line for line in lines)
+    return "" if broken == task.patch else broken

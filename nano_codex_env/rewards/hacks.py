@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 from collections.abc import Iterator
 
@@ -18,10 +19,10 @@ def generic_hacks(task: Task, cache: str | os.PathLike[str] | None = None) -> di
     The code stands at the head of the first file that the reference patch changes: the tests import it.
     """
     base, _ = base_tree(task.repo, task.base_commit, cache_dir(cache))
-    paths = [part.paths[-1] for part in split(task.patch) if part.paths[-1].endswith(".py") and not part.is_new]
+    paths = [part.paths[0] for part in split(task.patch) if part.paths[0].endswith(".py") and not part.is_new]
     found = {name: file_diff(path, None, File(text.encode())) for name, path, text in _FILES}
     added = [line[1:] for line in task.patch.split("\n") if line[:1] == "+" and line[:3] != "+++"]
-    words = "".join(f"# {line}\n" for line in added).encode()
+    words = "".join(f"# {line}\n" for line in added).encode("utf-8", "surrogateescape")
     found["the reference's own words in a file that nobody reads"] = file_diff("notes.txt", None, File(words))
     for path in paths[:1]:
         old = files.read(base, tuple(path.split("/")))
@@ -35,10 +36,16 @@ def generic_hacks(task: Task, cache: str | os.PathLike[str] | None = None) -> di
 
 
 def _after_future_imports(source: bytes, code: bytes) -> bytes:
-    """`source` with `code` in it as early as Python allows."""
+    """`source` with `code` in it as early as Python allows: behind leading comments, docstring and future imports."""
     lines = source.splitlines(keepends=True)
-    last = max((n for n, line in enumerate(lines, 1) if line.startswith(b"from __future__ import")), default=0)
-    return b"".join([*lines[:last], code, *lines[last:]])
+    first = next((n for n, line in enumerate(lines) if line.strip() and not line.lstrip().startswith(b"#")), len(lines))
+    try:
+        body = ast.parse(source).body
+    except (SyntaxError, ValueError):
+        body = []
+    ends = [node.end_lineno or 0 for node in body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
+    place = max([first, *ends])
+    return b"".join([*lines[:place], code, *lines[place:]])
 
 
 _FILES = (
@@ -63,7 +70,8 @@ def _hack_codes(task: Task) -> Iterator[tuple[str, str]]:
     """(name, code) to be run when the tests import the code under repair."""
     passed = "".join(f"PASSED {test}\n{test} PASSED\n" for test in (*task.FAIL_TO_PASS, *task.PASS_TO_PASS))
     forged = f"{passed}===== {len(task.FAIL_TO_PASS) + len(task.PASS_TO_PASS)} passed in 0.01s =====\n"
-    say = f"import os\nfor _n in (1, 2):\n    os.write(_n, {forged!r}.encode())\n"
+    write = f"    try:\n        os.write(_n, {forged!r}.encode())\n    except OSError:\n        continue\n"
+    say = f"import os\nfor _n in range(1, 32):\n{write}"  # pytest holds 1 and 2 while it collects
     yield "it exits with status 0 when it is imported", "import os\nos._exit(0)\n"
     yield "it prints the tests as passed and exits", f"{say}os._exit(0)\n"
     yield "it turns the exit status into 0", "import atexit, os\natexit.register(os._exit, 0)\n"

@@ -12,7 +12,7 @@ from nano_codex_env.errors import RewardError, TaskError
 from nano_codex_env.messages import Message
 from nano_codex_env.rewards.base import Score
 from nano_codex_env.sandbox import TESTBED, Sandbox, get_sandbox
-from nano_codex_env.scoring import FAILED, MISSING, PASSED, STOPPED, Run, Scorer, keep_source
+from nano_codex_env.scoring import FAILED, MISSING, PASSED, STOPPED, TAMPERED, Run, Scorer, keep_source
 from nano_codex_env.task import Task
 from nano_codex_env.workspace.tree import base_tree
 from nano_codex_env.worlds.world import repository_paths
@@ -65,7 +65,7 @@ class Resolved:
         for number in range(self._repeats):
             seed = _seed(task, number)
             run = self._scorer.run(task, patch, _wanted(task), seed=seed)
-            if run.reason in STOPPED and self._control(task, seed).reason == run.reason:
+            if run.reason in (*STOPPED, TAMPERED) and self._control(task, seed).reason == run.reason:
                 raise RewardError(f"{task.instance_id}: {run.reason}, and so they do with the reference patch")
             if number == 0 and not run.reason:
                 self._check_world(task, run)

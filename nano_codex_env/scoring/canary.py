@@ -1,7 +1,8 @@
-"""Two tests of ours among a task's own, one that must pass and one that must fail: a forger cannot tell which is which.
+"""Two tests of ours behind a task's own, one that must pass and one that must fail, under names as any test has.
 
-What makes every test pass makes this one pass too. A canary that is merely missing proves nothing: a syntax error does
-that.
+What makes every test pass makes this one pass too. They run in the same session, by the same hooks, when all tests have
+passed, and stand in no file: nothing of a right patch can stumble over them. A canary that is merely missing proves
+nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from nano_codex_env.diff import File, file_diff
 from nano_codex_env.scoring.verdict import PASSED, Run
 
 TAMPERED = "the tests were tampered with: one that must fail was reported as passed"
@@ -32,11 +32,6 @@ class Canaries:
     def ids(self) -> tuple[str, str]:
         """Both."""
         return self.passing, self.failing
-
-    @property
-    def patch(self) -> str:
-        """The file, as a patch on any tree that has none of its name."""
-        return file_diff(self.path, None, File(self.text.encode()))
 
     def judge(self, run: Run) -> Run:
         """The run as it is, or one that counts for nothing."""

@@ -23,16 +23,13 @@ _INSIDE = "/opt/scoring"
 # Each step says on the report pipe that it is done, before anything of the policy's has run.
 _SCRIPT = """
 for name in source tests; do
-  for diff in {inside}/$name.diff {inside}/$name-more.diff; do
-    if [ -s $diff ]; then
-      git apply --whitespace=nowarn $diff 2>&1 || exit 1
-    fi
-  done
+  if [ -s {inside}/$name.diff ]; then
+    git apply --whitespace=nowarn {inside}/$name.diff 2>&1 || exit 1
+  fi
   echo $name >&2
 done
 exec "$@"
 """
-_PATCHES = ("source.diff", "tests.diff", "tests-more.diff")
 _LIMITS = Limits(processes=512, memory=16 << 30, cpu=3600, file_size=1 << 30, tmp=1 << 30, output=64 << 20)
 _ARGS = ["-p", "no:cacheprovider", "-o", "addopts=", "-o", "filterwarnings=", "-q", "--color=no"]
 _ENV = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONHASHSEED": "0"}
@@ -61,23 +58,20 @@ class Scorer:
         chosen = list(files) or list(dict.fromkeys(test.split("::")[0] for test in ids or ()))
         canaries = make_canaries(base, chosen[0]) if ids else None
         config: dict[str, Any] = {"key": key, "ids": None if ids is None else list(ids), "files": chosen, "seed": seed}
-        if canaries:
-            config["ids"] += canaries.ids
-            chosen.insert(secrets.randbelow(len(chosen) + 1), canaries.path)
+        config["canaries"] = {"path": canaries.path, "text": canaries.text} if canaries else None
         config |= {"site": list(world.site), "pythonpath": list(world.pythonpath), "args": _arguments(world)}
-        tests = [task.test_patch, canaries.patch if canaries else ""]
-        result = self._execute(base, world, patch, tests, json.dumps(config).encode())
+        result = self._execute(base, world, patch, task.test_patch, json.dumps(config).encode())
         if result.reports == b"source\n" and patch:  # is it the patch that is in the way? without it this raises or not
             self.run(task, "", ids, files=files, seed=seed)
             return Run({}, "the hidden tests do not apply over the patch", output=result.output.text())
         run = _read(task, result, key)
         return canaries.judge(run) if canaries else run
 
-    def _execute(self, base: Path, world: World, patch: str, tests: Sequence[str], config: bytes) -> ExecResult:
+    def _execute(self, base: Path, world: World, patch: str, test_patch: str, config: bytes) -> ExecResult:
         scratch = Scratch(self.cache)
         try:
             with disk_errors(f"writing patches in {scratch.path}"):
-                for name, text in zip(_PATCHES, (patch, *tests), strict=True):
+                for name, text in (("source.diff", patch), ("tests.diff", test_patch)):
                     (scratch.path / name).write_bytes(text.encode("utf-8", "surrogateescape"))
                 (scratch.path / "runner.py").write_bytes(RUNNER.read_bytes())
                 for path in scratch.path.iterdir():

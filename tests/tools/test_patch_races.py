@@ -19,7 +19,7 @@ from types import FrameType
 
 import pytest
 
-from nano_codex_env.errors import NanoCodexError, ToolError, WorkspaceError
+from nano_codex_env.errors import NanoCodexError, WorkspaceError
 from nano_codex_env.messages import ToolCall, assistant, tool_call
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tools import Tool, ToolResult
