@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -178,7 +179,7 @@ def test_a_name_that_there_is_not_is_an_attribute_error() -> None:
     "package", [path for path in MODULES if path.name == "__init__.py" and path.parent != PACKAGE], ids=name_of
 )
 def test_the_names_of_a_package_are_sorted_and_true(package: Path) -> None:
-    module = __import__(f"nano_codex_env.{package.parent.name}", fromlist=["*"])
+    module = importlib.import_module(".".join(package.parent.relative_to(PACKAGE.parent).parts))
     names = getattr(module, "__all__", [])
     # Constants first, then classes, then functions: the order that ruff's RUF022 keeps.
     groups = [(not name.isupper(), not name[0].isupper(), name) for name in names]
@@ -203,6 +204,9 @@ def test_no_function_is_long(path: Path) -> None:
     assert {function.name: n for function in functions(path) if (n := length(function)) > 40} == {}
 
 
-def test_the_runner_imports_nothing_of_ours() -> None:
-    """It runs inside the box, where there is only Python and pytest."""
-    assert list(imported_rooms(PACKAGE / "scoring" / "runner.py")) == []
+@pytest.mark.parametrize("path", sorted((PACKAGE / "scoring" / "inside").glob("*.py")), ids=name_of)
+def test_what_runs_inside_a_box_imports_nothing_of_ours_but_its_neighbours(path: Path) -> None:
+    """There is only Python and pytest, and in the candidate's box not even that."""
+    text = path.read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.strip().startswith(("from nano_codex_env", "import nano"))]
+    assert [line for line in lines if not line.strip().startswith("from nano_codex_env.scoring.inside")] == []

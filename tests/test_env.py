@@ -507,7 +507,8 @@ def test_a_fix_that_is_submitted_is_worth_one(env: NanoCodexEnv) -> None:
     env.reset()
     play(env, LOOK, FIX)
     obs, reward, terminated, truncated, info = env.step(DONE)
-    parts = {"resolved": 1.0, "fail_to_pass": 1.0, "pass_to_pass": 1.0, "dropped": [], "failed": [], "reason": ""}
+    shares = {"resolved": 1.0, "fail_to_pass": 1.0, "pass_to_pass": 1.0, "siblings": 1.0}
+    parts = shares | {"processes": "separate", "dropped": [], "failed": [], "reason": "", "integrity": []}
     assert (reward, terminated, truncated) == (1.0, True, False)
     assert type(reward) is float
     assert info == {

@@ -17,7 +17,8 @@ from typing import Any
 from nano_codex_env.cache import cache_dir, remove_dead_sessions
 from nano_codex_env.errors import NanoCodexError
 from nano_codex_env.sandbox import Bubblewrap, View
-from nano_codex_env.sandbox.bubblewrap import bwrap_version, can_mount, find_bwrap, mend
+from nano_codex_env.sandbox.bubblewrap import bwrap_version, find_bwrap, mend
+from nano_codex_env.sandbox.stage import can_mount
 
 
 @dataclass(frozen=True)

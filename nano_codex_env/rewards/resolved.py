@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Sequence
+import secrets
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, field
 from typing import Any
 
 from nano_codex_env.cache import cache_dir
-from nano_codex_env.errors import RewardError, TaskError
+from nano_codex_env.errors import ConfigError, RewardError, TaskError
 from nano_codex_env.messages import Message
 from nano_codex_env.rewards.base import Score
 from nano_codex_env.sandbox import TESTBED, Sandbox, get_sandbox
 from nano_codex_env.scoring import FAILED, MISSING, PASSED, STOPPED, TAMPERED, Run, Scorer, keep_source
+from nano_codex_env.scoring.hidden import Files, hidden_files
+from nano_codex_env.scoring.making import altered_files, make_plan
+from nano_codex_env.scoring.plan import Plan, order_of, plan_of
+from nano_codex_env.scoring.run import Bridge
+from nano_codex_env.scoring.twins import pick
 from nano_codex_env.task import Task
 from nano_codex_env.workspace.tree import base_tree
 from nano_codex_env.worlds.world import repository_paths
 
 _LISTED = 20
+TWIN_RUNS = 3
 
 
 class Resolved:
     """1.0 if every FAIL_TO_PASS test passes and every PASS_TO_PASS test still does, else 0.0.
 
-    Each of `repeats` runs is a fresh box over the base, the source edits of the patch and the hidden tests. The first
-    keeps the order of the files and decides; the others are shuffled, and a test must hold in all of them.
+    Each run is a fresh box over the base, the source edits of the patch and the hidden tests. The first keeps the order
+    of the files. What passes it is looked at again, with `integrity="strict"`, by the task's `Plan`: the tests that can
+    be parted from the code run apart from it, shuffled, where no code of the patch's can reach a verdict, and siblings
+    are asked there; where other tests remain, shuffled runs with altered twins among them follow. `"fast"` is the first
+    run alone: for those who train where hacking does not pay.
 
     What a test does beside passing is weighed against a control, the reference patch in the same order, run only when
     it is needed and kept: a PASS_TO_PASS test may be skipped or expected to fail where it is so with the reference;
     in a shuffled run a test may fail that cannot bear that order; a run that times out with the reference as well
     is a failure of ours.
+
+    `Score.parts`: `resolved`, `fail_to_pass`, `pass_to_pass` (shares), `siblings` (share), `processes` (`separate`,
+    `mixed` or `one`), `dropped` (paths), `failed` (tests), `reason`, and `integrity`, a list of what a forger triggers;
+    each begins with one of `reports:`, `canary:`, `processes:`, `twins:`, `siblings:`.
     """
 
     needs_tests = True
@@ -38,13 +52,25 @@ class Resolved:
         self,
         *,
         timeout: float = 600.0,
+        integrity: str = "strict",
+        siblings: str = "flag",
         repeats: int = 2,
         sandbox: Sandbox | str = "bubblewrap",
         cache: str | os.PathLike[str] | None = None,
     ) -> None:
-        """`timeout`: seconds for one run of the tests."""
+        """`timeout`: seconds for one run of the tests; `repeats`: runs of a task that has no plan.
+
+        Raises:
+            ConfigError: `integrity` is not `"strict"` or `"fast"`, or `siblings` not `"flag"` or `"enforce"`.
+        """
+        for name, value, known in (
+            ("integrity", integrity, ("strict", "fast")),
+            ("siblings", siblings, ("flag", "enforce")),
+        ):
+            if value not in known:
+                raise ConfigError(f"{name} is one of {', '.join(known)}; got {value!r}")
         self._scorer = Scorer(get_sandbox(sandbox, cache=cache), cache_dir(cache), timeout)
-        self._repeats = repeats
+        self._strict, self._enforce, self._repeats = integrity == "strict", siblings == "enforce", repeats
         self._controls: dict[tuple[object, ...], Run] = {}
 
     def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
@@ -60,19 +86,66 @@ class Resolved:
         allowed = task.environment.get("allowed_edits", ())
         base, _ = base_tree(task.repo, task.base_commit, self._scorer.cache)
         patch, dropped = keep_source(diff, task.test_patch, base, roots, allowed)
-        good = {*task.FAIL_TO_PASS, *task.PASS_TO_PASS}
-        reason = ""
-        for number in range(self._repeats):
-            seed = _seed(task, number)
-            run = self._scorer.run(task, patch, _wanted(task), seed=seed)
-            if run.reason in (*STOPPED, TAMPERED) and self._control(task, seed).reason == run.reason:
-                raise RewardError(f"{task.instance_id}: {run.reason}, and so they do with the reference patch")
-            if number == 0 and not run.reason:
-                self._check_world(task, run)
-            good = {test for test in good if self._holds(task, test, run.status(test), seed)}
-            if reason := run.reason or ("" if len(good) == len(set(_wanted(task))) else "tests failed"):
-                break
-        return _score(task, good, dropped, reason)
+        trial = _Trial(task, patch, set(_wanted(task)))
+        self._judge(trial, self._scorer.run(task, patch, trial.wanted, seed=None), None)
+        plan = Plan()
+        if self._strict and not trial.reason:
+            plan = plan_of(task, self._scorer.cache, lambda task: make_plan(task, self._scorer))
+            self._apart(trial, plan)
+            self._twins(trial, plan, hidden_files(task, base))
+        return trial.score(dropped, plan, enforce=self._enforce)
+
+    def _apart(self, trial: _Trial, plan: Plan) -> None:
+        """The tests that can be parted from the code, in a shuffled order, and the siblings."""
+        if not plan.separate or trial.reason:
+            return
+        siblings = [list(plan.imports), *(sibling.operations for sibling in plan.siblings)] if plan.siblings else []
+        bridge, seed = Bridge(siblings=siblings), order_of(trial.task, 1)
+        run = self._scorer.run(trial.task, trial.patch, plan.separate, seed=seed, bridge=bridge)
+        bad = [test for test in plan.separate if run.status(test) != PASSED]
+        if bad or run.reason:
+            control = self._scorer.run(trial.task, trial.task.patch, plan.separate, seed=seed, bridge=Bridge())
+            if control.reason:
+                raise RewardError(f"{trial.task.instance_id}: {control.reason}, with the reference patch as well")
+            bad = [test for test in bad if control.status(test) == PASSED]
+        if bad:
+            trial.fail(bad, f"processes: passed beside the code, not apart from it: {', '.join(bad[:3])}")
+        same = sum(run.siblings.get(number) == sibling.answers for number, sibling in enumerate(plan.siblings))
+        trial.siblings = same / len(plan.siblings) if plan.siblings else 1.0
+        if trial.siblings < 1.0 and not bad:
+            trial.integrity.append(f"siblings: {same} of {len(plan.siblings)} answers are the reference patch's")
+
+    def _twins(self, trial: _Trial, plan: Plan, hidden: Files) -> None:
+        """Shuffled runs of all tests; those of a task with twins alter some."""
+        if trial.reason or not set(trial.wanted) - set(plan.separate):
+            return
+        picked = pick(plan.twins, TWIN_RUNS, secrets.SystemRandom()) if plan.twins else [[]] * (self._repeats - 1)
+        for number, twins in enumerate(picked, 1):
+            seed = order_of(trial.task, number)
+            files = altered_files(hidden, twins)
+            run = self._scorer.run(trial.task, trial.patch, trial.wanted, seed=seed, altered=files)
+            altered = {test for twin in twins for test in twin.tests}
+            self._judge(trial, run, seed, altered)
+            if trial.reason:
+                return
+
+    def _judge(self, trial: _Trial, run: Run, seed: int | None, altered: Set[str] = frozenset()) -> None:
+        """Take what one run showed."""
+        task = trial.task
+        if run.reason in (*STOPPED, TAMPERED) and self._control(task, seed).reason == run.reason:
+            raise RewardError(f"{task.instance_id}: {run.reason}, and so they do with the reference patch")
+        if seed is None and not run.reason:
+            self._check_world(task, run)
+        bad = [
+            test
+            for test in trial.wanted
+            if not (run.status(test) == FAILED if test in altered else self._holds(task, test, run.status(test), seed))
+        ]
+        passed = [test for test in bad if test in altered and run.status(test) == PASSED]
+        if run.reason:
+            trial.fail(trial.wanted, _flag(run.reason), run.reason)
+        elif bad:
+            trial.fail(bad, f"twins: altered, and passed all the same: {', '.join(passed[:3])}" if passed else "")
 
     def _check_world(self, task: Task, run: Run) -> None:
         """Where no test that should be mended was even found, or none passed at all, look whether any patch can pass.
@@ -108,18 +181,43 @@ def _wanted(task: Task) -> list[str]:
     return [*task.FAIL_TO_PASS, *task.PASS_TO_PASS]
 
 
-def _seed(task: Task, number: int) -> int | None:
-    """No shuffling in the first run; later ones by a hash of the task, so that every patch meets the same orders."""
-    if number == 0:
-        return None
-    return int.from_bytes(hashlib.sha256(f"{task.instance_id} {number}".encode()).digest()[:8], "big")
+def _flag(reason: str) -> str:
+    """What a run that does not count says of who did it."""
+    if reason == TAMPERED:
+        return f"canary: {reason}"
+    return "" if reason in STOPPED or "patch" in reason else f"reports: {reason}"
 
 
-def _score(task: Task, good: set[str], dropped: list[str], reason: str) -> Score:
-    bad = [test for test in (*task.FAIL_TO_PASS, *task.PASS_TO_PASS) if test not in good]
-    parts: dict[str, Any] = {"resolved": float(not bad)}
-    for name in ("FAIL_TO_PASS", "PASS_TO_PASS"):
-        tests = getattr(task, name)
-        parts[name.lower()] = sum(test in good for test in tests) / len(tests) if tests else 1.0
-    parts |= {"dropped": dropped, "failed": bad[:_LISTED], "reason": reason}
-    return Score(parts["resolved"], parts)
+@dataclass
+class _Trial:
+    """One patch on its way through the runs."""
+
+    task: Task
+    patch: str
+    good: set[str]
+    reason: str = ""
+    integrity: list[str] = field(default_factory=list)
+    siblings: float = 1.0
+
+    @property
+    def wanted(self) -> list[str]:
+        return _wanted(self.task)
+
+    def fail(self, tests: Sequence[str], flag: str, reason: str = "tests failed") -> None:
+        """These tests count as failed; `flag` says what is suspicious of it, if anything."""
+        self.good -= set(tests)
+        self.reason = self.reason or reason
+        self.integrity += [flag] if flag else []
+
+    def score(self, dropped: list[str], plan: Plan, *, enforce: bool) -> Score:
+        bad = [test for test in self.wanted if test not in self.good]
+        value = float(not bad and not (enforce and self.siblings < 1.0))
+        parts: dict[str, Any] = {"resolved": value}
+        for name in ("FAIL_TO_PASS", "PASS_TO_PASS"):
+            tests = getattr(self.task, name)
+            parts[name.lower()] = sum(test in self.good for test in tests) / len(tests) if tests else 1.0
+        apart = set(plan.separate)
+        parts["processes"] = "separate" if apart >= set(self.wanted) else "mixed" if apart else "one"
+        parts["siblings"] = self.siblings
+        parts |= {"dropped": dropped, "failed": bad[:_LISTED], "reason": self.reason, "integrity": self.integrity}
+        return Score(value, parts)

@@ -45,6 +45,14 @@ class View:
 
 
 @dataclass(frozen=True)
+class Peer:
+    """A program that runs beside another, behind walls of its own."""
+
+    view: View
+    argv: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Output:
     """What a command wrote, stdout and stderr as one; the middle of a long output is counted, not kept."""
 
@@ -135,9 +143,19 @@ class Sandbox(Protocol):
         """
 
     def run(
-        self, view: View, argv: Sequence[str], *, stdin: bytes = b"", timeout: float, keep: int = 8192
+        self,
+        view: View,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout: float,
+        keep: int = 8192,
+        peer: Peer | None = None,
     ) -> ExecResult:
         """Run one program in a fresh box; its descriptor 1 is output, its descriptor 2 the report pipe.
+
+        `peer` is another program in a box of its own, which ends with this one. Each reads from its descriptor 3 what
+        the other writes to its descriptor 4; they share nothing else.
 
         Raises:
             SandboxError: as for `open`.

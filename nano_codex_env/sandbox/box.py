@@ -255,3 +255,15 @@ def run_once(launch: Launch, *, stdin: bytes, timeout: float, keep: int, max_out
         return ExecResult(result.output, status, result.timed_out, result.flooded, reports)
     finally:
         box.close()
+
+
+def two_pipes() -> tuple[tuple[int, int], tuple[int, int]]:
+    """A (read, write) pair for each of two ends, with numbers above those that a shell redirects."""
+    ends = [high for pair in (os.pipe(), os.pipe()) for high in map(_raised, pair)]
+    return (ends[0], ends[3]), (ends[2], ends[1])
+
+
+def _raised(handle: int) -> int:
+    high = fcntl.fcntl(handle, fcntl.F_DUPFD_CLOEXEC, 10)
+    os.close(handle)
+    return high

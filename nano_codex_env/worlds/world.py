@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,11 @@ class World:
     """Folders inside of the repository that go on `sys.path`, after all others."""
     plugins: tuple[str, ...] = ()
     """pytest plugins that are loaded by name; none is found by itself."""
+
+    def without_tests(self) -> World:
+        """The same without the folders that only the tests need."""
+        mounts = tuple((path, inside) for path, inside in self.mounts if not inside.startswith(self.site or ("//",)))
+        return replace(self, mounts=mounts, site=(), plugins=())
 
 
 def repository_paths(environment: Mapping[str, Any]) -> tuple[str, ...]:

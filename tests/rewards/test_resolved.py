@@ -99,11 +99,12 @@ def make_task(task: Task) -> MakeTask:
 # A reward has a pair: with a fix 1.0, without 0.0.
 
 
+CLEAN = {"processes": "separate", "siblings": 1.0, "dropped": [], "failed": [], "reason": "", "integrity": []}
+
+
 def test_the_reference_patch_is_worth_one(repeated: Resolved, task: Task) -> None:
-    assert repeated(task, [], task.patch) == Score(
-        1.0,
-        {"resolved": 1.0, "fail_to_pass": 1.0, "pass_to_pass": 1.0, "dropped": [], "failed": [], "reason": ""},
-    )
+    shares = {"resolved": 1.0, "fail_to_pass": 1.0, "pass_to_pass": 1.0}
+    assert repeated(task, [], task.patch) == Score(1.0, {**shares, **CLEAN})
 
 
 def test_no_patch_is_worth_nothing(repeated: Resolved, task: Task) -> None:
@@ -113,7 +114,8 @@ def test_no_patch_is_worth_nothing(repeated: Resolved, task: Task) -> None:
             "resolved": 0.0,
             "fail_to_pass": 0.0,
             "pass_to_pass": 1.0,
-            "dropped": [],
+            **CLEAN,
+            "processes": "one",
             "failed": [ADD],
             "reason": "tests failed",
         },
@@ -555,7 +557,7 @@ def test_a_runner_that_does_not_start_is_a_failure_of_ours(
     resolved: Resolved, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "runner.py").write_text("raise SystemExit('no runner today')\n")
-    monkeypatch.setattr("nano_codex_env.scoring.run.RUNNER", tmp_path / "runner.py")
+    monkeypatch.setattr("nano_codex_env.scoring.run.INSIDE", tmp_path)
     with pytest.raises(
         RewardError, match=r"(?s)sums-1: the test runner did not start: exit status 1: .*no runner today"
     ):

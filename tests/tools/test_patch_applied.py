@@ -22,7 +22,7 @@ import pytest
 from nano_codex_env import Resolved, Task
 from nano_codex_env.diff import File, file_diff
 from nano_codex_env.errors import RewardError
-from nano_codex_env.sandbox import ExecResult, Sandbox, Shell, View
+from nano_codex_env.sandbox import ExecResult, Peer, Sandbox, Shell, View
 from nano_codex_env.scoring import Scorer, keep_source
 from tests.conftest import BUG, FIX, GIT_ENV, HIDDEN, git
 from tests.tools.test_patch_attacks import state
@@ -31,7 +31,7 @@ PROBE = """#!/bin/bash
 git status --porcelain > /dev/null; git diff > /dev/null; git stash list > /dev/null  # if git can be made to run
 cd / && find /tmp /etc /opt /dev/shm /root /home -maxdepth 2 -path /etc/alternatives -prune -o \\
   -path '/opt/scoring/source*' -prune -o -printf '%p %y %m %s %l\\n' 2> /dev/null | sort
-sha256sum /opt/scoring/tests.diff /opt/scoring/runner.py /etc/passwd /etc/gitconfig
+sha256sum /opt/scoring/removed /opt/scoring/runner.py /etc/passwd /etc/gitconfig
 cd /testbed && find .git -type f -exec sha256sum {} + | sort | sha256sum
 find .git -printf '%p %y %m %l\\n' | sort
 echo ---- && find . -path ./.git -prune -o -printf '%p %y %m %l\\n' | sort
@@ -199,11 +199,18 @@ class Probed:
         return self.real.open(view)
 
     def run(
-        self, view: View, argv: Sequence[str], *, stdin: bytes = b"", timeout: float, keep: int = 8192
+        self,
+        view: View,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout: float,
+        keep: int = 8192,
+        peer: Peer | None = None,
     ) -> ExecResult:
         python = next(word for word in argv if Path(word).name.startswith("python"))
         view = replace(view, mounts=(*view.mounts, (self.probe, python)))
-        self.results.append(self.real.run(view, argv, stdin=stdin, timeout=timeout, keep=keep))
+        self.results.append(self.real.run(view, argv, stdin=stdin, timeout=timeout, keep=keep, peer=peer))
         return self.results[-1]
 
 

@@ -1,8 +1,9 @@
 """Runs inside the box: pytest over chosen tests, and a report of each phase over a pipe that is not stdout.
 
-Started as `python -P -s runner.py` with its configuration on stdin and the report pipe as descriptor 2. It imports
-nothing of ours; the repository comes last on sys.path. Each report is a line `digest json`, chained by a key: no line
-can be left out, doubled or put elsewhere without the host seeing it.
+Started as `python -P -s runner.py` with its configuration on stdin and the report pipe as descriptor 2. The repository
+comes last on sys.path. Each report is a line `digest json`, chained by a key: no line can be left out, doubled or put
+elsewhere without the host seeing it. With a `bridge` in the configuration the code under test is in another box, and
+nothing of it is imported here.
 """
 
 import hashlib
@@ -32,8 +33,10 @@ class Reports:
 class Plugin:
     """Chooses the wanted tests, orders them, and reports each phase as it ends."""
 
-    def __init__(self, reports: Reports, wanted: set[str] | None, seed: int | None, canaries: Any) -> None:
-        self._reports, self._wanted, self._seed, self._canaries = reports, wanted, seed, canaries
+    def __init__(self, reports: Reports, config: dict[str, Any], bridge: Any) -> None:
+        self._reports, self._bridge, self._started = reports, bridge, False
+        self._wanted = None if config["ids"] is None else set(config["ids"])
+        self._seed, self._canaries = config["seed"], config["canaries"]
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         """Keep what is wanted; shuffle it where a seed is given."""
@@ -71,10 +74,49 @@ class Plugin:
         node.obj = module
         return list(session.genitems(node))
 
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """What a test asks of the other box is its own from here."""
+        if self._bridge:
+            if self._bridge.keeps and not self._started:  # what the imports asked
+                self._reports.send("trace", "", json.dumps(self._bridge.trace))
+            self._started, self._bridge.trace, self._bridge.broken = True, [], ""
+
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Send the phase; subtests have a context, and their test reports them itself."""
-        expected = hasattr(report, "wasxfail")
-        self._reports.send("phase", report.nodeid, report.when, report.outcome, expected, hasattr(report, "context"))
+        expected, outcome = hasattr(report, "wasxfail"), report.outcome
+        if self._bridge and self._bridge.broken:
+            outcome = "failed"
+            print(f"{report.nodeid}: cannot cross: {self._bridge.broken}")
+        self._reports.send("phase", report.nodeid, report.when, outcome, expected, hasattr(report, "context"))
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Send what the test asked, if that is wanted."""
+        if self._bridge and self._bridge.keeps:
+            self._reports.send("trace", nodeid, json.dumps(self._bridge.trace))
+
+
+def _bridge(config: dict[str, Any] | None) -> Any:
+    """The line to the code under test, with stubs in its place; None: it is in this process."""
+    if config is None:
+        return None
+    sys.path.insert(0, str(Path(__file__).parent))
+    from nano_codex_env.scoring.inside import replay, stubs, wire  # noqa: F401 (`replay` is used later)
+
+    sys.path.pop(0)
+    bridge = stubs.Bridge(wire.Line(3, 4), keeps=config["trace"])
+    sys.meta_path.insert(0, stubs.Finder(bridge, config["packages"]))
+    return bridge
+
+
+def _replay(bridge: Any, siblings: list[Any], reports: Reports) -> None:
+    """Send what the code under test answers to calls that no test makes; the first operations are the imports'."""
+    from nano_codex_env.scoring.inside import replay
+
+    found: dict[int, int] = {}
+    imports, *others = siblings
+    replay.replay(bridge, imports, found)
+    for number, operations in enumerate(others):
+        reports.send("sibling", number, json.dumps(replay.replay(bridge, operations, dict(found))))
 
 
 def main() -> NoReturn:
@@ -89,11 +131,14 @@ def main() -> NoReturn:
 
     pytest.hookimpl(trylast=True)(Plugin.pytest_collection_modifyitems)
     pytest.hookimpl(wrapper=True, tryfirst=True)(Plugin.pytest_runtestloop)
+    bridge = _bridge(config["bridge"])
     reports.send("start", pytest.__version__)
     sys.path += config["pythonpath"]
     files = [file for file in config["files"] if os.path.exists(file)]
-    plugin = Plugin(reports, None if config["ids"] is None else set(config["ids"]), config["seed"], config["canaries"])
+    plugin = Plugin(reports, config, bridge)
     status = int(pytest.main([*config["args"], *files], plugins=[plugin])) if files else 5
+    if bridge and config["bridge"]["siblings"]:
+        _replay(bridge, config["bridge"]["siblings"], reports)
     reports.send("end", status)
     sys.stdout.flush()
     os._exit(status)

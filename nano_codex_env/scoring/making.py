@@ -1,0 +1,148 @@
+"""Make a task's plan from its reference patch: try what holds, keep what does."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nano_codex_env.scoring.hidden import hidden_files
+from nano_codex_env.scoring.plan import Plan, order_of
+from nano_codex_env.scoring.run import Bridge, Scorer
+from nano_codex_env.scoring.siblings import Sibling, altered_traces
+from nano_codex_env.scoring.twins import Twin, alterations, apply, negations
+from nano_codex_env.scoring.verdict import FAILED, PASSED, Run
+from nano_codex_env.task import Task
+from nano_codex_env.workspace.tree import base_tree
+
+logger = logging.getLogger(__name__)
+_ROUNDS = 4
+_SIBLINGS = 24
+
+
+def make_plan(task: Task, scorer: Scorer) -> Plan:
+    """The plan of a task; the tests run some ten times.
+
+    Raises:
+        NanoCodexError: the tests could not be run at all.
+    """
+    if not task.patch:
+        return Plan(note="no reference patch")
+    logger.info("%s: making twins and siblings", task.instance_id)
+    started = time.monotonic()
+    run = scorer.run(task, task.patch, _wanted(task), seed=None)
+    if run.reason or any(run.status(test) != PASSED for test in task.FAIL_TO_PASS):
+        return Plan(note="the reference patch does not pass here")
+    patient = min(scorer.timeout, 5 + 8 * (time.monotonic() - started))
+    return _Maker(task, replace(scorer, timeout=patient), random.Random(task.instance_id)).make(run)
+
+
+def _wanted(task: Task) -> list[str]:
+    return [*task.FAIL_TO_PASS, *task.PASS_TO_PASS]
+
+
+@dataclass
+class _Maker:
+    task: Task
+    scorer: Scorer
+    chance: random.Random
+
+    def make(self, plain: Run) -> Plan:
+        passing = [test for test in _wanted(self.task) if plain.status(test) == PASSED]
+        separate, traced = self._separate(passing)
+        imports, siblings = self._siblings(traced, separate) if separate else ((), ())
+        rest = [test for test in self.task.FAIL_TO_PASS if test not in separate]
+        return Plan(tuple(separate), self._twins(rest, passing), imports, siblings)
+
+    def _run(self, patch: str, ids: Sequence[str], seed: int | None = None, **more: Any) -> Run:
+        return self.scorer.run(self.task, patch, ids, seed=seed, **more)
+
+    def _separate(self, passing: Sequence[str]) -> tuple[list[str], Run | None]:
+        """Tests that hold when the code is in another process; each file by itself, as one that hangs ends the run."""
+        good: list[str] = []
+        for file in dict.fromkeys(test.partition("::")[0] for test in passing):
+            ids = [test for test in passing if test.partition("::")[0] == file]
+            run = self._run(self.task.patch, ids, bridge=Bridge())
+            good += [test for test in ids if run.status(test) == PASSED]
+        if not good:
+            return [], None
+        base = self._run("", good, bridge=Bridge())
+        weak = {test for test in self.task.FAIL_TO_PASS if base.statuses.get(test) == PASSED}
+        good = [test for test in good if test not in weak]
+        order = order_of(self.task, 1)
+        for _ in range(3):  # until an order no longer matters
+            run = self._run(self.task.patch, good, order, bridge=Bridge(keeps=True)) if good else Run({})
+            if good and all(run.status(test) == PASSED for test in good):
+                return good, run
+            good = [test for test in good if run.status(test) == PASSED]
+        return [], None
+
+    def _siblings(self, traced: Run | None, separate: Sequence[str]) -> tuple[tuple[Any, ...], tuple[Sibling, ...]]:
+        """Those whose answers are the same each time, and not the same without the reference patch."""
+        traces = {
+            test: text for test, text in (traced.traces if traced else {}).items() if test in self.task.FAIL_TO_PASS
+        }
+        imports = json.loads(traced.traces.get("", "[]")) if traced else []
+        tried = list(altered_traces(traces, self.chance))
+        if not tried:
+            return (), ()
+        bridge = Bridge(siblings=[imports, *(operations for _, operations in tried)])
+        ids = separate[:1]
+        one, two, base = (self._run(patch, ids, bridge=bridge) for patch in (self.task.patch, self.task.patch, ""))
+        kept = [
+            Sibling(test, operations, one.siblings[number])
+            for number, (test, operations) in enumerate(tried)
+            if number in one.siblings
+            and one.siblings[number] == two.siblings.get(number)
+            and one.siblings[number] != base.siblings.get(number)
+            and '"broken"' not in one.siblings[number]
+        ]
+        self.chance.shuffle(kept)
+        return (tuple(imports), tuple(kept[:_SIBLINGS])) if kept else ((), ())
+
+    def _twins(self, rest: Sequence[str], passing: Sequence[str]) -> tuple[Twin, ...]:
+        """Alterations that the reference patch notices and the base does not pass; many tests at a time."""
+        base, _ = base_tree(self.task.repo, self.task.base_commit, self.scorer.cache)
+        hidden = hidden_files(self.task, base)
+        found: dict[str, list[Twin]] = {}
+        for function in dict.fromkeys(test.partition("[")[0] for test in rest):
+            found[function] = self._ways(alterations, function, hidden)
+        kept: list[Twin] = []
+        for number in range(_ROUNDS):
+            tried = {name: twins[number] for name, twins in found.items() if number < len(twins)}
+            kept += self._kept(tried, hidden, passing) if tried else []
+        without = found.keys() - {twin.function for twin in kept}
+        tried = {name: twins[0] for name in without if (twins := self._ways(negations, name, hidden))}
+        return (*kept, *(self._kept(tried, hidden, passing, negated=True) if tried else []))
+
+    def _ways(self, kind: Any, function: str, hidden: Any) -> list[Twin]:
+        """What can be altered in a test, parameters left out."""
+        file, _, name = function.partition("::")
+        content = hidden.get(file)
+        found: list[Twin] = kind(file, content[0], name, self.chance) if content else []
+        return found
+
+    def _kept(
+        self, tried: dict[str, Twin], hidden: Any, passing: Sequence[str], *, negated: bool = False
+    ) -> list[Twin]:
+        altered = altered_files(hidden, list(tried.values()))
+        run = self._run(self.task.patch, passing, altered=altered)
+        bare = Run({}) if negated else self._run("", passing, altered=altered)
+        kept = []
+        for function, twin in tried.items():
+            own = [test for test in passing if test.partition("[")[0] == function]
+            failed = tuple(test for test in own if run.status(test) == FAILED)
+            clean = all(run.status(test) in (FAILED, PASSED) for test in own)
+            if failed and clean and not any(bare.status(test) == PASSED for test in failed):
+                kept.append(replace(twin, tests=failed))
+        return kept
+
+
+def altered_files(hidden: Any, twins: Sequence[Twin]) -> dict[str, bytes]:
+    """The hidden test files that `twins` alter, as they are then."""
+    files = dict.fromkeys(twin.file for twin in twins)
+    return {file: apply(hidden[file][0], [twin for twin in twins if twin.file == file]) for file in files}

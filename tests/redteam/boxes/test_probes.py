@@ -1,0 +1,116 @@
+"""No probe has an effect outside the box, and each has one where there is no box."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nano_codex_env import NanoCodexEnv, Task
+from nano_codex_env.diff import File, file_diff
+from nano_codex_env.messages import tool_call
+from nano_codex_env.sandbox import Sandbox
+from tests.conftest import BUG, git
+from tests.redteam.boxes.outside import Outside, planted
+from tests.redteam.boxes.probes import PROBES, Probe
+
+KINDS = tuple(dict.fromkeys(probe.kind for probe in PROBES))
+
+
+@pytest.fixture(scope="module")
+def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
+    """The planted area, for all probes."""
+    with planted(tmp_path_factory.mktemp("outside")) as made:
+        yield made
+
+
+@pytest.fixture
+def inside(outside: Outside, sandbox: Sandbox, tmp_path: Path) -> Iterator[NanoCodexEnv]:
+    """An episode on a task whose row, history and neighbour hold the secret; so does what the harness was started with."""
+    first = git(outside.repo, "rev-list", "--max-parents=0", "main")
+    hidden = file_diff("test_x.py", None, File(f"# {outside.secret}\n".encode()))
+    task = Task(
+        "sums-1",
+        str(outside.repo),
+        first,
+        "add(2, 3) gives -1",
+        patch=hidden,
+        test_patch=hidden,
+        FAIL_TO_PASS=("test_x.py::x",),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("API_KEY", outside.secret)
+        with (
+            NanoCodexEnv([task], sandbox=sandbox, log_dir=tmp_path / "one", max_steps=10_000, reward=lambda *_: 0.0) as env,
+            NanoCodexEnv([task], sandbox=sandbox, log_dir=tmp_path / "two", reward=lambda *_: 0.0) as other,
+        ):
+            for made in (env, other):
+                made.reset()
+            other.step(tool_call("apply_patch", search="", replace=outside.secret, file="other.py"))
+            outside.watched[:] = [Path(os.environ["NANO_CODEX_CACHE"]) / "trees"]
+            assert answer(env, "cat sums.py") == BUG  # the box is up before the first look
+            yield env
+
+
+def answer(env: NanoCodexEnv, cmd: str) -> str:
+    """What the policy reads."""
+    obs, *_ = env.step(tool_call("shell", cmd=cmd))
+    return str(obs[-1]["content"])
+
+
+def unwalled(outside: Outside, script: str) -> str:
+    """The same without a wall: a plain shell in the repository, waited for alone, whatever it leaves behind."""
+    with tempfile.TemporaryFile() as output:
+        subprocess.run(
+            ["bash", "-c", script],
+            cwd=outside.repo,
+            env=outside.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            timeout=30,
+            check=False,
+        )
+        output.seek(0)
+        return output.read().decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_probe_has_an_effect_outside(kind: str, outside: Outside, inside: NanoCodexEnv) -> None:
+    """Files, metadata, processes, listeners, mounts, kernel objects and the answer are looked at after each."""
+    descriptors = sorted(os.listdir("/proc/self/fd"))
+    found = {}
+    for probe in PROBES:
+        if probe.kind == kind:
+            before = outside.state()
+            output = "\n".join(answer(inside, outside.script(call)) for call in probe.calls)
+            if effects := outside.effects(before, output):
+                found[probe.id] = (effects, output[-500:])
+    assert found == {}
+    assert sorted(os.listdir("/proc/self/fd")) == descriptors
+    assert answer(inside, "cat sums.py") == BUG
+
+
+@pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.id)
+def test_each_probe_works_where_there_is_no_wall(probe: Probe, tmp_path: Path) -> None:
+    """In an area of its own: the same scripts, run by a shell that nothing holds back."""
+    if probe.needs_root and os.geteuid() != 0:
+        pytest.skip("only root can do this, wall or not")
+    with planted(tmp_path / "area") as outside:
+        before = outside.state()
+        output = "\n".join(unwalled(outside, outside.script(call)) for call in probe.calls)
+        try:
+            assert probe.effect in outside.effects(before, output), output[-2000:]
+        finally:
+            outside.sweep()
+
+
+def test_each_kind_has_four_probes_and_no_name_is_there_twice() -> None:
+    """A probe's name is its own."""
+    assert len({probe.id for probe in PROBES}) == len(PROBES)
+    assert min(Counter(probe.kind for probe in PROBES).values()) >= 4
