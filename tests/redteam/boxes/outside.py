@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,10 +113,8 @@ class Outside:
                         found.append(listener.recv(100))
                 except BlockingIOError:
                     continue
-            try:
+            with suppress(BlockingIOError):
                 found.append(os.read(self.values["fifo"], 100))
-            except BlockingIOError:
-                pass
             buffer = ctypes.create_string_buffer(64)
             if _LIBC.msgrcv(self.values["queue_id"], buffer, 8, 0, 0o4000) >= 0:
                 found.append(buffer.raw)

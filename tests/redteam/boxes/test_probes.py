@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nano_codex_env import NanoCodexEnv, Task
+from nano_codex_env import NanoCodexEnv, Task, from_function
 from nano_codex_env.diff import File, file_diff
 from nano_codex_env.messages import tool_call
 from nano_codex_env.sandbox import Sandbox
@@ -31,7 +31,7 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
 
 @pytest.fixture
 def inside(outside: Outside, sandbox: Sandbox, tmp_path: Path) -> Iterator[NanoCodexEnv]:
-    """An episode on a task whose row, history and neighbour hold the secret; so does what the harness was started with."""
+    """An episode on a task whose row, history and neighbour hold the secret, as the harness's own environment does."""
     first = git(outside.repo, "rev-list", "--max-parents=0", "main")
     hidden = file_diff("test_x.py", None, File(f"# {outside.secret}\n".encode()))
     task = Task(
@@ -43,11 +43,12 @@ def inside(outside: Outside, sandbox: Sandbox, tmp_path: Path) -> Iterator[NanoC
         test_patch=hidden,
         FAIL_TO_PASS=("test_x.py::x",),
     )
+    nothing = from_function(lambda *_: 0.0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("API_KEY", outside.secret)
         with (
-            NanoCodexEnv([task], sandbox=sandbox, log_dir=tmp_path / "one", max_steps=10_000, reward=lambda *_: 0.0) as env,
-            NanoCodexEnv([task], sandbox=sandbox, log_dir=tmp_path / "two", reward=lambda *_: 0.0) as other,
+            NanoCodexEnv([task], sandbox=sandbox, log_dir=tmp_path / "one", max_steps=10_000, reward=nothing) as env,
+            NanoCodexEnv([task], sandbox=sandbox, log_dir=tmp_path / "two", reward=nothing) as other,
         ):
             for made in (env, other):
                 made.reset()
@@ -83,7 +84,7 @@ def unwalled(outside: Outside, script: str) -> str:
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_probe_has_an_effect_outside(kind: str, outside: Outside, inside: NanoCodexEnv) -> None:
     """Files, metadata, processes, listeners, mounts, kernel objects and the answer are looked at after each."""
-    descriptors = sorted(os.listdir("/proc/self/fd"))
+    descriptors = len(os.listdir("/proc/self/fd"))
     found = {}
     for probe in PROBES:
         if probe.kind == kind:
@@ -92,8 +93,8 @@ def test_no_probe_has_an_effect_outside(kind: str, outside: Outside, inside: Nan
             if effects := outside.effects(before, output):
                 found[probe.id] = (effects, output[-500:])
     assert found == {}
-    assert sorted(os.listdir("/proc/self/fd")) == descriptors
-    assert answer(inside, "cat sums.py") == BUG
+    assert answer(inside, "cat sums.py") == BUG  # a flood takes its box down: here is the next one
+    assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
 @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.id)
