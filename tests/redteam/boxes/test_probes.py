@@ -101,7 +101,7 @@ def test_no_probe_has_an_effect_outside(kind: str, outside: Outside, inside: Nan
 def test_each_probe_works_where_there_is_no_wall(probe: Probe, tmp_path: Path) -> None:
     """In an area of its own: the same scripts, run by a shell that nothing holds back."""
     if probe.needs_root and os.geteuid() != 0:
-        pytest.skip("only root can do this, wall or not")
+        pytest.skip("needs root: nobody else can do this, wall or not")
     with planted(tmp_path / "area") as outside:
         before = outside.state()
         output = "\n".join(unwalled(outside, outside.script(call)) for call in probe.calls)
