@@ -526,6 +526,7 @@ def test_a_fix_that_is_submitted_is_worth_one(env: NanoCodexEnv) -> None:
             "parts.resolved": 1.0,
             "parts.fail_to_pass": 1.0,
             "parts.pass_to_pass": 1.0,
+            "parts.siblings": 1.0,
         },
     }
     assert "-    return a - b\n+    return a + b\n" in info["diff"]
