@@ -1,0 +1,310 @@
+"""What a policy may try on the resident server of its box, tried in an episode and on a server without walls.
+
+The naive server below is a bash that reads commands, evaluates each in its own process and answers by a fixed frame on
+the one pipe that it has. A probe must harm that one, which shows that the probe works, and none that we run.
+`@server` is the server's process, `@mark` a number that nobody else has. A probe is a line as a policy writes it.
+"""
+
+# ruff: noqa: E501
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import select
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from nano_codex_env import NanoCodexEnv, Task
+from nano_codex_env.messages import tool_call
+from nano_codex_env.sandbox import Sandbox
+from nano_codex_env.sandbox.bubblewrap import find_bwrap
+from nano_codex_env.tools import shell
+from tests.conftest import BUG
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One attack on the server."""
+
+    id: str
+    kind: str
+    effect: str
+    """What it brings about on the naive server; see `effects`."""
+    call: str
+    look: str
+    """A call whose answer must not change by the attack; the neighbour's, if `effect` is "seen"."""
+    hole: str
+    """Why it works on ours as well: a known hole, until somebody mends it."""
+
+
+_TABLE = r"""
+# killing dead
+kill-server: kill -9 @server
+kill-all: (kill -9 -1)
+kill-parent: sh -c 'kill -9 $PPID'
+kill-shell: kill -9 $$
+kill-python: python3 -c 'import os; os.kill(@server, 9)'
+kill-pidfd: python3 -c 'import os, signal; signal.pidfd_send_signal(os.pidfd_open(@server), 9)'
+kill-each-signal: sh -c 'for n in $(seq 64); do kill -$n @server; done'
+leave: exit 0
+become: exec true
+# garbling harm
+garble-random: head -c 20000 /dev/urandom >/proc/@server/fd/1
+garble-nul: head -c 5 /dev/zero | tee /proc/@server/fd/2 /proc/self/fd/2 >/dev/null
+garble-half: printf '\0do' >/dev/stderr
+garble-huge: head -c 3000000 /dev/zero >/proc/@server/fd/1
+garble-control: printf 'x\0y\0z\0' >&3
+garble-each: for fd in /proc/$$/fd/* /proc/self/fd/*; do printf '\0' >$fd; done
+# garbling kept
+garble-later: (sleep 0.1; printf 'late\0late\0') & ?? sleep 0.3
+# answering forged
+answer-plausible: printf 'all passed\n\0done 0\0'; (exit 7)
+answer-ready: exec 3>&1; printf 'ready\0done 0\0' >&3; (exit 7)
+answer-variables: printf '\0%s 0\0' "$_n" 0123456789abcdef | tee /proc/$$/fd/3 /proc/self/fd/2 >/dev/null; (exit 7)
+answer-guess: python3 -c $'import os, secrets\nfor n in range(900):\n    try: os.write(3 - n % 3, b"\\0" + secrets.token_hex(8).encode() + b" 0\\0")\n    except OSError: pass'; (exit 7)
+answer-from-memory: @memory; (exit 7)
+answer-by-its-words: printf() { builtin printf '\0done 0\0'; }; (exit 7)
+# answering kept
+answer-the-next: (sleep 0.1; printf 'Mended.\n\0done 0\0') & ?? sleep 0.3
+# pipes harm
+pipe-flood: yes @mark & sleep 0.1
+pipe-reader: exec 4<&0; cat <&4 >/dev/null & sleep 0.2
+pipe-eaten: read -r -d '' line; cat >/dev/null
+pipe-closed: exec 1>&- 2>&- 3>&-
+pipe-input: exec </dev/null
+# pipes kept
+pipe-writer: (while :; do echo noise; sleep 0.01; done) & ?? sleep 0.3
+pipe-held: sleep 3@mark & disown ?? @alive
+pipe-small: @fcntl(1, 1031, 4096))' ?? @fcntl(1, 1032))'
+pipe-nonblocking: python3 -c 'import os; os.set_blocking(1, False)' ?? @fcntl(1, 3))'
+pipe-mode: chmod 0 /dev/stdout ?? stat -Lc %a /dev/stdout !! the mode of the output pipe stays
+pipe-time: touch -d 2001-01-01 /dev/stdout ?? stat -Lc %Y /dev/stdout !! the time of the output pipe stays
+pipe-lock: flock -n 1 ?? flock -n /proc/self/fd/1 echo free !! a lock on the output pipe stays
+pipe-signal: @fcntl(1, 10, 37))' ?? @fcntl(1, 11))' !! the output pipe's F_SETSIG stays
+pipe-hint: @fcntl(1, 1036, bytes([3] + [0] * 7)))' ?? @fcntl(1, 1035, bytes(8)))' !! the output pipe's F_SET_RW_HINT stays
+# stopping silent
+stop-server: kill -STOP @server
+stop-parent: sh -c 'kill -STOP $PPID'
+stop-group: kill -STOP 0
+stop-all: (kill -STOP -1)
+stop-pidfd: python3 -c 'import os, signal; signal.pidfd_send_signal(os.pidfd_open(@server), signal.SIGSTOP)'
+stop-attach: @ptrace(16, @server, 0, 0); time.sleep(9)' & sleep 0.3
+stop-seize: @ptrace(0x4206, @server, 0, 0); p(0x4207, @server, 0, 0); time.sleep(9)' & sleep 0.3
+# stopping kept
+slow-nice-group: renice -n 19 -g 0; python3 -c 'import os; os.setpriority(2, os.getuid(), 15)' ?? nice
+slow-files: prlimit --pid @server --nofile=20:20 ?? ulimit -n
+slow-processor: taskset -p 1 @server ?? taskset -p $BASHPID | cut -d: -f2
+slow-session: echo 19 >/proc/self/autogroup ?? cut -d' ' -f3 /proc/self/autogroup !! the niceness of the server's session stays
+slow-memory: echo 777 | tee /proc/@server/oom_score_adj ?? cat /proc/self/oom_score_adj
+# calls kept
+keep-alias: shopt -s expand_aliases; alias ls='echo mine' ?? alias; shopt expand_aliases
+keep-function: ls() { echo mine; }; export -f ls ?? declare -F; bash -c 'declare -F'
+keep-variable: export NOTE=mine; LANG=C ?? echo $NOTE $LANG; env | grep -c NOTE
+keep-trap: trap 'echo mine' DEBUG ?? trap
+keep-process-that-forks: f() { (exec -a 3@mark sleep 2); f; }; f &>/dev/null & sleep 0.1 ?? @alive
+keep-socket: (@listen(socket.AF_UNIX); s.bind("\0c@mark"); time.sleep(9)' &>/dev/null &) ; sleep 0.3 ?? grep -c c@mark /proc/net/unix
+keep-connection: @listen(); s.bind(("127.0.0.1", 0)); s.listen(); c = socket.create_connection(s.getsockname()); s.accept(); c.close()' ?? tail -n +2 /proc/net/tcp | wc -l !! a closed connection waits in the box's network
+keep-file: echo mine >/tmp/note ?? cat /tmp/note
+keep-mode: chmod 700 /tmp ?? stat -c %a /tmp !! the mode of /tmp stays while its owner may use it
+keep-time: touch -d 2001-01-01 /tmp ?? stat -c %Y /tmp !! the time of /tmp stays
+keep-limit: ulimit -Sn 99 -Sf 100 ?? ulimit -n -f
+keep-mask: umask 077 ?? umask
+keep-options: set -fu; shopt -s nullglob dotglob ?? set +o; shopt
+keep-redirection: exec 5</etc/passwd 6>&1 ?? ls /proc/$BASHPID/fd | grep -c '[56]'
+keep-memory: python3 -c 'import ctypes; ctypes.CDLL(None).shmget(@mark, 64, 0o1600)' ?? grep -c @mark /proc/sysvipc/shm
+# episodes seen
+see-process: (exec -a 3@mark sleep 0.6) ?? @alive
+see-file: echo mine >/tmp/n@mark; sleep 0.6; rm /tmp/n@mark ?? cat /tmp/n@mark
+see-socket: @listen(socket.AF_UNIX); s.bind("/tmp/s@mark"); time.sleep(0.6)' ?? stat -c %F /tmp/s@mark
+see-abstract: @listen(socket.AF_UNIX); s.bind("\0a@mark"); time.sleep(0.6)' ?? grep -c a@mark /proc/net/unix
+see-port: @listen(); s.bind(("127.0.0.1", 4242)); s.listen(); time.sleep(0.6)' ?? : </dev/tcp/127.0.0.1/4242 && echo open
+see-memory: python3 -c 'import ctypes, time; c = ctypes.CDLL(None); n = c.shmget(@mark, 64, 0o1600); time.sleep(0.6); c.shmctl(n, 0, None)' ?? awk '$1 == @mark' /proc/sysvipc/shm | wc -l
+see-lock: flock sums.py sleep 0.6 ?? flock -n sums.py echo free !! a lock on a file of the base tree holds for all episodes on it
+see-device: flock /dev/null sleep 0.6 ?? flock -n /dev/null echo free !! a lock on a device holds for all boxes
+see-watch: sleep 0.2; cat sums.py; sleep 0.5 ?? @watch !! a watch on a file of the base tree tells when another episode reads it
+"""
+"""Below a heading (class and effect) a line for each probe: `name: call ?? look !! hole`."""
+_WORDS = {
+    "@alive": "grep -lzs '[3]@mark' /proc/[0-9]*/cmdline | wc -l",
+    "@fcntl": "python3 -c 'import fcntl; print(fcntl.fcntl",
+    "@ptrace": "python3 -c 'import ctypes, time; p = ctypes.CDLL(None).ptrace; p",
+    "@listen": "python3 -c 'import socket, time; s = socket.socket",
+    "@watch": r"""python3 -c 'import ctypes, select; c = ctypes.CDLL(None); n = c.inotify_init()
+c.inotify_add_watch(n, b"sums.py", 1); print(bool(select.select([n], [], [], 0.3)[0]))'""",
+    "@memory": r"""python3 -c 'import os, re
+found, parent = {b"0" * 16}, os.getppid()
+for low, high in re.findall(r"(\w+)-(\w+) .*(?:heap|stack)", open(f"/proc/{parent}/maps").read()):
+    memory = os.open(f"/proc/{parent}/mem", os.O_RDONLY)
+    found |= set(re.findall(rb"[0-9a-f]{16}", os.pread(memory, int(high, 16) - int(low, 16), int(low, 16))))
+for path in [f"/proc/{pid}/fd/{fd}" for pid in (@server, parent) for fd in range(1, 10)]:
+    try: [os.write(os.open(path, os.O_WRONLY), b"\0%b 0\0" % nonce) for nonce in [*found][:50]]
+    except OSError: pass'""",
+}
+
+
+def _probes() -> Iterator[Probe]:
+    for block in _TABLE.strip("# \n").split("\n# "):
+        heading, *lines = block.splitlines()
+        kind, effect = heading.split()
+        for line in lines:
+            name, _, rest = line.partition(": ")
+            for word, text in _WORDS.items():
+                rest = rest.replace(word, text)
+            rest, _, hole = rest.partition(" !! ")
+            call, _, look = rest.partition(" ?? ")
+            yield Probe(name, kind, effect, call, look or "true", hole)
+
+
+PROBES = list(_probes())
+
+_NAIVE = "exec 2>&1 3>&1; while IFS= read -r -d '' c; do eval \"$c\"; printf '\\0done %s\\0' $? >&3; done"
+_FAILED = ("[exit 7]", "[the shell was killed]", "[stopped after 1 seconds]")
+_PAIR = 'setsid bash -c "$0" <&$3 >&$4 & exec bash -c "$0" <&$1 >&$2'
+
+
+class Naive:
+    """The host's end of a naive server."""
+
+    def __init__(self, write: int, read: int) -> None:
+        self._write, self._read, self._buffer, self._patience = write, read, b"", 1.5
+
+    def ask(self, command: str) -> str:
+        """Send a command, take the next two pieces that end with a NUL: what it said, and a frame."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._write, command.encode() + b"\0")
+        end = time.monotonic() + self._patience
+        while self._buffer.count(b"\0") < 2:
+            left = max(0, end - time.monotonic())
+            if not left or len(self._buffer) > 10_000_000 or not select.select([self._read], [], [], left)[0]:
+                self._patience = 0.1
+                return "[silent]"
+            if not (data := os.read(self._read, 65536)):
+                return "[dead]"
+            self._buffer += data
+        said, frame, self._buffer = self._buffer.split(b"\0", 2)
+        status = frame.decode("utf-8", "replace").rpartition(" ")[2]
+        return said.decode("utf-8", "replace") + ("" if status == "0" else f"[exit {status}]")
+
+
+def processes(*, ours: bool) -> set[tuple[str, str]]:
+    """The living on this machine, with the time of their start; or those alone that this process has started."""
+    stats = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            stats[path.parent.name] = path.read_text().rpartition(") ")[2].split()
+    chosen, more = set() if ours else set(stats), {str(os.getpid())}
+    while ours and more:
+        more = {pid for pid, stat in stats.items() if stat[1] in more}
+        chosen |= more
+    return {(pid, stats[pid][19]) for pid in chosen if stats[pid][0] not in "ZX"}
+
+
+@dataclass
+class Place:
+    """Where a probe is tried: a policy's own server, and a neighbour's."""
+
+    ask: Callable[[str], str]
+    neighbour: Callable[[str], str]
+    server: int
+
+    def effects(self, probe: Probe) -> dict[str, str]:
+        """What the probe brings about, by name, and what was seen of it."""
+        mark = str(secrets.randbelow(10**8) + 10**8)
+        call, look = (text.replace("@mark", mark) for text in (probe.call, probe.look))
+        watch = self.neighbour if probe.effect == "seen" else self.ask
+        before = watch(look)
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(self.ask, call.replace("@server", str(self.server)))
+            seen = before
+            while probe.effect == "seen" and seen == before and not answer.done():
+                seen = watch(look)
+            own = answer.result()
+        found = {} if seen == before else {"seen": f"{before!r}, then {seen!r}"}
+        if probe.effect == "forged" and not own.endswith(_FAILED):
+            found["forged"] = own[-500:]
+        if probe.effect != "seen" and (after := watch(look)) != before:
+            found["kept"] = f"{before!r}, then {after!r}"
+        for ask, effect in ((self.ask, "harm"), (self.neighbour, "neighbour")):
+            said = [ask("cat sums.py"), ask("echo still-$((40+2))")]
+            if said != [BUG, "still-42\n"]:
+                words = [word for word in ("dead", "silent") if f"[{word}]" in said[0]]
+                return found | dict.fromkeys([effect, *words], f"{said!r:.500}")
+        return found
+
+
+@pytest.fixture
+def episode(task: Task, sandbox: Sandbox, tmp_path: Path) -> Iterator[Place]:
+    """An episode, and a neighbour on the same task; each call may take a second."""
+
+    def opened(name: str) -> Callable[[str], str]:
+        made = NanoCodexEnv([task], tools=[shell(timeout=1)], sandbox=sandbox, log_dir=tmp_path / name, max_steps=999)
+        stack.enter_context(made).reset()
+        return lambda cmd: str(made.step(tool_call("shell", cmd=cmd))[0][-1]["content"])
+
+    with contextlib.ExitStack() as stack:
+        one, two = opened("one"), opened("two")
+        assert one("cat sums.py") == two("cat sums.py") == BUG
+        started = processes(ours=True)
+        yield Place(one, two, 1)
+        started |= processes(ours=True)
+        assert started
+    end = time.monotonic() + 1  # a killed process takes a moment to be gone
+    while (left := started & processes(ours=False)) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not left
+
+
+@pytest.fixture
+def naive(repo: Path) -> Iterator[Place]:
+    """Two naive servers with no wall between them; the one around both holds what `kill -9 -1` would do to the host."""
+    command = [find_bwrap(), "--unshare-user", "--uid", "0", "--gid", "0", "--cap-add", "ALL", "--unshare-pid"]
+    command += ["--unshare-ipc", "--unshare-net", "--ro-bind", "/", "/", "--dev", "/dev", "--tmpfs", "/dev/shm"]
+    command += ["--proc", "/proc", "--tmpfs", "/tmp", "--ro-bind", str(repo), "/tmp/testbed", "--chdir", "/tmp/testbed"]
+    with contextlib.ExitStack() as stack:
+        (in_1, to_1), (from_1, out_1), (in_2, to_2), (from_2, out_2) = [os.pipe() for _ in range(4)]
+        inner = (in_1, out_1, in_2, out_2)
+        command += ["--die-with-parent", "bash", "-c", _PAIR, _NAIVE, *map(str, inner)]
+        process = subprocess.Popen(command, env={"PATH": "/usr/bin:/bin"}, pass_fds=inner, process_group=0)
+        for ours, theirs in zip((to_1, from_1, to_2, from_2), inner, strict=True):
+            stack.callback(os.close, ours)
+            os.close(theirs)
+        stack.callback(process.wait)
+        stack.callback(process.kill)
+        one, two = Naive(to_1, from_1), Naive(to_2, from_2)
+        assert one.ask("cat sums.py") == two.ask("cat sums.py") == BUG
+        yield Place(one.ask, two.ask, int(one.ask("echo $$")))
+
+
+@pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.id)
+def test_no_probe_harms_the_server(probe: Probe, episode: Place) -> None:
+    """The next calls, the attack's own answer, the neighbour and our descriptors are looked at after each.
+
+    A known hole shows its one effect and no other; a mended one must lose its mark.
+    """
+    descriptors = len(os.listdir("/proc/self/fd"))
+    found = episode.effects(probe)
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert set(found) == ({probe.effect} if probe.hole else set()), found
+    if probe.hole:
+        pytest.xfail(probe.hole)
+
+
+@pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.id)
+def test_each_probe_works_on_a_naive_server(probe: Probe, naive: Place) -> None:
+    """The same text, and the same look at what came of it."""
+    assert probe.effect in (found := naive.effects(probe)), found
+
+
+def test_each_kind_has_four_probes_and_no_name_is_there_twice() -> None:
+    """A probe's name is its own."""
+    assert len({probe.id for probe in PROBES}) == len(PROBES)
+    assert min(Counter(probe.kind for probe in PROBES).values()) >= 4
