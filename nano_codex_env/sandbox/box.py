@@ -21,7 +21,7 @@ from pathlib import Path
 
 from nano_codex_env.errors import SandboxError
 from nano_codex_env.sandbox.base import ExecResult, Output
-from nano_codex_env.sandbox.root import DROP_UID
+from nano_codex_env.sandbox.root import DROP_UID, MTIME
 from nano_codex_env.sandbox.spawner import spawn
 
 SERVER = Path(__file__).with_name("server.sh").read_text(encoding="utf-8").strip()
@@ -156,9 +156,11 @@ class Box:
             poller.register(handle, select.POLLIN)
         if until is None:
             self._close_pipe("_out_write")
-        else:  # a program inside may have left the shared pipe non-blocking or small: the next shall not inherit that
+        else:  # the last command may have left marks on the shared pipe: the next shall not see them
             fcntl.fcntl(self._out_write, fcntl.F_SETFL, os.O_WRONLY)
             fcntl.fcntl(self._out_write, fcntl.F_SETPIPE_SZ, 65536)
+            os.fchmod(self._out_write, 0o600)
+            os.utime(self._out_write, (MTIME, MTIME))
         data = self._write(data, poller, last=until is None)
         gone = False
         while open_pipes and not gone and not (until and control.endswith(until)):

@@ -131,7 +131,7 @@ class Bubblewrap:
         staged = Stage(as_root=os.geteuid() == 0)
         inner = [staged.program(bwrap), *_namespaces(server=server)]
         inner += _root(staged, root_folder(self._cache), view, server=server)
-        seccomp = _seccomp_pipe()
+        seccomp = _seccomp_pipe(shell=server)
         inner += ["--seccomp", str(seccomp), "--", *command]
         return Launch(staged.wrap(bwrap, inner), depth=staged.depth, keep=(seccomp,))
 
@@ -183,16 +183,16 @@ def _ulimits(limits: Limits) -> str:
     return " ".join(words) + "; "
 
 
-def _seccomp_pipe() -> int:
+def _seccomp_pipe(*, shell: bool) -> int:
     read, write = os.pipe()
     with open(write, "wb") as file:
-        file.write(_program())
+        file.write(_program(shell))
     return read
 
 
 @cache
-def _program() -> bytes:
-    return program()
+def _program(shell: bool) -> bytes:
+    return program(shell=shell)
 
 
 def find_bwrap(wanted: str | None = None) -> str:

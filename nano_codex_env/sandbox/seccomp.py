@@ -3,6 +3,8 @@
 Refused with EPERM: mounting, namespaces, tracing, kernel keys, BPF, io_uring, modules, clocks, file handles,
 System V and POSIX message IPC (it would outlive a call). `clone3` answers ENOSYS, so that the C library falls back
 to `clone`, whose flags can be seen; sockets are UNIX, IPv4, IPv6 and netlink only (vsock knows no namespace).
+
+A policy's shell is refused more: locks and watches on files, which all episodes over one base tree would see.
 """
 
 from __future__ import annotations
@@ -74,6 +76,23 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "userfaultfd": (323, 282),
     "vhangup": (153, 58),
 }
+_REFUSED_TO_SHELLS: dict[str, tuple[int | None, int | None]] = {
+    "fanotify_init": (300, 262),
+    "flock": (73, 32),
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
+}
+_FCNTL = (72, 25)
+_REFUSED_COMMANDS = {
+    "F_GETLK": 5,
+    "F_SETSIG": 10,
+    "F_OFD_GETLK": 36,
+    "F_SETLEASE": 1024,
+    "F_NOTIFY": 1026,
+    "F_SET_RW_HINT": 1036,
+    "F_SET_FILE_RW_HINT": 1038,
+}
+"""Of `fcntl`: what would see another's lock or reading, or would stay with the output pipe."""
 _CLONE, _CLONE3, _SOCKET, _IOCTL = (56, 220), (435, 435), (41, 198), (16, 29)
 # Calls that change the process that their first argument names: pid 1, the resident shell, is out of bounds.
 _ON_SERVER = {
@@ -108,8 +127,10 @@ def _return_if(code: int, value: int, result: int) -> bytes:
     return _op(code, value, 0, 1) + _op(_RET, result)
 
 
-def program(machine: str | None = None) -> bytes:
+def program(machine: str | None = None, *, shell: bool = True) -> bytes:
     """The filter for this machine, as an array of `struct sock_filter` (linux/filter.h).
+
+    `shell`: for a policy's shell; what runs tests may lock and watch files.
 
     Raises:
         SandboxError: the machine is neither x86_64 nor aarch64.
@@ -121,11 +142,14 @@ def program(machine: str | None = None) -> bytes:
     ops = _op(_LOAD, _ARCH) + _op(_JEQ, _AUDIT_ARCH[machine], 1, 0) + _op(_RET, _KILL) + _op(_LOAD, _NR)
     if machine == "x86_64":
         ops += _return_if(_JGE, 0x40000000, _errno(errno.ENOSYS))  # the x32 calls
-    for numbers in _REFUSED.values():
+    for numbers in (_REFUSED | (_REFUSED_TO_SHELLS if shell else {})).values():
         if (number := numbers[column]) is not None:
             ops += _return_if(_JEQ, number, _errno(errno.EPERM))
     ops += _return_if(_JEQ, _CLONE3[column], _errno(errno.ENOSYS))
     ops += _when(_CLONE[column], _op(_LOAD, _ARG0) + _return_if(_JSET, _NEW_NAMESPACE, _errno(errno.EPERM)))
+    if shell:
+        commands = b"".join(_return_if(_JEQ, number, _errno(errno.EPERM)) for number in _REFUSED_COMMANDS.values())
+        ops += _when(_FCNTL[column], _op(_LOAD, _ARG1) + commands)
     tiocs = b"".join(_return_if(_JEQ, code, _errno(errno.EPERM)) for code in _TERMINAL)
     ops += _when(_IOCTL[column], _op(_LOAD, _ARG1) + tiocs)
     families = b"".join(_return_if(_JEQ, family, _ALLOW) for family in _FAMILIES)

@@ -68,13 +68,15 @@ JUDGED = {
     "ioctl": (16, 29),
     "socket": (41, 198),
 }
+SEEN_BY_OTHERS = {"fanotify_init": (300, 262), "flock": (73, 32), "inotify_init1": (294, 26)}
+FCNTL = (72, 25)
 NAMESPACES = [0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000]
 
 
-def verdict(machine: str, number: int, *arguments: int, arch: int | None = None) -> int:
+def verdict(machine: str, number: int, *arguments: int, arch: int | None = None, shell: bool = True) -> int:
     """What the kernel would do with a call: the program, run by the rules of classic BPF."""
     data = struct.pack("<IIQ6Q", number, ARCH[machine] if arch is None else arch, 0, *(*arguments, *[0] * 6)[:6])
-    ops = list(struct.iter_unpack("=HBBI", program(machine)))
+    ops = list(struct.iter_unpack("=HBBI", program(machine, shell=shell)))
     assert len(ops) < 4096
     at, value = 0, 0
     while True:
@@ -114,6 +116,19 @@ def test_this_machines_filter_is_the_default() -> None:
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_call_is_refused(machine: str, name: str) -> None:
     assert verdict(machine, number(name, machine)) == answer(errno.EPERM)
+
+
+def test_what_another_episode_would_see_is_refused_to_a_shell_and_not_to_tests(machine: str) -> None:
+    """Locks and watches on the files of a base tree, which all episodes over it share."""
+    column = list(ARCH).index(machine)
+    for numbers in SEEN_BY_OTHERS.values():
+        assert verdict(machine, numbers[column]) == answer(errno.EPERM)
+        assert verdict(machine, numbers[column], shell=False) == ALLOW
+    for command in (5, 10, 36, 1024, 1026, 1036, 1038):  # from linux/fcntl.h: F_GETLK, F_SETSIG, F_OFD_GETLK, ...
+        assert verdict(machine, FCNTL[column], 0, command) == answer(errno.EPERM)
+        assert verdict(machine, FCNTL[column], 0, command, shell=False) == ALLOW
+    for command in (0, 1, 2, 3, 4, 6, 7, 1030, 1031):  # F_DUPFD, F_GETFD, ... F_SETLK, F_SETPIPE_SZ
+        assert verdict(machine, FCNTL[column], 0, command) == ALLOW
 
 
 def test_the_calls_that_every_program_makes_are_allowed(machine: str) -> None:
