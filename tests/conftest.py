@@ -123,18 +123,18 @@ def env(task: Task, sandbox: Sandbox, tmp_path: Path) -> Iterator[NanoCodexEnv]:
 
 def leavings() -> set[str]:
     """What of ours is there now: boxes (processes), session folders, open descriptors of pipes."""
-    found = {f"process {path.parent.name}" for path in Path("/proc").glob("[0-9]*/comm") if _is_box(path)}
+    found = {f"process {name}" for name in os.listdir("/proc") if name.isdecimal() and _is_box(Path("/proc", name))}
     sessions = cache_dir() / "sessions"
     found |= {f"folder {path}" for path in sessions.glob("s-*")} if sessions.is_dir() else set()
     return found
 
 
-def _is_box(path: Path) -> bool:
+def _is_box(folder: Path) -> bool:
     """Whether a process is a living bwrap over this cache: suites may run side by side."""
     try:
-        stat = path.with_name("stat").read_text()
-        ours = str(cache_dir()).encode() in path.with_name("cmdline").read_bytes()
-        return ours and path.read_text() == "bwrap\n" and stat.rpartition(")")[2].split()[0] not in "ZX"
+        stat = (folder / "stat").read_text()
+        ours = str(cache_dir()).encode() in (folder / "cmdline").read_bytes()
+        return ours and (folder / "comm").read_text() == "bwrap\n" and stat.rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
 
