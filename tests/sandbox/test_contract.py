@@ -75,9 +75,9 @@ def marker() -> str:
 def processes(mark: str) -> list[str]:
     """The command lines on this machine that hold `mark`, without the dead."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it ended meanwhile
-            found.append(path.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace"))
+            found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace"))
     return [line for line in found if mark in line]
 
 

@@ -189,9 +189,9 @@ class Naive:
 def processes(*, ours: bool) -> set[tuple[str, str]]:
     """The living on this machine, with the time of their start; or those alone that this process has started."""
     stats = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
+    for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            stats[path.parent.name] = path.read_text().rpartition(") ")[2].split()
+            stats[folder.name] = (folder / "stat").read_text().rpartition(") ")[2].split()
     chosen, more = set() if ours else set(stats), {str(os.getpid())}
     while ours and more:
         more = {pid for pid, stat in stats.items() if stat[1] in more}
