@@ -21,7 +21,14 @@ _WALLS = {
     "server": "[ ! -e /proc/1/mem ]",
     "environment": '[ -z "$NANO_CODEX_CACHE$SSH_AUTH_SOCK$OPENAI_API_KEY" ] && [ "$HOME" = /tmp ]',
     "network": '[ "$(grep -c : /proc/net/dev)" -le 1 ]',
-    "repository": "! : 2>/dev/null >/testbed/probe",
+    "messages": '[ "$(cat /proc/sysvipc/* | grep -vc key)" -eq 0 ]',
+    "hostname": '[ "$HOSTNAME" = testbed ]',
+    "homes": "! compgen -G '/home/*' >/dev/null && ! compgen -G '/root/*' >/dev/null"
+    " && ! compgen -G '/var/*' >/dev/null",
+    "limits": '[ "$(ulimit -u)" -le 128 ] && [ "$(ulimit -c)" = 0 ]'
+    ' && [ "$(ulimit -v)" != unlimited ] && [ "$(ulimit -f)" != unlimited ] && [ "$(ulimit -t)" != unlimited ]',
+    "locks": "/usr/bin/flock --version >/dev/null && ! flock -n /testbed/upper true 2>/dev/null",
+    "repository": "! : 2>/dev/null >/testbed/probe && ! chmod 777 /testbed/upper 2>/dev/null",
     "root": "! : 2>/dev/null >/probe",
     "system": "! : 2>/dev/null >/usr/probe",
     "devices": "! : 2>/dev/null >/dev/shm/probe",

@@ -54,14 +54,12 @@ kill-parent: sh -c 'kill -9 $PPID'
 kill-python: python3 -c 'import os; os.kill(@server, 9)'
 kill-pidfd: python3 -c 'import os, signal; signal.pidfd_send_signal(os.pidfd_open(@server), 9)'
 leave: exit 0
-become: exec true
 # garbling harm
 garble-random: head -c 20000 /dev/urandom >/proc/@server/fd/1
 garble-nul: head -c 5 /dev/zero | tee /proc/@server/fd/2 /proc/self/fd/2 >/dev/null
 garble-half: printf '\0do' >/dev/stderr
 garble-huge: head -c 3000000 /dev/zero >/proc/@server/fd/1
 garble-control: printf 'x\0y\0z\0' >&3
-garble-each: for fd in /proc/$$/fd/* /proc/self/fd/*; do printf '\0' >$fd; done
 # garbling kept
 garble-later: (sleep 0.1; printf 'late\0late\0') & ?? sleep 0.3
 # answering forged
@@ -85,11 +83,12 @@ pipe-nonblocking: python3 -c 'import os; os.set_blocking(1, False)' ?? @fcntl(1,
 pipe-mode: chmod 0 /dev/stdout ?? stat -Lc %a /dev/stdout
 pipe-time: touch -d 2001-01-01 /dev/stdout ?? stat -Lc %Y /dev/stdout
 pipe-lock: flock -n 1 ?? flock -n /proc/self/fd/1 echo free
+pipe-owner: @fcntl(1, 8, 1))' ?? @fcntl(1, 9))' !! the output pipe's F_SETOWN stays
+pipe-range-lock: @fcntl(1, 37, b"\1" + bytes(31)))' ?? @fcntl(open("/proc/self/fd/1", "wb"), 37, b"\1" + bytes(31)))' !! F_OFD_SETLK stays
 pipe-signal: @fcntl(1, 10, 37))' ?? @fcntl(1, 11))'
 # stopping silent
 stop-server: kill -STOP @server
 stop-parent: sh -c 'kill -STOP $PPID'
-stop-group: kill -STOP 0
 stop-all: (kill -STOP -1)
 stop-pidfd: python3 -c 'import os, signal; signal.pidfd_send_signal(os.pidfd_open(@server), signal.SIGSTOP)'
 stop-seize: @ptrace(0x4206, @server, 0, 0); p(0x4207, @server, 0, 0); time.sleep(9)' & sleep 0.3
@@ -97,7 +96,6 @@ stop-seize: @ptrace(0x4206, @server, 0, 0); p(0x4207, @server, 0, 0); time.sleep
 slow-nice-group: renice -n 19 -g 0; python3 -c 'import os; os.setpriority(2, os.getuid(), 15)' ?? nice
 slow-files: prlimit --pid @server --nofile=20:20 ?? ulimit -n
 slow-session: echo 19 >/proc/self/autogroup ?? cut -d' ' -f3 /proc/self/autogroup !! the niceness of the server's session stays
-slow-memory: echo 777 | tee /proc/@server/oom_score_adj ?? cat /proc/self/oom_score_adj
 # calls kept
 keep-alias: shopt -s expand_aliases; alias ls='echo mine' ?? alias; shopt expand_aliases
 keep-function: ls() { echo mine; }; export -f ls ?? declare -F; bash -c 'declare -F'
@@ -121,6 +119,7 @@ see-port: @listen(); s.bind(("127.0.0.1", 4242)); s.listen(); time.sleep(0.6)' ?
 see-memory: python3 -c 'import ctypes, time; c = ctypes.CDLL(None); n = c.shmget(@mark, 64, 0o1600); time.sleep(0.6); c.shmctl(n, 0, None)' ?? awk '$1 == @mark' /proc/sysvipc/shm | wc -l
 see-lock: flock sums.py sleep 0.6 ?? flock -n sums.py echo free
 see-device: flock /dev/null sleep 0.6 ?? flock -n /dev/null echo free
+see-range-lock: @fcntl(open("/dev/null", "w"), 6, b"\1" + bytes(31))); import time; time.sleep(0.6)' ?? @fcntl(open("/dev/null", "w"), 6, b"\1" + bytes(31)))' !! F_SETLK on a device holds for all boxes
 see-watch: sleep 0.2; cat sums.py; sleep 0.5 ?? @watch
 """
 """Below a heading (class and effect) a line for each probe: `name: call ?? look !! hole`."""
@@ -264,7 +263,7 @@ def naive(repo: Path) -> Iterator[Place]:
         (in_1, to_1), (from_1, out_1), (in_2, to_2), (from_2, out_2) = [os.pipe() for _ in range(4)]
         inner = (in_1, out_1, in_2, out_2)
         command += ["--die-with-parent", "bash", "-c", _PAIR, _NAIVE, *map(str, inner)]
-        process = subprocess.Popen(command, env={"PATH": "/usr/bin:/bin"}, pass_fds=inner, process_group=0)
+        process = subprocess.Popen(command, env={"PATH": "/usr/bin:/bin"}, pass_fds=inner, start_new_session=True)
         for ours, theirs in zip((to_1, from_1, to_2, from_2), inner, strict=True):
             stack.callback(os.close, ours)
             os.close(theirs)
