@@ -181,6 +181,12 @@ UNIT = (
     "import unittest\n\nfrom sums import add\n\n\nclass Sums(unittest.TestCase):\n    def test_add(self):\n"
     "        self.assertEqual(add(2, 3), 5)\n\n    def test_zero(self):\n        self.assertEqual(add(0, 0), 0)\n"
 )
+ASYNC_UNIT = UNIT.replace("TestCase", "IsolatedAsyncioTestCase").replace("    def test", "    async def test")
+COROUTINE = "import asyncio\n\n    async def zero():\n        return add(0, 0)\n\n    assert asyncio.run(zero()) == 0"
+READ_FIVE = "int(__import__('pathlib').Path(__file__).with_name('data').joinpath('five.txt').read_text())"
+WRITE_FIVE = (
+    "(tmp_path / 'five').write_text('5')\n    assert int((tmp_path / 'five').read_text()) == 5\n    assert add(2"
+)
 FAILING = "if report.failed:\n        pytest.exit('the first failure')"
 STRANGER = "file_path.parent.name == 'tests' and file_path.name != 'test_sums.py'"
 
@@ -206,6 +212,13 @@ LAYOUTS: dict[str, tuple[Files, Files | None]] = {
     "two-folders": ({}, {"tests/a/test_sums.py": BASIC, "tests/b/test_more.py": BASIC}),
     "python-files": ({"pytest.ini": "[pytest]\npython_files = check_*.py\n"}, {"tests/check_sums.py": BASIC}),
     "importlib": ({"pyproject.toml": "[tool.pytest.ini_options]\naddopts = ['--import-mode=importlib']\n"}, None),
+    "xdist": ({"pyproject.toml": "[tool.pytest.ini_options]\naddopts = ['-n', 'auto', '--dist', 'loadfile']\n"}, None),
+    "coroutine": ({}, {TESTS: BASIC.replace("assert add(0, 0) == 0", COROUTINE)}),
+    "data-file": ({"tests/data/five.txt": "5\n"}, {TESTS: BASIC.replace("== 5", f"== {READ_FIVE}")}),
+    "temporary-folder": (
+        {},
+        {TESTS: BASIC.replace("test_add():", "test_add(tmp_path):").replace("assert add(2", WRITE_FIVE)},
+    ),
     "strict": ({"pytest.ini": "[pytest]\naddopts = -x --strict-markers --strict-config\nxfail_strict = true\n"}, None),
     "fixture-reads-the-module": (fixture("assert request.module.DATA == 1"), {TESTS: DATA}),
     "fixture-of-modules": (fixture("assert request.module.DATA == 1", "module"), {TESTS: DATA}),
@@ -277,8 +290,9 @@ def test_the_reference_is_worth_one(base: Files, hidden: Files | None, make_task
     assert (score.value, score.parts["reason"]) == (1.0, "")
 
 
-def test_a_unittest_is_worth_one(make_task: MakeTask, sandbox: Sandbox) -> None:
-    task = make_task({}, {TESTS: UNIT}, fail=["::Sums::test_add"], keep=["::Sums::test_zero"])
+@pytest.mark.parametrize("text", [UNIT, ASYNC_UNIT], ids=["plain", "async"])
+def test_a_unittest_is_worth_one(text: str, make_task: MakeTask, sandbox: Sandbox) -> None:
+    task = make_task({}, {TESTS: text}, fail=["::Sums::test_add"], keep=["::Sums::test_zero"])
     assert once(sandbox, task, task.patch).value == 1.0
 
 
