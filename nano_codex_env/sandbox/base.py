@@ -19,6 +19,8 @@ class Limits:
     """Processes and threads of one box at a time."""
     memory: int = 4 << 30
     """Bytes of address space of one process."""
+    total_memory: int = 8 << 30
+    """Bytes of memory of all processes of a box together, where cgroup v2 is delegated to us; elsewhere unbounded."""
     cpu: int = 300
     """Seconds of processor time of one process."""
     file_size: int = 64 << 20

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from nano_codex_env.errors import SandboxError
 from nano_codex_env.sandbox.base import ExecResult, Output
+from nano_codex_env.sandbox.group import Group
 from nano_codex_env.sandbox.root import DROP_UID, MTIME
 from nano_codex_env.sandbox.spawner import spawn
 
@@ -39,6 +40,8 @@ class Launch:
     """How many processes lie between ours and the one whose death ends the box."""
     keep: Sequence[int] = ()
     """Descriptors for the launcher; closed here once it runs."""
+    group: Group | None = None
+    """A control group to start it in; removed when the box closes."""
 
 
 class Collector:
@@ -75,7 +78,7 @@ class Box:
 
     def __init__(self, launch: Launch) -> None:
         self._pid = os.getpid()
-        self._depth = launch.depth
+        self._depth, self._group = launch.depth, launch.group
         read_in, self._stdin = os.pipe()
         self._out, self._out_write = os.pipe()
         self._ctl, ctl_write = os.pipe()
@@ -83,9 +86,8 @@ class Box:
         if os.geteuid() == 0:  # so that `>/dev/stderr`, which opens the pipe anew, works for the box's uid
             os.fchown(self._out_write, DROP_UID, DROP_UID)
         try:
-            self._process = spawn(
-                launch.argv, stdin=read_in, stdout=self._out_write, stderr=ctl_write, keep=launch.keep
-            )
+            argv = launch.group.entering(launch.argv) if launch.group else launch.argv
+            self._process = spawn(argv, stdin=read_in, stdout=self._out_write, stderr=ctl_write, keep=launch.keep)
         except OSError as error:
             self.close()
             raise SandboxError(f"cannot start {launch.argv[0]}: {error}") from error
@@ -106,6 +108,8 @@ class Box:
         try:
             if process and self._pid == os.getpid():
                 self._end(process)
+            if self._group and self._pid == os.getpid():
+                self._group.remove()
         finally:
             for name in ("_stdin", "_out", "_out_write", "_ctl"):
                 self._close_pipe(name)

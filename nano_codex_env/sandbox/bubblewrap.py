@@ -4,8 +4,8 @@ Covered: files (a read-only root that holds /usr without installed Python packag
 and nothing else; /tmp is small and emptied after each command), the environment, the network, IPC, other processes,
 system calls that reach the kernel's rarer parts (`seccomp`), processes, memory, processor time, file size and output
 per command. The server is out of its commands' reach: /proc/1 is covered, and pid 1 takes no signal from inside.
-Not covered: the kernel is shared; without cgroups there is no cap on total memory (per process there is); processor
-time is free until the deadline.
+Not covered: the kernel is shared; where no cgroup v2 is delegated (`group`) there is no cap on total memory (per
+process there is); processor time is free until the deadline.
 
 As root there are two stages. An outer bwrap mounts what is needed where an unprivileged uid can reach it (a cache
 or an interpreter under root's 0700 home), `setpriv` drops to that uid with an empty bounding set, and then runs the
@@ -33,6 +33,7 @@ from nano_codex_env.cache import cache_dir
 from nano_codex_env.errors import SandboxError
 from nano_codex_env.sandbox.base import TESTBED, ExecResult, Limits, Peer, Shell, View
 from nano_codex_env.sandbox.box import SERVER, Box, Launch, ResidentShell, run_once, two_pipes
+from nano_codex_env.sandbox.group import Group, delegated
 from nano_codex_env.sandbox.root import root_folder, system_mounts
 from nano_codex_env.sandbox.seccomp import program
 from nano_codex_env.sandbox.selftest import check_walls
@@ -131,9 +132,12 @@ class Bubblewrap:
         staged = Stage(as_root=os.geteuid() == 0)
         inner = [staged.program(bwrap), *_namespaces(server=server)]
         inner += _root(staged, root_folder(self._cache), view, server=server)
+        parent = delegated()
+        bounds = {"memory.max": str(view.limits.total_memory), "memory.swap.max": "0"}
+        group = Group(parent, bounds) if parent else None
         seccomp = _seccomp_pipe(shell=server)
         inner += ["--seccomp", str(seccomp), "--", *command]
-        return Launch(staged.wrap(bwrap, inner), depth=staged.depth, keep=(seccomp,))
+        return Launch(staged.wrap(bwrap, inner), depth=staged.depth, keep=(seccomp,), group=group)
 
 
 def _namespaces(*, server: bool) -> list[str]:
