@@ -4,7 +4,8 @@ Refused with EPERM: mounting, namespaces, tracing, kernel keys, BPF, io_uring, m
 System V and POSIX message IPC (it would outlive a call). `clone3` answers ENOSYS, so that the C library falls back
 to `clone`, whose flags can be seen; sockets are UNIX, IPv4, IPv6 and netlink only (vsock knows no namespace).
 
-A policy's shell is refused more: locks and watches on files, which all episodes over one base tree would see.
+A policy's shell is refused more: watches on files, which all episodes over one base tree would see. Locks are granted
+to it and hold nothing, since they would hold for the others as well.
 """
 
 from __future__ import annotations
@@ -78,14 +79,17 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
 }
 _REFUSED_TO_SHELLS: dict[str, tuple[int | None, int | None]] = {
     "fanotify_init": (300, 262),
-    "flock": (73, 32),
     "inotify_init": (253, None),
     "inotify_init1": (294, 26),
 }
-_FCNTL = (72, 25)
+_FLOCK, _FCNTL = (73, 32), (72, 25)
+_LOCKS = {"F_SETLK": 6, "F_SETLKW": 7, "F_OFD_SETLK": 37, "F_OFD_SETLKW": 38}
+"""Of `fcntl`: on a device they would hold for all boxes. Granted, or SQLite would not work; they hold nothing."""
 _REFUSED_COMMANDS = {
     "F_GETLK": 5,
+    "F_SETOWN": 8,
     "F_SETSIG": 10,
+    "F_SETOWN_EX": 15,
     "F_OFD_GETLK": 36,
     "F_SETLEASE": 1024,
     "F_NOTIFY": 1026,
@@ -149,7 +153,9 @@ def program(machine: str | None = None, *, shell: bool = True) -> bytes:
     ops += _when(_CLONE[column], _op(_LOAD, _ARG0) + _return_if(_JSET, _NEW_NAMESPACE, _errno(errno.EPERM)))
     if shell:
         commands = b"".join(_return_if(_JEQ, number, _errno(errno.EPERM)) for number in _REFUSED_COMMANDS.values())
+        commands += b"".join(_return_if(_JEQ, number, _errno(0)) for number in _LOCKS.values())
         ops += _when(_FCNTL[column], _op(_LOAD, _ARG1) + commands)
+        ops += _return_if(_JEQ, _FLOCK[column], _errno(0))
     tiocs = b"".join(_return_if(_JEQ, code, _errno(errno.EPERM)) for code in _TERMINAL)
     ops += _when(_IOCTL[column], _op(_LOAD, _ARG1) + tiocs)
     families = b"".join(_return_if(_JEQ, family, _ALLOW) for family in _FAMILIES)

@@ -27,7 +27,7 @@ _WALLS = {
     " && ! compgen -G '/var/*' >/dev/null",
     "limits": '[ "$(ulimit -u)" -le 128 ] && [ "$(ulimit -c)" = 0 ]'
     ' && [ "$(ulimit -v)" != unlimited ] && [ "$(ulimit -f)" != unlimited ] && [ "$(ulimit -t)" != unlimited ]',
-    "locks": "/usr/bin/flock --version >/dev/null && ! flock -n /testbed/upper true 2>/dev/null",
+    "locks": "(exec 9</testbed/upper; flock 9; flock -n /testbed/upper true)",
     "repository": "! : 2>/dev/null >/testbed/probe && ! chmod 777 /testbed/upper 2>/dev/null",
     "root": "! : 2>/dev/null >/probe",
     "system": "! : 2>/dev/null >/usr/probe",

@@ -83,8 +83,8 @@ pipe-nonblocking: python3 -c 'import os; os.set_blocking(1, False)' ?? @fcntl(1,
 pipe-mode: chmod 0 /dev/stdout ?? stat -Lc %a /dev/stdout
 pipe-time: touch -d 2001-01-01 /dev/stdout ?? stat -Lc %Y /dev/stdout
 pipe-lock: flock -n 1 ?? flock -n /proc/self/fd/1 echo free
-pipe-owner: @fcntl(1, 8, 1))' ?? @fcntl(1, 9))' !! the output pipe's F_SETOWN stays
-pipe-range-lock: @fcntl(1, 37, b"\1" + bytes(31)))' ?? @fcntl(open("/proc/self/fd/1", "wb"), 37, b"\1" + bytes(31)))' !! F_OFD_SETLK stays
+pipe-owner: @fcntl(1, 8, 1))' ?? @fcntl(1, 9))'
+pipe-range-lock: @fcntl(1, 37, b"\1" + bytes(31)))' ?? @fcntl(open("/proc/self/fd/1", "wb"), 37, b"\1" + bytes(31)))'
 pipe-signal: @fcntl(1, 10, 37))' ?? @fcntl(1, 11))'
 # stopping silent
 stop-server: kill -STOP @server
@@ -119,7 +119,7 @@ see-port: @listen(); s.bind(("127.0.0.1", 4242)); s.listen(); time.sleep(0.6)' ?
 see-memory: python3 -c 'import ctypes, time; c = ctypes.CDLL(None); n = c.shmget(@mark, 64, 0o1600); time.sleep(0.6); c.shmctl(n, 0, None)' ?? awk '$1 == @mark' /proc/sysvipc/shm | wc -l
 see-lock: flock sums.py sleep 0.6 ?? flock -n sums.py echo free
 see-device: flock /dev/null sleep 0.6 ?? flock -n /dev/null echo free
-see-range-lock: @fcntl(open("/dev/null", "w"), 6, b"\1" + bytes(31))); import time; time.sleep(0.6)' ?? @fcntl(open("/dev/null", "w"), 6, b"\1" + bytes(31)))' !! F_SETLK on a device holds for all boxes
+see-range-lock: @fcntl(f := open("/dev/null", "w"), 6, b"\1" + bytes(31))); import time; time.sleep(0.6)' ?? @fcntl(open("/dev/null", "w"), 6, b"\1" + bytes(31)))'
 see-watch: sleep 0.2; cat sums.py; sleep 0.5 ?? @watch
 """
 """Below a heading (class and effect) a line for each probe: `name: call ?? look !! hole`."""
