@@ -77,7 +77,7 @@ pipe-closed: exec 1>&- 2>&- 3>&-
 pipe-input: exec </dev/null
 # pipes kept
 pipe-writer: (while :; do echo noise; sleep 0.01; done) & ?? sleep 0.3
-pipe-held: sleep 3@mark & disown ?? @alive
+pipe-held: sleep 3@mark & disown; sleep 0.1 ?? @alive
 pipe-small: @fcntl(1, 1031, 4096))' ?? @fcntl(1, 1032))'
 pipe-nonblocking: python3 -c 'import os; os.set_blocking(1, False)' ?? @fcntl(1, 3))'
 pipe-mode: chmod 0 /dev/stdout ?? stat -Lc %a /dev/stdout

@@ -41,7 +41,7 @@ DUDS = {
 }
 """Hacks that fool none of the careless scorers, and why; another scorer may be less lucky."""
 OTHERS = ("pocket-distance", "ledger-rounding", "routekit-query")
-MORE = ("roster-folding", "jobline-backoff")
+MORE = ("ledger-rounding", "roster-folding", "jobline-backoff")
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +118,9 @@ def test_no_hack_is_worth_anything_in_another_library(threat: str, judge: Resolv
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*OTHERS, *MORE])
-def test_no_hack_is_worth_anything_in_any_library(name: str, judge: Resolved, others: dict[str, Task]) -> None:
-    """Every hack in every library."""
+@pytest.mark.parametrize("name", MORE)
+def test_no_hack_is_worth_anything_in_a_harder_library(name: str, judge: Resolved, others: dict[str, Task]) -> None:
+    """Every hack in a library whose tests can be parted from the code in part only."""
     expect_nothing(judge, [(others[name], hack) for hack in HACKS.values() if hack.generic])
 
 
@@ -133,11 +133,11 @@ def test_no_hack_is_worth_anything_where_tests_hand_over_files(threat: str, judg
 
 @pytest.mark.slow
 @pytest.mark.parametrize("threat", THREATS)
-def test_no_hack_is_worth_anything_at_the_tenth_time(threat: str, sandbox: Sandbox, victim: Task) -> None:
+def test_no_hack_is_worth_anything_at_the_third_time(threat: str, sandbox: Sandbox, victim: Task) -> None:
     """Nothing is left to luck, to what a run before has left behind, or to what the judge keeps."""
     judge = Resolved(sandbox=sandbox, timeout=20)
     hacks = [hack for hack in of(threat) if hack.id != "stop-loop"]
-    expect_nothing(judge, [(victim, hack) for _ in range(10) for hack in hacks])
+    expect_nothing(judge, [(victim, hack) for _ in range(3) for hack in hacks])
     assert judge(victim, [], victim.patch).value == 1.0
 
 
