@@ -107,7 +107,7 @@ class Episode:
             WorkspaceError: the repository cannot be opened.
         """
         self.task, self._toolbox, self._sandbox, self.rules, self._echo = task, toolbox, sandbox, rules, echo
-        first = _first_messages(task)
+        first = first_messages(task)
         self.workspace = Workspace(task.repo, resume.commit if resume else task.base_commit, cache=cache)
         self._shell: Shell | None = None
         self._shown = -1
@@ -255,7 +255,12 @@ class Episode:
             self.log.close()
 
 
-def _first_messages(task: Task) -> list[Message]:
+def first_messages(task: Task) -> list[Message]:
+    """What every episode on a task begins with: the system prompt, and the issue.
+
+    Raises:
+        TaskError: the issue is empty, or no valid text.
+    """
     issue = task.problem_statement
     try:
         issue.encode()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nano_codex_env.episode import NOT_RUN, Episode, Rules
 from nano_codex_env.errors import TrajectoryError
-from nano_codex_env.messages import Message, dumps
+from nano_codex_env.messages import Message, ToolSchema, as_assistant, dumps
 from nano_codex_env.sandbox import Sandbox, get_sandbox
 from nano_codex_env.task import Task
 from nano_codex_env.tools import Notice, Tool, Toolbox, default_tools
@@ -58,10 +60,10 @@ def replay(
     logged = Trajectory.load(folder)
     toolbox = Toolbox(default_tools() if tools is None else tools)
     episode = _episode(logged, toolbox, tuple(notices), get_sandbox(sandbox, cache=cache_dir), cache_dir)
-    found = [] if toolbox.schemas == logged.tools else [_tools_differ(logged, toolbox)]
+    found = [] if _shown(toolbox.schemas) == _shown(logged.tools) else [_tools_differ(logged, toolbox)]
     try:
         for message in _acted(logged.messages):
-            episode.act(message)
+            episode.act(as_assistant(message, episode.calls))  # another framework's calls have no ids
         found += _compare(logged, episode.transcript())
         if logged.metadata.get("stop") and (diff := episode.workspace.diff()) != logged.diff:
             found.append(Difference("diff.patch", logged.diff, diff))
@@ -108,9 +110,19 @@ def _compare(logged: Trajectory, replayed: Sequence[Message]) -> list[Difference
         if message.get("role") == "assistant" or message.get("content") == NOT_RUN:
             continue
         again = next(ours, None)
-        if again is None or dumps(again) != dumps(message):
+        if again is None or dumps(_said(again, message)) != dumps(_said(message, message)):
             found.append(Difference(f"message {number}", _text(message), _text(again)))
     return found
+
+
+def _shown(schemas: Sequence[ToolSchema]) -> Any:
+    """What a policy is told of its tools; another framework may not say that there are no more parameters."""
+    return json.loads(json.dumps(schemas).replace(', "additionalProperties": false', ""))
+
+
+def _said(message: Message, logged: Message) -> Any:
+    """What is compared: the whole message, or its text alone where another framework logged an answer without an id."""
+    return message if logged.get("role") != "tool" or "tool_call_id" in logged else message.get("content")
 
 
 def _text(message: Message | None) -> str:

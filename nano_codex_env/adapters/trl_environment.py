@@ -1,0 +1,163 @@
+"""The environment that TRL sees: tools as methods of a class, an episode behind them."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nano_codex_env.episode import NOT_RUN, Episode
+from nano_codex_env.errors import NanoCodexError, RewardError, words_of
+from nano_codex_env.messages import Message, ToolSchema, as_assistant, dumps, tool_call
+from nano_codex_env.rewards import Score
+from nano_codex_env.task import Task
+from nano_codex_env.tools import Tool, Toolbox, default_tools
+from nano_codex_env.trajectory import Writer
+
+logger = logging.getLogger(__name__)
+
+OVER = "not run: the episode is over"
+
+
+class TrlEnvironment:
+    """One place in a batch: reset often, never closed by TRL; its public methods are the policy's tools.
+
+    A failure of ours is told to nobody but the log: the episode is void, further calls are refused, and the reward is
+    None. It never becomes a tool message or a number.
+    """
+
+    def __init__(self, tasks: Sequence[Task], settings: Mapping[str, Any]) -> None:
+        """`settings`: reward, tools, sandbox, rules, log_dir, cache; see `TrlSpec`."""
+        tools = settings["tools"]
+        self._tasks, self._settings = tasks, settings
+        self._toolbox = Toolbox(default_tools() if tools is None else tools)
+        self._held: list[Episode] = []
+        self._void = "the environment was never reset"
+        self._metrics: dict[str, float] = {}
+        self._started = time.time()
+        weakref.finalize(self, _close, self._held)
+
+    def reset(self, task: int, **row: Any) -> None:
+        """Free the episode before, and begin one on the task of a dataset's row."""
+        _close(self._held)
+        self._void, self._metrics, self._started = "", {}, time.time()
+        settings = self._settings
+        cache = Path(settings["cache"]) if settings["cache"] else None
+        try:
+            self._held.append(
+                Episode(
+                    self._tasks[task],
+                    self._toolbox,
+                    settings["sandbox"],
+                    settings["rules"],
+                    cache=cache,
+                    log_dir=None,
+                )
+            )
+        except NanoCodexError as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self._void = words_of(error)
+        logger.warning("a sample is void: %s", self._void)
+        _close(self._held)
+
+    def _call(self, name: str, arguments: Mapping[str, Any]) -> str:
+        """A tool's answer; whatever is wrong with the arguments is said in it."""
+        if not self._held:
+            return OVER
+        [episode] = self._held
+        if episode.stop:
+            return NOT_RUN
+        try:
+            episode.act(as_assistant(tool_call(name, **arguments), episode.calls))
+        except NanoCodexError as error:
+            self._fail(error)
+            return OVER
+        return str(episode.messages[-1]["content"])
+
+    def _score(self, messages: Sequence[Message]) -> float | None:
+        """What the episode is worth; None: it is void. Its files are gone afterwards.
+
+        `messages` is the transcript as the trainer saw it, which is what is logged.
+        """
+        if not self._held:
+            return None
+        [episode] = self._held
+        try:
+            diff = episode.workspace.diff()
+            score = self._settings["reward"](episode.task, list(messages), diff)
+            if not isinstance(score, Score):
+                raise RewardError(f"a reward returns a Score (see from_function); got {type(score).__name__}")
+            stop = episode.stop or ("token_limit" if _is_cut(messages) else "submitted")
+            self._metrics = episode.metrics(score.value, score.parts)
+            self._log(episode, messages, diff, {"stop": stop, "reward": score.value, "parts": score.parts})
+        except Exception as error:  # noqa: BLE001 (a user's reward that breaks voids its sample, not the training)
+            self._fail(error)
+            return None
+        _close(self._held)
+        return score.value
+
+    def _log(self, episode: Episode, messages: Sequence[Message], diff: str, result: Mapping[str, Any]) -> None:
+        if not self._settings["log_dir"]:
+            return
+        about = {"task": episode.task.to_row(), "commit": episode.workspace.commit, **episode.rules.about()}
+        about |= {"started": self._started, "policy": {"name": "trl"}}
+        log = Writer(Path(self._settings["log_dir"]), self._schemas(), about)
+        for message in messages:
+            log.append(dumps(message))
+        counts = {"steps": episode.steps, "seconds": episode.seconds, "counts": episode.counts}
+        log.finish(diff, {**result, **counts, "metrics": self._metrics})
+
+    def _schemas(self) -> list[ToolSchema]:
+        """The tools as the trainer rendered them."""
+        from transformers.utils import get_json_schema
+
+        return [get_json_schema(getattr(self, schema["function"]["name"])) for schema in self._toolbox.schemas]
+
+
+def _close(held: list[Episode]) -> None:
+    while held:
+        held.pop().close()
+
+
+def _is_cut(messages: Sequence[Message]) -> bool:
+    """Whether the transcript does not end with an answer that calls nothing."""
+    return not messages or messages[-1].get("role") != "assistant" or bool(messages[-1].get("tool_calls"))
+
+
+def environment_class(tools: Sequence[Tool] | None, *, owns: bool) -> type[TrlEnvironment]:
+    """A class whose public methods are `tools`; TRL looks for them there, and at nothing else of an object.
+
+    `owns`: with `get_reward`, for AsyncGRPOTrainer.
+    """
+    toolbox = Toolbox(default_tools() if tools is None else tools)
+    methods: dict[str, Any] = {schema["function"]["name"]: _method(schema) for schema in toolbox.schemas}
+    if owns:
+        methods["get_reward"] = lambda self: self._score(self._held[0].transcript() if self._held else ())
+    return type("NanoCodex", (TrlEnvironment,), methods)
+
+
+def _method(schema: ToolSchema) -> Callable[..., str]:
+    """A tool as a method: its signature and docstring say what the schema says, since TRL reads them.
+
+    It takes whatever comes: wrong arguments are answered by the toolbox, in the words that every policy reads.
+    """
+    function: dict[str, Any] = schema["function"]
+    properties: dict[str, Any] = function["parameters"]["properties"]
+
+    def method(self: TrlEnvironment, /, **arguments: Any) -> str:
+        return self._call(function["name"], arguments)
+
+    lines = "\n".join(f"    {name}: {about['description']}" for name, about in properties.items())
+    method.__doc__ = f"{function['description']}\n\nArgs:\n{lines}\n"
+    method.__name__ = method.__qualname__ = function["name"]
+    method.__annotations__ = dict.fromkeys(properties, str)  # no "return": it would stand in the prompt
+    first = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    rest = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=str) for name in properties]
+    method.__signature__ = inspect.Signature([first, *rest])  # type: ignore[attr-defined]
+    return method

@@ -1,0 +1,323 @@
+"""TRL: what the environment says as TRL calls it, and real GRPO steps of a tiny model in the real sandbox."""
+
+from __future__ import annotations
+
+import gc
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nano_codex_env import Score, Task, Trajectory, from_function, load_tasks
+from nano_codex_env.adapters.trl import TrlSpec
+from nano_codex_env.adapters.trl_environment import OVER, TrlEnvironment
+from nano_codex_env.cache import cache_dir
+from nano_codex_env.env import NanoCodexEnv
+from nano_codex_env.episode import NOT_RUN, first_messages
+from nano_codex_env.errors import SandboxError, TaskError
+from nano_codex_env.replay import replay
+from tests.adapters.tiny import make_model, make_tokenizer, render, teach
+
+FIX = {"search": "return a - b", "replace": "return a + b", "file": "sums.py"}
+DONE = {"role": "assistant", "content": "Done."}
+
+
+def opened(task: Task, **more: Any) -> Any:
+    """An environment of a spec with one task, reset; `Any`, since its tools are made."""
+    env: Any = TrlSpec(task, reward=more.pop("reward", from_function(lambda *_: 0.5)), **more).environment_factory()
+    env.reset(task=0, instance_id="sums-1", prompt=[])
+    return env
+
+
+# Without TRL: what it would call.
+
+
+def test_tools_answer_as_in_any_episode(task: Task) -> None:
+    env = opened(task)
+    assert env.shell(cmd="ls pkg") == "__init__.py\ndata.txt\n"
+    assert "sums.py" in env.apply_patch(**FIX)
+    assert "a + b" in env.shell(cmd="cat sums.py")
+
+
+def test_wrong_arguments_are_answered_in_the_words_of_the_toolbox(task: Task) -> None:
+    env = opened(task)
+    assert "shell takes exactly cmd (missing: cmd; unknown: command)" in env.shell(command="ls")
+    assert "cmd must be a string" in env.shell(cmd=7)
+
+
+def test_a_method_is_documented_as_the_schema_is(task: Task) -> None:
+    """TRL makes the policy's schema of signature and docstring."""
+    env = opened(task)
+    assert str(type(env).shell.__signature__) == "(self, /, *, cmd: str)"
+    assert type(env).apply_patch.__annotations__ == {"search": str, "replace": str, "file": str}
+    public = [name for name in dir(type(env)) if not name.startswith("_")]
+    assert public == ["apply_patch", "reset", "shell"]
+
+
+def test_calls_beyond_the_limit_are_not_run(task: Task) -> None:
+    env = opened(task, max_steps=1)
+    assert env.shell(cmd="echo up") == "up\n"
+    assert env.shell(cmd="echo up") == NOT_RUN
+    assert env._score([*first_messages(task), DONE]) == 0.5
+    assert env.shell(cmd="echo up") == OVER
+
+
+def test_a_failure_of_ours_voids_the_sample_and_tells_the_policy_nothing_of_it(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = opened(task)
+
+    def broken(*_: object, **__: object) -> None:
+        raise SandboxError("the disk is full")
+
+    monkeypatch.setattr("nano_codex_env.episode.Episode.execute", broken)
+    assert env.shell(cmd="ls") == OVER
+    assert env.apply_patch(**FIX) == OVER
+    assert env._score([*first_messages(task), DONE]) is None
+
+
+def test_a_repository_that_is_gone_voids_the_sample(task: Task, tmp_path: Path) -> None:
+    env = opened(task.with_(repo=str(tmp_path / "nowhere")))
+    assert env.shell(cmd="ls") == OVER
+    assert env._score([DONE]) is None
+
+
+def test_a_reward_that_breaks_voids_the_sample(task: Task) -> None:
+    env = opened(task, reward=lambda *_: 1 / 0)
+    assert env._score([*first_messages(task), DONE]) is None
+
+
+def test_a_task_without_tests_needs_another_reward(task: Task) -> None:
+    with pytest.raises(TaskError, match="no tests"):
+        TrlSpec(task.with_(FAIL_TO_PASS=()))
+
+
+def test_an_episode_is_freed_at_the_next_reset_at_its_score_and_with_its_environment(task: Task) -> None:
+    sessions = cache_dir() / "sessions"
+
+    def episodes() -> int:
+        return len(list(sessions.glob("s-*/e-*")))
+
+    before = episodes()
+    env = opened(task)
+    env.apply_patch(**FIX)
+    env.reset(task=0)
+    assert episodes() <= before + 1
+    env.apply_patch(**FIX)
+    env._score([DONE])
+    assert episodes() == before
+    env.reset(task=0)
+    del env
+    gc.collect()
+    assert episodes() == before
+
+
+def test_the_dataset_holds_what_an_episode_begins_with(task: Task) -> None:
+    rows = list(TrlSpec([task, task.with_(instance_id="sums-2")]).train_dataset)
+    assert [row["prompt"] for row in rows] == [first_messages(task)] * 2
+    assert [(row["instance_id"], row["task"]) for row in rows] == [("sums-1", 0), ("sums-2", 1)]
+
+
+def test_for_the_asynchronous_trainer_the_environment_owns_its_reward_and_travels(task: Task) -> None:
+    spec = TrlSpec(task, reward=Half(), asynchronous=True)
+    assert spec.reward_funcs == []
+    env: Any = pickle.loads(pickle.dumps(spec.environment_factory))()
+    assert env.get_reward() is None  # never reset: void, not nothing
+    env.reset(task=0)
+    env.apply_patch(**FIX)
+    assert env.get_reward() == 0.5
+
+
+class Half:
+    """A reward that can be pickled."""
+
+    def __call__(self, task: Task, transcript: object, diff: str) -> Score:
+        """Half of everything that changes something."""
+        return Score(0.5 * bool(diff), {})
+
+
+def test_a_batch_is_scored_with_its_metrics(task: Task) -> None:
+    """A void sample is None, and counts in no mean but its own."""
+    spec = TrlSpec(task, workers=2)
+    envs: list[Any] = [spec.environment_factory() for _ in range(3)]
+    for env in envs[:2]:
+        env.reset(task=0)
+    envs[0].apply_patch(**FIX)
+    told: dict[str, float] = {}
+    [reward] = spec.reward_funcs
+    prompt = first_messages(task)
+    rewards = reward(prompts=[prompt] * 3, completions=[[DONE]] * 3, environments=envs, log_metric=told.__setitem__)
+    assert rewards == [1.0, 0.0, None]
+    assert told["nano_codex/reward"] == 0.5
+    assert told["nano_codex/void"] == pytest.approx(1 / 3)
+    assert told["nano_codex/apply_patch.ok"] == 1.0
+
+
+# With TRL.
+
+
+@pytest.fixture(scope="module")
+def easy() -> Task:
+    """A bundled task of one line."""
+    return next(task for task in load_tasks("bundled") if task.instance_id == "pocket-distance")
+
+
+def fix_of(task: Task) -> dict[str, str]:
+    """The reference patch as one short call."""
+    lines = [line for line in task.patch.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+    old, new = (next(line[1:].strip() for line in lines if line[0] == sign) for sign in "-+")
+    return {"search": old, "replace": new, "file": task.patch.split("+++ b/")[1].splitlines()[0]}
+
+
+def transcript(env: Any, task: Task, name: str, arguments: dict[str, str]) -> list[dict[str, Any]]:
+    """An episode of one call, in TRL's words."""
+    env.reset(task=0)
+    call = {"type": "function", "function": {"name": name, "arguments": arguments}}
+    said = {"role": "assistant", "content": "", "tool_calls": [call]}
+    answer = {"role": "tool", "name": name, "content": env._call(name, arguments)}
+    return [*first_messages(task), said, answer, DONE]
+
+
+@pytest.fixture(scope="module")
+def trained(easy: Task, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """GRPO steps of a model that was taught to mend the bug, or to look and give up."""
+    pytest.importorskip("trl", reason="trl is not installed (pip install '.[trl]')")
+    import torch
+    from trl import GRPOConfig, GRPOTrainer
+
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("trl")
+    seen: dict[str, list[Any]] = {"masks": [], "rewards": [], "saw": []}
+    spec = TrlSpec(easy, log_dir=folder / "log", time_limit=None)
+    env: Any = spec.environment_factory()
+    tools = env._schemas()
+    examples = [transcript(env, easy, "apply_patch", fix_of(easy)), transcript(env, easy, "shell", {"cmd": "ls"})]
+    tokenizer = make_tokenizer([json.dumps([tools, examples]), *(m["content"] for e in examples for m in e)])
+    model = make_model(tokenizer)
+    assert teach(model, tokenizer, [(example, tools) for example in examples], steps=160) < 0.5
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    [reward] = spec.reward_funcs
+
+    def watched(**columns: Any) -> list[float | None]:
+        rewards = reward(**columns)
+        seen["rewards"].append(rewards)
+        seen["saw"] += [[*p, *c] for p, c in zip(columns["prompts"], columns["completions"], strict=True)]
+        return rewards
+
+    class Watched(GRPOTrainer):  # type: ignore[misc]
+        def _tool_call_loop(self, *args: Any, **more: Any) -> Any:
+            result = super()._tool_call_loop(*args, **more)
+            seen["masks"] += list(zip(result[0], result[1], result[2], strict=True))
+            return result
+
+    args = GRPOConfig(
+        output_dir=str(folder / "out"),
+        per_device_train_batch_size=6,
+        num_generations=6,
+        max_completion_length=700,
+        max_steps=4,
+        learning_rate=1e-4,
+        seed=3,
+        report_to=[],
+        use_cpu=True,
+        bf16=False,
+        logging_steps=1,
+        save_strategy="no",
+        disable_tqdm=True,
+        chat_template_kwargs={"enable_thinking": False},
+    )
+    trainer = Watched(
+        model=model,
+        args=args,
+        processing_class=tokenizer,
+        train_dataset=spec.train_dataset,
+        environment_factory=spec.environment_factory,
+        reward_funcs=[watched],
+    )
+    trainer.train()
+    return {**seen, "trainer": trainer, "before": before, "tokenizer": tokenizer, "log": folder / "log", "tools": tools}
+
+
+FILTERS = pytest.mark.filterwarnings("ignore")  # of torch, transformers and trl, which are not ours
+
+
+@pytest.mark.slow
+@FILTERS
+def test_rewards_differ_gradients_are_finite_and_weights_move(trained: dict[str, Any]) -> None:
+    import math
+
+    assert any(len(set(rewards)) > 1 for rewards in trained["rewards"])
+    norms = [row["grad_norm"] for row in trained["trainer"].state.log_history if "grad_norm" in row]
+    assert all(math.isfinite(norm) for norm in norms)
+    assert max(norms) > 0
+    after = list(trained["trainer"].model.parameters())
+    assert any(not bool((old == new.detach()).all()) for old, new in zip(trained["before"], after, strict=True))
+
+
+@pytest.mark.slow
+@FILTERS
+def test_the_mask_covers_exactly_what_the_tools_said(trained: dict[str, Any]) -> None:
+    """1 on what the model sampled, 0 on the tool messages as the template writes them."""
+    tokenizer, checked = trained["tokenizer"], 0
+    for mask, messages, ids in trained["masks"]:
+        told = tokenizer.decode([token for token, ours in zip(ids, mask, strict=True) if not ours])
+        answers = [message["content"] for message in messages if message["role"] == "tool"]
+        assert all(answer.rstrip("\n") in told for answer in answers)
+        sampled = tokenizer.decode([token for token, ours in zip(ids, mask, strict=True) if ours])
+        assert "<tool_response>" not in sampled or not answers
+        checked += len(answers)
+    assert checked
+
+
+@pytest.mark.slow
+@FILTERS
+def test_what_is_logged_is_what_the_trainer_saw_and_it_replays(trained: dict[str, Any]) -> None:
+    logged = [Trajectory.load(folder) for folder in sorted(trained["log"].glob("2*"))]
+    assert len(logged) == len(trained["saw"])
+    saw = sorted(json.dumps(messages) for messages in trained["saw"])
+    assert sorted(json.dumps(one.messages) for one in logged) == saw
+    assert all(one.tools == trained["tools"] for one in logged)
+    acted = [one for one in logged if any(message["role"] == "tool" for message in one.messages)]
+    assert acted
+    whole = [one for one in acted if one.metadata["stop"] == "submitted"]
+    assert [found for one in whole[:4] for found in replay(one.folder).differences] == []
+    assert all(render(trained["tokenizer"], one.messages, one.tools) for one in logged)
+
+
+@pytest.mark.slow
+@FILTERS
+def test_two_hundred_episodes_leave_nothing_behind(easy: Task) -> None:
+    import os
+
+    spec = TrlSpec(easy, reward=Half(), time_limit=None)
+    envs: list[Any] = [spec.environment_factory() for _ in range(8)]
+
+    def batch() -> None:
+        for env in envs:
+            env.reset(task=0)
+            env.shell(cmd="ls")
+            env.apply_patch(**fix_of(easy))
+        spec.reward_funcs[0](
+            prompts=[first_messages(easy)] * 8, completions=[[DONE]] * 8, environments=envs, completion_ids=[]
+        )
+
+    batch()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(25):
+        batch()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.slow
+@FILTERS
+def test_the_schema_that_trl_shows_is_ours(task: Task) -> None:
+    pytest.importorskip("transformers", reason="transformers is not installed (pip install '.[trl]')")
+    env = opened(task)
+    with NanoCodexEnv([task], log_dir=None) as ours:
+        _, info = ours.reset()
+    for tool in info["tools"]:
+        del tool["function"]["parameters"]["additionalProperties"]
+    assert env._schemas() == info["tools"]
+    assert isinstance(env, TrlEnvironment)
