@@ -196,7 +196,7 @@ def trained(easy: Task, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
     examples = [transcript(env, easy, "apply_patch", fix_of(easy)), transcript(env, easy, "shell", {"cmd": "ls"})]
     tokenizer = make_tokenizer([json.dumps([tools, examples]), *(m["content"] for e in examples for m in e)])
     model = make_model(tokenizer)
-    assert teach(model, tokenizer, [(example, tools) for example in examples], steps=160) < 0.5
+    assert teach(model, tokenizer, [(example, tools) for example in examples], steps=110) < 0.5
     before = [parameter.detach().clone() for parameter in model.parameters()]
     [reward] = spec.reward_funcs
 
@@ -214,8 +214,8 @@ def trained(easy: Task, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
 
     args = GRPOConfig(
         output_dir=str(folder / "out"),
-        per_device_train_batch_size=6,
-        num_generations=6,
+        per_device_train_batch_size=8,
+        num_generations=8,
         max_completion_length=700,
         max_steps=4,
         learning_rate=1e-4,

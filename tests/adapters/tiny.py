@@ -68,15 +68,19 @@ def teach(model: Any, tokenizer: Any, examples: list[tuple[list[dict[str, Any]],
 
     rows = [masked(tokenizer, messages, tools) for messages, tools in examples]
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    loss = torch.tensor(0.0)
+    said = sum(label != -100 for _, labels in rows for label in labels)
+    total = 0.0
     model.train()
-    for step in range(steps):
-        ids, labels = rows[step % len(rows)]
-        loss = model(input_ids=torch.tensor([ids]), labels=torch.tensor([labels])).loss
-        loss.backward()
+    for _ in range(steps):  # all of them in each step: what is last must not be likeliest
+        total = 0.0
+        for ids, labels in rows:
+            share = sum(label != -100 for label in labels) / said
+            loss = model(input_ids=torch.tensor([ids]), labels=torch.tensor([labels])).loss * share
+            loss.backward()
+            total += float(loss.detach())
         optimiser.step()
         optimiser.zero_grad()
-    return float(loss.detach())
+    return total
 
 
 def masked(tokenizer: Any, messages: list[dict[str, Any]], tools: Any) -> tuple[list[int], list[int]]:
