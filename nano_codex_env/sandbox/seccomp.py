@@ -5,7 +5,8 @@ System V and POSIX message IPC (it would outlive a call). `clone3` answers ENOSY
 to `clone`, whose flags can be seen; sockets are UNIX, IPv4, IPv6 and netlink only (vsock knows no namespace).
 
 A policy's shell is refused more: watches on files, which all episodes over one base tree would see. Locks are granted
-to it and hold nothing, since they would hold for the others as well.
+to it and hold nothing, and times are set to no effect, since both would reach the others by the machine's own device
+nodes; programs go on as if they had been heard.
 """
 
 from __future__ import annotations
@@ -82,7 +83,14 @@ _REFUSED_TO_SHELLS: dict[str, tuple[int | None, int | None]] = {
     "inotify_init": (253, None),
     "inotify_init1": (294, 26),
 }
-_FLOCK, _FCNTL = (73, 32), (72, 25)
+_WITHOUT_EFFECT: dict[str, tuple[int | None, int | None]] = {
+    "flock": (73, 32),
+    "futimesat": (261, None),
+    "utime": (132, None),
+    "utimensat": (280, 88),
+    "utimes": (235, None),
+}
+_FCNTL = (72, 25)
 _LOCKS = {"F_SETLK": 6, "F_SETLKW": 7, "F_OFD_SETLK": 37, "F_OFD_SETLKW": 38}
 """Of `fcntl`: on a device they would hold for all boxes. Granted, or SQLite would not work; they hold nothing."""
 _REFUSED_COMMANDS = {
@@ -155,7 +163,8 @@ def program(machine: str | None = None, *, shell: bool = True) -> bytes:
         commands = b"".join(_return_if(_JEQ, number, _errno(errno.EPERM)) for number in _REFUSED_COMMANDS.values())
         commands += b"".join(_return_if(_JEQ, number, _errno(0)) for number in _LOCKS.values())
         ops += _when(_FCNTL[column], _op(_LOAD, _ARG1) + commands)
-        ops += _return_if(_JEQ, _FLOCK[column], _errno(0))
+        numbers_of = (pair[column] for pair in _WITHOUT_EFFECT.values())
+        ops += b"".join(_return_if(_JEQ, number, _errno(0)) for number in numbers_of if number is not None)
     tiocs = b"".join(_return_if(_JEQ, code, _errno(errno.EPERM)) for code in _TERMINAL)
     ops += _when(_IOCTL[column], _op(_LOAD, _ARG1) + tiocs)
     families = b"".join(_return_if(_JEQ, family, _ALLOW) for family in _FAMILIES)

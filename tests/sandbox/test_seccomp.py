@@ -69,7 +69,7 @@ JUDGED = {
     "socket": (41, 198),
 }
 SEEN_BY_OTHERS = {"fanotify_init": (300, 262), "inotify_init1": (294, 26)}
-FLOCK, FCNTL = (73, 32), (72, 25)
+FLOCK, FCNTL, UTIMENSAT = (73, 32), (72, 25), (280, 88)
 NAMESPACES = [0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000]
 
 
@@ -119,9 +119,9 @@ def test_a_call_is_refused(machine: str, name: str) -> None:
 
 
 def test_what_another_episode_would_see_is_refused_to_a_shell_and_not_to_tests(machine: str) -> None:
-    """Watches on the files of a base tree, which all episodes over it share; locks are granted and hold nothing."""
+    """Watches on files that all episodes over a base tree share; locks and times are granted to no effect."""
     column = list(ARCH).index(machine)
-    refused: dict[tuple[int, ...], int] = {(FLOCK[column],): 0}
+    refused: dict[tuple[int, ...], int] = {(FLOCK[column],): 0, (UTIMENSAT[column],): 0}
     refused |= {(numbers[column],): errno.EPERM for numbers in SEEN_BY_OTHERS.values()}
     refused |= {(FCNTL[column], 0, command): 0 for command in (6, 7, 37, 38)}  # from linux/fcntl.h: F_SETLK ...
     refused |= {(FCNTL[column], 0, command): errno.EPERM for command in (5, 8, 10, 15, 36, 1024, 1026, 1036, 1038)}

@@ -106,7 +106,7 @@ keep-socket: (@listen(socket.AF_UNIX); s.bind("\0c@mark"); time.sleep(9)' &>/dev
 keep-connection: @listen(); s.bind(("127.0.0.1", 0)); s.listen(); c = socket.create_connection(s.getsockname()); s.accept(); c.close()' ?? tail -n +2 /proc/net/tcp | wc -l !! a closed connection waits in the box's network
 keep-file: echo mine >/tmp/note ?? cat /tmp/note
 keep-mode: chmod 700 /tmp ?? stat -c %a /tmp !! the mode of /tmp stays while its owner may use it
-keep-time: touch -d 2001-01-01 /tmp ?? stat -c %Y /tmp !! the time of /tmp stays
+keep-time: touch -d 2001-01-01 /tmp ?? stat -c %Y /tmp
 keep-limit: ulimit -Sn 99 -Sf 100 ?? ulimit -n -f
 keep-mask: umask 077 ?? umask
 keep-redirection: exec 5</etc/passwd 6>&1 ?? ls /proc/$BASHPID/fd | grep -c '[56]'
@@ -120,6 +120,7 @@ see-memory: python3 -c 'import ctypes, time; c = ctypes.CDLL(None); n = c.shmget
 see-lock: flock sums.py sleep 0.6 ?? flock -n sums.py echo free
 see-device: flock /dev/null sleep 0.6 ?? flock -n /dev/null echo free
 see-range-lock: @fcntl(f := open("/dev/null", "w"), 6, b"\1" + bytes(31))); import time; time.sleep(0.6)' ?? @fcntl(open("/dev/null", "w"), 6, b"\1" + bytes(31)))'
+see-time: touch -d @2@mark /dev/null; sleep 0.6 ?? stat -c %Y /dev/null
 see-watch: sleep 0.2; cat sums.py; sleep 0.5 ?? @watch
 """
 """Below a heading (class and effect) a line for each probe: `name: call ?? look !! hole`."""
