@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 from nano_codex_env.endpoint import Endpoint
 from nano_codex_env.errors import ConfigError, PolicyError
-from nano_codex_env.messages import Message, ToolCall, ToolSchema
+from nano_codex_env.messages import Message, ToolCall, ToolSchema, without_surrogates
 from nano_codex_env.policy import Reply
+from nano_codex_env.tokens import of_completion
 
 PROVIDERS: dict[str, tuple[str | None, str]] = {
     "hosted_vllm": (None, "HOSTED_VLLM_API_KEY"),
@@ -49,6 +50,7 @@ class ChatPolicy:
         min_p: float | None = None,
         max_tokens: int | None = None,
         thinking: bool | None = None,
+        return_tokens: bool = False,
         extra_body: Mapping[str, Any] | None = None,
         timeout: float = 600.0,
         max_retries: int = 2,
@@ -66,6 +68,8 @@ class ChatPolicy:
             min_p: the least probability, relative to the likeliest token; not known to OpenAI's own endpoint.
             max_tokens: length of one answer, in tokens.
             thinking: sent as `chat_template_kwargs={"enable_thinking": ...}` (vLLM, SGLang, llama.cpp).
+            return_tokens: ask for token ids and logprobs, see `tokens`: they stand in `Reply.tokens`, and a run logs
+                them in `tokens.jsonl`. vLLM >= 0.10.2 gives them; an answer without them is a `PolicyError`.
             extra_body: whatever else the request shall hold; it wins over all of the above.
             timeout: seconds for one attempt.
             max_retries: further attempts after a connection error, 408, 409, 429 or 5xx.
@@ -76,19 +80,20 @@ class ChatPolicy:
         self.model, base, key = resolve(model, api_base, api_key)
         _check(timeout, max_retries, max_tokens)
         self._api_base = base
-        limit = "max_completion_tokens" if base is None else "max_tokens"  # OpenAI's own name; others know the older
-        sampling = {"temperature": temperature, "top_p": top_p, limit: max_tokens}
+        self._limit = limit = (
+            "max_tokens" if base else "max_completion_tokens"
+        )  # OpenAI's own name; others know the older
+        sampling: dict[str, Any] = {"temperature": temperature, "top_p": top_p, limit: max_tokens}
         self._sampling = {name: value for name, value in sampling.items() if value is not None}
-        self._limit = limit
         extra: dict[str, Any] = {"top_k": top_k, "min_p": min_p}
-        for name, value in (sampling | extra).items():
-            kinds = int if name in (limit, "top_k") else (int, float)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
-                raise ConfigError(f"{name} must be a number; got {value!r}")
+        _check_numbers(sampling | extra, whole=(limit, "top_k"))
         if not isinstance(extra_body, Mapping | None):
             raise ConfigError(f"extra_body must be a mapping; got {extra_body!r}")
         if thinking is not None:
             extra["chat_template_kwargs"] = {"enable_thinking": thinking}
+        self._return_tokens = return_tokens
+        self._sampling |= {"logprobs": True} if return_tokens else {}
+        extra["return_token_ids"] = True if return_tokens else None
         self._extra = {name: value for name, value in extra.items() if value is not None} | dict(extra_body or {})
         try:
             json.dumps({**self._sampling, **self._extra}, allow_nan=False)
@@ -117,7 +122,8 @@ class ChatPolicy:
         usage = body.get("usage")
         message, reason = _message(body), body["choices"][0].get("finish_reason")
         reason = reason if isinstance(reason, str) else None
-        return Reply(message, usage=usage if isinstance(usage, dict) else None, finish_reason=reason)
+        tokens = of_completion(body) if self._return_tokens else None
+        return Reply(message, tokens, usage if isinstance(usage, dict) else None, reason)
 
     def close(self) -> None:
         """Close the connections; a second call does nothing."""
@@ -194,6 +200,13 @@ def _check(timeout: float, max_retries: int, max_tokens: int | None) -> None:
             raise ConfigError(f"{name} must be a whole number, at least {least}; got {value!r}")
 
 
+def _check_numbers(sampling: Mapping[str, Any], whole: Sequence[str]) -> None:
+    for name, value in sampling.items():
+        kinds = int if name in whole else (int, float)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
+            raise ConfigError(f"{name} must be a number; got {value!r}")
+
+
 def _message(body: Mapping[str, Any]) -> Message:
     """The assistant message of a chat completion, without the keys that hold nothing."""
     choices = body.get("choices")
@@ -218,12 +231,8 @@ def _on_wire(messages: Sequence[Message]) -> list[Message]:
     """The transcript as every server can read it, see the class; a lone surrogate, which has no UTF-8, is U+FFFD."""
     sent = [_acceptable(message) for message in messages]
     text = json.dumps(sent, ensure_ascii=False)
-    whole = _without_surrogates(text)
+    whole = without_surrogates(text)
     return sent if whole == text else json.loads(whole)
-
-
-def _without_surrogates(text: str) -> str:
-    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
 def _acceptable(message: Message) -> Message:
@@ -252,6 +261,6 @@ def _wrapped(call: ToolCall) -> ToolCall:
     function = call.get("function")
     function = dict(function) if isinstance(function, dict) else {}
     name, raw = function.get("name"), function.get("arguments")
-    raw = _without_surrogates(raw) if isinstance(raw, str) else raw
+    raw = without_surrogates(raw) if isinstance(raw, str) else raw
     wrapped = {"name": name if isinstance(name, str) else "", "arguments": json.dumps({"malformed": raw})}
     return {**call, "type": "function", "function": {**function, **wrapped}}

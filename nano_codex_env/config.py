@@ -48,6 +48,7 @@ DEFAULTS: dict[str, Any] = {
         "min_p": float,
         "max_tokens": int,
         "thinking": bool,
+        "return_tokens": bool,
         "timeout": 600.0,
         "max_retries": 2,
         "extra_body": {},

@@ -23,6 +23,11 @@ def dumps(value: object) -> str:
     return json.dumps(value, ensure_ascii=True)
 
 
+def without_surrogates(text: str) -> str:
+    """The text as UTF-8 can hold it: a lone surrogate is U+FFFD."""
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+
+
 def tool_call(name: str, call_id: str | None = None, **arguments: Any) -> ToolCall:
     """A tool call as a model would make it.
 

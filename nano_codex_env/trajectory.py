@@ -5,7 +5,7 @@
     tools.json       the tools' schemas, key order kept: it is part of the rendered prompt
     metadata.json    task, commit, limits, versions; at the end: stop, reward, parts, counts, seconds
     diff.patch       what was changed
-    tokens.jsonl     ids and logprobs per turn, where the policy gives them
+    tokens.jsonl     ids and logprobs per turn, where the policy gives them; `tokens` says in which form
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 
 from nano_codex_env.errors import TrajectoryError
 from nano_codex_env.messages import Message, ToolSchema, dumps
+from nano_codex_env.tokens import TrainingExample, is_record, joined, packed
 
 FORMAT = 1
 
@@ -36,6 +37,8 @@ class Writer:
         Raises:
             TrajectoryError: the folder cannot be written.
         """
+        self._tokens: list[int] = []
+        """All ids of the turn before."""
         try:
             self.folder = _new_folder(log_dir)
             self._about = {"format": FORMAT, **about, "versions": versions(), "stop": None}
@@ -83,9 +86,15 @@ class Writer:
         except (OSError, TypeError, ValueError) as error:
             raise TrajectoryError(f"cannot write {self.folder / name}: {error}") from error
 
-    def tokens(self, record: Mapping[str, Any]) -> None:
-        """Add one turn's token ids and logprobs."""
+    def tokens(self, record: Mapping[str, Any], turn: int) -> None:
+        """Add token ids and logprobs of one turn, counted from 1, as what they add to the turn before.
+
+        Raises:
+            TrajectoryError: they cannot be written.
+        """
         try:
+            if is_record(record):
+                record, self._tokens = packed(record, turn, self._tokens), [*record["prompt"], *record["sampled"]]
             with (self.folder / "tokens.jsonl").open("a", encoding="ascii") as file:
                 file.write(dumps(record) + "\n")
         except (OSError, TypeError, ValueError) as error:
@@ -157,6 +166,17 @@ class Trajectory:
     tokens: list[dict[str, Any]]
     torn: bool
     """Whether the last line was cut off: the episode was killed while it was written."""
+
+    def to_training_example(self) -> TrainingExample:
+        """The whole episode as one sequence of the ids that the model read and wrote, with a mask on what it wrote.
+
+        What came after its last answer is not in it: no model read that.
+
+        Raises:
+            TrajectoryError: a turn has no ids, or its prompt is no continuation of the turn before: the server's
+                template rewrote the past, and a sequence that holds both turns would be one that nobody sampled.
+        """
+        return joined(self.tokens, sum(message.get("role") == "assistant" for message in self.messages))
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Trajectory:

@@ -17,9 +17,9 @@ import nano_codex_env
 PACKAGE = Path(nano_codex_env.__file__).parent
 FLOORS = (
     ("errors",),
-    ("messages", "task", "cache", "diff", "git_command", "parallel"),
-    ("sandbox", "trajectory", "spaces", "render", "tasks", "endpoint"),
-    ("policy", "stats"),
+    ("messages", "task", "cache", "diff", "git_command", "parallel", "tokens"),
+    ("sandbox", "trajectory", "spaces", "render", "tasks", "endpoint", "templates"),
+    ("policy", "stats", "export"),
     ("chat",),
     ("workspace", "worlds"),
     ("scoring",),
@@ -27,7 +27,7 @@ FLOORS = (
     ("options", "episode"),
     ("env",),
     ("preparing", "vector", "rollout"),
-    ("replay", "config", "agent"),
+    ("replay", "config", "agent", "adapters"),
     ("cli",),
     ("__init__",),
 )
@@ -35,7 +35,7 @@ FLOORS = (
 
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "bundled" not in path.parts)
-HEAVY = ("openai", "datasets", "git", "pytest", "rich", "torch")
+HEAVY = ("openai", "datasets", "git", "pytest", "rich", "torch", "transformers", "trl", "verl")
 
 
 def name_of(path: Path) -> str:

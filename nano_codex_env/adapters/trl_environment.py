@@ -107,13 +107,14 @@ class TrlEnvironment:
             return
         about = {"task": episode.task.to_row(), "commit": episode.workspace.commit, **episode.rules.about()}
         about |= {"started": self._started, "policy": {"name": "trl"}}
-        log = Writer(Path(self._settings["log_dir"]), self._schemas(), about)
+        log = Writer(Path(self._settings["log_dir"]), self.tool_schemas, about)
         for message in messages:
             log.append(dumps(message))
         counts = {"steps": episode.steps, "seconds": episode.seconds, "counts": episode.counts}
         log.finish(diff, {**result, **counts, "metrics": self._metrics})
 
-    def _schemas(self) -> list[ToolSchema]:
+    @property
+    def tool_schemas(self) -> list[ToolSchema]:
         """The tools as the trainer rendered them."""
         from transformers.utils import get_json_schema
 

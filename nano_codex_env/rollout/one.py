@@ -142,7 +142,7 @@ def _play(
                 raise PolicyError(f"a policy returns Reply(message); got {type(reply).__name__}")
             played.reasons += [reply.finish_reason] if reply.finish_reason else []
             if reply.tokens is not None and log:
-                log.tokens(reply.tokens)
+                log.tokens(reply.tokens, 1 + sum(message["role"] == "assistant" for message in obs))
             if reply.total_tokens is not None:
                 inner.report_tokens(reply.total_tokens)
             obs, reward, terminated, truncated, played.info = env.step(reply.message)

@@ -4,9 +4,12 @@ Refused with EPERM: mounting, namespaces, tracing, kernel keys, BPF, io_uring, m
 System V and POSIX message IPC (it would outlive a call). `clone3` answers ENOSYS, so that the C library falls back
 to `clone`, whose flags can be seen; sockets are UNIX, IPv4, IPv6 and netlink only (vsock knows no namespace).
 
+What tells which pages of a file are in memory is refused as well: the pages of /usr are everybody's.
+
 A policy's shell is refused more: watches on files, which all episodes over one base tree would see. Locks are granted
-to it and hold nothing, and times are set to no effect, since both would reach the others by the machine's own device
-nodes; programs go on as if they had been heard.
+to it and hold nothing, since they would reach the others by the machine's own device nodes; so would times, which are
+set to no effect by a descriptor (`touch /dev/null`), and by a path not at all (EROFS, as `touch` of what is read-only
+says it anyway).
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "add_key": (248, 217),
     "adjtimex": (159, 171),
     "bpf": (321, 280),
+    "cachestat": (451, 451),
     "chroot": (161, 51),
     "clock_adjtime": (305, 266),
     "clock_settime": (227, 112),
@@ -44,6 +48,7 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "kexec_load": (246, 104),
     "keyctl": (250, 219),
     "lookup_dcookie": (212, 18),
+    "mincore": (27, 232),
     "modify_ldt": (154, None),
     "mount": (165, 40),
     "mount_setattr": (442, 442),
@@ -56,11 +61,13 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "perf_event_open": (298, 241),
     "pidfd_getfd": (438, 438),
     "pivot_root": (155, 41),
+    "preadv2": (327, 286),
     "process_madvise": (440, 440),
     "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271),
     "ptrace": (101, 117),
     "quotactl": (179, 60),
+    "readahead": (187, 213),
     "reboot": (169, 142),
     "request_key": (249, 218),
     "semget": (64, 190),
@@ -83,13 +90,16 @@ _REFUSED_TO_SHELLS: dict[str, tuple[int | None, int | None]] = {
     "inotify_init": (253, None),
     "inotify_init1": (294, 26),
 }
-_WITHOUT_EFFECT: dict[str, tuple[int | None, int | None]] = {
-    "flock": (73, 32),
+_ADVICE = (221, 223)
+"""fadvise64: heard, to no effect; coreutils give it with every file."""
+_FLOCK = (73, 32)
+_TIMES: dict[str, tuple[int | None, int | None]] = {
     "futimesat": (261, None),
     "utime": (132, None),
-    "utimensat": (280, 88),
     "utimes": (235, None),
 }
+_UTIMENSAT = (280, 88)
+"""With no path in its second argument it is `futimens`."""
 _FCNTL = (72, 25)
 _LOCKS = {"F_SETLK": 6, "F_SETLKW": 7, "F_OFD_SETLK": 37, "F_OFD_SETLKW": 38}
 """Of `fcntl`: on a device they would hold for all boxes. Granted, or SQLite would not work; they hold nothing."""
@@ -123,7 +133,7 @@ _FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK
 _TERMINAL = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX: typing into a terminal
 
 _LOAD, _JEQ, _JGE, _JSET, _RET = 0x20, 0x15, 0x35, 0x45, 0x06
-_NR, _ARCH, _ARG0, _ARG1 = 0, 4, 16, 24
+_NR, _ARCH, _ARG0, _ARG1, _ARG1_HIGH = 0, 4, 16, 24, 28
 _ALLOW, _KILL = 0x7FFF0000, 0x80000000
 
 
@@ -159,12 +169,19 @@ def program(machine: str | None = None, *, shell: bool = True) -> bytes:
             ops += _return_if(_JEQ, number, _errno(errno.EPERM))
     ops += _return_if(_JEQ, _CLONE3[column], _errno(errno.ENOSYS))
     ops += _when(_CLONE[column], _op(_LOAD, _ARG0) + _return_if(_JSET, _NEW_NAMESPACE, _errno(errno.EPERM)))
+    ops += _return_if(_JEQ, _ADVICE[column], _errno(0))
     if shell:
         commands = b"".join(_return_if(_JEQ, number, _errno(errno.EPERM)) for number in _REFUSED_COMMANDS.values())
         commands += b"".join(_return_if(_JEQ, number, _errno(0)) for number in _LOCKS.values())
         ops += _when(_FCNTL[column], _op(_LOAD, _ARG1) + commands)
-        numbers_of = (pair[column] for pair in _WITHOUT_EFFECT.values())
-        ops += b"".join(_return_if(_JEQ, number, _errno(0)) for number in numbers_of if number is not None)
+        ops += _return_if(_JEQ, _FLOCK[column], _errno(0))
+        for pair in _TIMES.values():
+            if (number := pair[column]) is not None:
+                ops += _return_if(_JEQ, number, _errno(errno.EROFS))
+        by_path = _op(_RET, _errno(errno.EROFS))
+        pathless = _op(_LOAD, _ARG1) + _op(_JEQ, 0, 1, 0) + by_path
+        pathless += _op(_LOAD, _ARG1_HIGH) + _op(_JEQ, 0, 1, 0) + by_path
+        ops += _when(_UTIMENSAT[column], pathless + _op(_RET, _errno(0)))
     tiocs = b"".join(_return_if(_JEQ, code, _errno(errno.EPERM)) for code in _TERMINAL)
     ops += _when(_IOCTL[column], _op(_LOAD, _ARG1) + tiocs)
     families = b"".join(_return_if(_JEQ, family, _ALLOW) for family in _FAMILIES)

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from nano_codex_env import Score, Task, Trajectory, from_function, load_tasks
+from examples.tiny import easy_task, fix_of, make_model, make_tokenizer, render, teach, trl_template
+from nano_codex_env import Score, Task, Trajectory, from_function
 from nano_codex_env.adapters.trl import TrlSpec
 from nano_codex_env.adapters.trl_environment import OVER, TrlEnvironment
 from nano_codex_env.cache import cache_dir
@@ -18,7 +19,6 @@ from nano_codex_env.env import NanoCodexEnv
 from nano_codex_env.episode import NOT_RUN, first_messages
 from nano_codex_env.errors import SandboxError, TaskError
 from nano_codex_env.replay import replay
-from tests.adapters.tiny import make_model, make_tokenizer, render, teach
 
 FIX = {"search": "return a - b", "replace": "return a + b", "file": "sums.py"}
 DONE = {"role": "assistant", "content": "Done."}
@@ -53,7 +53,7 @@ def test_a_method_is_documented_as_the_schema_is(task: Task) -> None:
     assert str(type(env).shell.__signature__) == "(self, /, *, cmd: str)"
     assert type(env).apply_patch.__annotations__ == {"search": str, "replace": str, "file": str}
     public = [name for name in dir(type(env)) if not name.startswith("_")]
-    assert public == ["apply_patch", "reset", "shell"]
+    assert public == ["apply_patch", "reset", "shell", "tool_schemas"]
 
 
 def test_calls_beyond_the_limit_are_not_run(task: Task) -> None:
@@ -158,17 +158,13 @@ def test_a_batch_is_scored_with_its_metrics(task: Task) -> None:
 # With TRL.
 
 
+TRAINING = "qwen3_training"  # the variant of Qwen3's template that TRL trains with: it rewrites nothing
+
+
 @pytest.fixture(scope="module")
 def easy() -> Task:
     """A bundled task of one line."""
-    return next(task for task in load_tasks("bundled") if task.instance_id == "pocket-distance")
-
-
-def fix_of(task: Task) -> dict[str, str]:
-    """The reference patch as one short call."""
-    lines = [line for line in task.patch.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
-    old, new = (next(line[1:].strip() for line in lines if line[0] == sign) for sign in "-+")
-    return {"search": old, "replace": new, "file": task.patch.split("+++ b/")[1].splitlines()[0]}
+    return easy_task()
 
 
 def transcript(env: Any, task: Task, name: str, arguments: dict[str, str]) -> list[dict[str, Any]]:
@@ -192,11 +188,13 @@ def trained(easy: Task, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
     seen: dict[str, list[Any]] = {"masks": [], "rewards": [], "saw": []}
     spec = TrlSpec(easy, log_dir=folder / "log", time_limit=None)
     env: Any = spec.environment_factory()
-    tools = env._schemas()
+    tools = env.tool_schemas
     examples = [transcript(env, easy, "apply_patch", fix_of(easy)), transcript(env, easy, "shell", {"cmd": "ls"})]
-    tokenizer = make_tokenizer([json.dumps([tools, examples]), *(m["content"] for e in examples for m in e)])
+    texts = [json.dumps([tools, examples]), *(m["content"] for e in examples for m in e)]
+    tokenizer = make_tokenizer(texts, trl_template("qwen3"))  # by which TRL knows the family
     model = make_model(tokenizer)
-    assert teach(model, tokenizer, [(example, tools) for example in examples], steps=110) < 0.5
+    rows = [(example, tools) for example in examples]
+    assert teach(model, tokenizer, rows, steps=110, chat_template=trl_template(TRAINING)) < 0.5
     before = [parameter.detach().clone() for parameter in model.parameters()]
     [reward] = spec.reward_funcs
 
@@ -283,7 +281,7 @@ def test_what_is_logged_is_what_the_trainer_saw_and_it_replays(trained: dict[str
     assert acted
     whole = [one for one in acted if one.metadata["stop"] == "submitted"]
     assert [found for one in whole[:4] for found in replay(one.folder).differences] == []
-    assert all(render(trained["tokenizer"], one.messages, one.tools) for one in logged)
+    assert all(render(trained["tokenizer"], one.messages, one.tools, trl_template(TRAINING)) for one in logged)
 
 
 @pytest.mark.slow
@@ -319,5 +317,5 @@ def test_the_schema_that_trl_shows_is_ours(task: Task) -> None:
         _, info = ours.reset()
     for tool in info["tools"]:
         del tool["function"]["parameters"]["additionalProperties"]
-    assert env._schemas() == info["tools"]
+    assert env.tool_schemas == info["tools"]
     assert isinstance(env, TrlEnvironment)

@@ -120,7 +120,7 @@ see-memory: python3 -c 'import ctypes, time; c = ctypes.CDLL(None); n = c.shmget
 see-lock: flock sums.py sleep 0.6 ?? flock -n sums.py echo free
 see-device: flock /dev/null sleep 0.6 ?? flock -n /dev/null echo free
 see-range-lock: @fcntl(f := open("/dev/null", "w"), 6, b"\1" + bytes(31))); import time; time.sleep(0.6)' ?? @fcntl(open("/dev/null", "w"), 6, b"\1" + bytes(31)))'
-see-time: touch -d @2@mark /dev/null; sleep 0.6 ?? stat -c %Y /dev/null
+see-time: sleep 0.2; touch /dev/null; sleep 0.6 ?? stat -c %y /dev/null
 see-watch: sleep 0.2; cat sums.py; sleep 0.5 ?? @watch
 """
 """Below a heading (class and effect) a line for each probe: `name: call ?? look !! hole`."""

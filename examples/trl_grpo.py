@@ -1,0 +1,105 @@
+"""GRPO with TRL on one easy task: a model that mends it now and then learns to mostly do so; the curve is a picture.
+
+It needs trl and matplotlib (pip install '.[trl]' matplotlib), a CPU and some minutes. The model is `tiny.py`'s, so that
+it can be trained anywhere; with a model of your own only `main`'s first half goes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from statistics import fmean
+from typing import Any
+
+from tiny import easy_task, fix_of, make_model, make_tokenizer, played, teach, trl_template
+
+from nano_codex_env.adapters.trl import TrlSpec
+from nano_codex_env.messages import Message
+
+STEPS = int(os.environ.get("STEPS", "24"))
+GROUP = 8
+
+
+def as_trl_says(message: Message) -> Message:
+    """A message as TRL writes it: arguments are an object, an answer names its tool."""
+    said = json.loads(json.dumps(message))
+    for call in said.get("tool_calls", []):
+        call["function"]["arguments"] = json.loads(call["function"]["arguments"])
+        del call["id"]
+    return {"role": "tool", "content": said["content"]} if said["role"] == "tool" else said
+
+
+def taught(spec: TrlSpec) -> tuple[Any, Any]:
+    """A model that calls tools: it mends the bug, or looks around and gives up."""
+    [task], tools = spec.tasks, spec.environment_factory().tool_schemas
+    calls = [("apply_patch", fix_of(task)), ("shell", {"cmd": "ls"})]
+    transcripts = [[as_trl_says(message) for message in played(task, *call)[0]] for call in calls]
+    texts = [json.dumps([tools, transcripts]), *(str(m["content"]) for messages in transcripts for m in messages)]
+    tokenizer = make_tokenizer(texts, trl_template("qwen3"))
+    model = make_model(tokenizer)
+    rows = [(messages, tools) for messages in transcripts]
+    print(
+        "taught to call tools, loss",
+        teach(model, tokenizer, rows, steps=150, chat_template=trl_template("qwen3_training")),
+    )
+    return model, tokenizer
+
+
+def draw(rewards: list[float], path: str) -> None:
+    """The mean reward of each group, and the mean of the last five."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    smooth = [fmean(rewards[max(0, n - 4) : n + 1]) for n in range(len(rewards))]
+    figure, axes = pyplot.subplots(figsize=(7, 4))
+    axes.plot(rewards, "o", alpha=0.4, label=f"mean of a group of {GROUP}")
+    axes.plot(smooth, label="mean of the last five groups")
+    axes.set(xlabel="GRPO step", ylabel="reward", ylim=(-0.05, 1.05), title="pocket-distance, tests as the reward")
+    axes.legend(loc="lower right")
+    figure.savefig(path, dpi=120)
+
+
+def main() -> list[float]:
+    """Train, draw, and return the mean reward of each step."""
+    import torch
+    from trl import GRPOConfig, GRPOTrainer
+
+    torch.set_num_threads(1)
+    spec = TrlSpec(easy_task(), time_limit=None)
+    model, tokenizer = taught(spec)
+    args = GRPOConfig(
+        output_dir=tempfile.mkdtemp(),
+        per_device_train_batch_size=GROUP,
+        num_generations=GROUP,
+        max_completion_length=700,
+        max_steps=STEPS,
+        learning_rate=float(os.environ.get("LR", "2e-4")),
+        lr_scheduler_type="constant",
+        report_to=[],
+        use_cpu=True,
+        bf16=False,
+        logging_steps=1,
+        save_strategy="no",
+        disable_tqdm=True,
+        chat_template_kwargs={"enable_thinking": False},
+    )
+    trainer = GRPOTrainer(
+        model=model,
+        args=args,
+        processing_class=tokenizer,
+        train_dataset=spec.train_dataset,
+        environment_factory=spec.environment_factory,
+        reward_funcs=spec.reward_funcs,
+    )
+    trainer.train()
+    rewards = [row["reward"] for row in trainer.state.log_history if "reward" in row]
+    draw(rewards, "curve.png")
+    print("first five groups", fmean(rewards[:5]), "last five", fmean(rewards[-5:]), "curve.png")
+    return rewards
+
+
+if __name__ == "__main__":
+    main()

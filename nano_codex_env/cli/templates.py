@@ -1,0 +1,59 @@
+"""`nano-codex templates`: what chat templates make of our transcripts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from nano_codex_env.errors import ConfigError
+from nano_codex_env.templates import Row, check_template, load_templates
+
+COLUMNS = (
+    "template",
+    "tools",
+    "calls",
+    "changes",
+    "reasoning",
+    "past kept",
+    "without reasoning",
+    "after a user message",
+)
+
+
+def add_commands(commands: Any) -> None:
+    """Add `templates`."""
+    parser = commands.add_parser("templates", help="what chat templates make of our transcripts, a row each")
+    parser.add_argument(
+        "sources", nargs="+", type=Path, metavar="FOLDER_OR_FILE",
+        help="a .jinja file, a tokenizer's folder, or a folder of such",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON, and nothing else on stdout")
+    parser.set_defaults(command=_templates)
+
+
+def _templates(arguments: argparse.Namespace) -> int:
+    from nano_codex_env.cli.show import progress, table
+
+    missing = [str(path) for path in arguments.sources if not path.exists()]
+    if missing:
+        raise ConfigError(f"there is no {', '.join(missing)}")
+    loaded = [each for path in arguments.sources for each in load_templates(path)]
+    rows = [check_template(*each) for each in progress(loaded, "templates", len(loaded))]
+    failed = [row for row in rows if row.for_tools and row.refusal]
+    if arguments.json:
+        print(json.dumps([{**vars(row), "form": row.form and vars(row.form), "calls": row.calls} for row in rows]))
+        return 1 if failed else 0
+    table("", COLUMNS, [_cells(row) for row in rows])
+    for row in rows:
+        if row.refusal:
+            print(f"{row.name}: {row.refusal}")
+    made = sum(row.for_tools for row in rows)
+    print(f"{len(rows)} templates, {made} for tools, {made - len(failed)} of these render our transcripts")
+    return 1 if failed else 0
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    tools = "yes" if row.declares else "-"
+    return (row.name, tools, row.calls, row.changes, row.reasoning, row.with_reasoning, row.without, row.across)

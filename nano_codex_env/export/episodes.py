@@ -1,0 +1,161 @@
+"""Finished episodes, as the exports choose among them, and their transcripts, as a dataset can hold them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nano_codex_env.errors import TrajectoryError
+from nano_codex_env.messages import Message, dumps
+from nano_codex_env.templates.forms import Form, in_form
+from nano_codex_env.trajectory import Trajectory
+
+Left = Counter[str]
+"""Why episodes were left out -> how many."""
+
+VOID, DAMAGED, MALFORMED, DUPLICATE = (
+    "void or unfinished",
+    "damaged",
+    "with calls that are no JSON object",
+    "duplicates",
+)
+
+
+@dataclass(frozen=True)
+class Episode:
+    """An episode with a reward; its transcript stays on disk until it is wanted."""
+
+    folder: Path
+    instance_id: str
+    attempt: int
+    reward: float
+    steps: int
+    stop: str
+    model: str
+    """Who played: a model's name, or a policy's."""
+
+    def about(self) -> dict[str, Any]:
+        """What a row tells of it beside its transcript."""
+        return {"reward": self.reward, "stop": self.stop, "steps": self.steps, "attempt": self.attempt}
+
+
+def read_episodes(folders: Iterable[Path], left: Left) -> list[Episode]:
+    """The episodes that have a reward, by task and attempt; an attempt that the log does not number is the next one.
+
+    Raises:
+        TrajectoryError: a folder is not that of an episode.
+    """
+    found: dict[Path, Mapping[str, Any]] = {}
+    for folder in folders:
+        if not (folder / "messages.jsonl").is_file():
+            raise TrajectoryError(f"{folder} holds no messages.jsonl; give the folder of an episode, or of a run")
+        about = _metadata(folder)
+        if about is None:
+            left[DAMAGED] += 1
+        elif not isinstance(about.get("reward"), int | float) or not about.get("stop") or about.get("void"):
+            left[VOID] += 1
+        else:
+            found.setdefault(folder.resolve(), about)
+    episodes: list[Episode] = []
+    counts: Counter[str] = Counter()
+    for folder, about in sorted(found.items(), key=lambda item: (item[0].name, item[0])):
+        name = str((about.get("task") or {}).get("instance_id", ""))
+        attempt, counts[name] = about.get("attempt"), counts[name] + 1
+        episodes.append(_episode(folder, name, counts[name] - 1 if attempt is None else int(attempt), about))
+    return sorted(episodes, key=lambda episode: (episode.instance_id, episode.attempt))
+
+
+def _metadata(folder: Path) -> Mapping[str, Any] | None:
+    try:
+        about = json.loads((folder / "metadata.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return about if isinstance(about, dict) else None
+
+
+def _episode(folder: Path, name: str, attempt: int, about: Mapping[str, Any]) -> Episode:
+    policy = about.get("policy") or {}
+    model = str(policy.get("model") or policy.get("name") or "unknown")
+    return Episode(folder, name, attempt, float(about["reward"]), int(about.get("steps", 0)), str(about["stop"]), model)
+
+
+def best_first(episodes: Iterable[Episode]) -> list[Episode]:
+    """By reward; of those that are worth the same, the one with the fewest steps."""
+    return sorted(episodes, key=lambda episode: (-episode.reward, episode.steps))
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What a model is trained on: messages as chat templates want them, and the tools as a string of JSON.
+
+    Arguments are objects: as strings, most templates would encode them twice. The tools are a string: a column of
+    objects can come back with its keys in another order and with nulls, which is another prompt. TRL takes both.
+    """
+
+    messages: list[Message]
+    tools: str
+
+    @property
+    def key(self) -> str:
+        """The same for all that differ in nothing but the ids of calls."""
+        plain = [_without_ids(message) for message in self.messages]
+        return hashlib.sha256(dumps([plain, self.tools]).encode("ascii")).hexdigest()
+
+    @property
+    def opening(self) -> int:
+        """How many messages stand before the first answer."""
+        roles = [message["role"] for message in self.messages]
+        return roles.index("assistant") if "assistant" in roles else len(roles)
+
+
+def read_transcript(episode: Episode, left: Left) -> Transcript | None:
+    """The transcript, or None where it cannot be trained on: a row never holds what the model did not write."""
+    try:
+        logged = Trajectory.load(episode.folder)
+    except TrajectoryError:
+        left[DAMAGED] += 1
+        return None
+    if not all(_is_whole(message) for message in logged.messages):
+        left[MALFORMED] += 1
+        return None
+    made = Transcript(in_form(logged.messages, Form(objects=True)), dumps(logged.tools))
+    if made.opening == len(made.messages):
+        left["without an answer"] += 1
+        return None
+    return made
+
+
+def _is_whole(message: Message) -> bool:
+    """Whether a dataset can hold it: valid Unicode, arguments that are an object, numbers of 64 bits."""
+    try:
+        json.dumps(message, ensure_ascii=False).encode()
+        return all(_is_object(call["function"]) for call in message.get("tool_calls") or ())
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return False
+
+
+def _is_object(function: Mapping[str, Any]) -> bool:
+    value = json.loads(function["arguments"], parse_constant=_refuse, parse_int=_small)
+    json.dumps(value, ensure_ascii=False).encode()
+    return isinstance(value, dict) and isinstance(function["name"], str)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _small(digits: str) -> int:
+    if len(digits) > 18:
+        raise ValueError(f"{digits:.40} does not fit 64 bits")
+    return int(digits)
+
+
+def _without_ids(message: Message) -> Message:
+    plain = {key: value for key, value in message.items() if key != "tool_call_id"}
+    calls: Sequence[Message] = message.get("tool_calls", ())
+    return plain | {"tool_calls": [call["function"] for call in calls]}

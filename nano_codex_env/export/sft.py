@@ -1,0 +1,38 @@
+"""Rows for supervised training: whole transcripts that earned their reward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from nano_codex_env.errors import ConfigError
+from nano_codex_env.export.episodes import DUPLICATE, Episode, Left, best_first, read_transcript
+
+
+def sft_rows(
+    episodes: Sequence[Episode], *, min_reward: float = 1.0, best: int | None = None, left: Left
+) -> Iterator[dict[str, Any]]:
+    """`messages`, `tools`, `instance_id` and what is known of the episode; each transcript once, `best` of a task.
+
+    Raises:
+        ConfigError: `best` is no positive number.
+    """
+    if best is not None and best < 1:
+        raise ConfigError(f"best must be a positive number; got {best}")
+    seen: set[str] = set()
+    for name, group in groupby(episodes, key=lambda episode: episode.instance_id):
+        kept = 0
+        for episode in best_first(group):
+            if episode.reward < min_reward:
+                left[f"with a reward below {min_reward:g}"] += 1
+            elif best is not None and kept >= best:
+                left[f"beyond the best {best} of a task"] += 1
+            elif transcript := read_transcript(episode, left):
+                if transcript.key in seen:
+                    left[DUPLICATE] += 1
+                    continue
+                seen.add(transcript.key)
+                kept += 1
+                text = {"messages": transcript.messages, "tools": transcript.tools}
+                yield {**text, "instance_id": name, **episode.about(), "episode": episode.folder.name}
