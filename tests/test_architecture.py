@@ -27,7 +27,8 @@ FLOORS = (
     ("options", "episode"),
     ("env",),
     ("preparing", "vector", "rollout"),
-    ("replay", "config", "agent", "adapters"),
+    ("replay", "config", "agent"),
+    ("adapters",),
     ("cli",),
     ("__init__",),
 )

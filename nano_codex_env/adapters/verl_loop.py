@@ -1,0 +1,240 @@
+"""The agent loop that verl sees: it keeps the tokens, our environment says what follows and what it was worth.
+
+Of verl's `ToolAgentLoop` it keeps the sampling and the bookkeeping of tokens. Not used are what verl does with tools:
+a call at a time (`max_parallel_calls`), answers cut to 256 characters (`max_tool_response_length`), and calls that its
+parser cannot read, which end the episode there and are answered in words here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
+from verl.experimental.agent_loop.tool_agent_loop import AgentData, AgentState, ToolAgentLoop
+from verl.tools.function_tool import FunctionTool
+from verl.tools.schemas import OpenAIFunctionToolSchema
+
+from nano_codex_env.adapters.verl import PARTS, shared_reward, task_of
+from nano_codex_env.adapters.verl_calls import as_call, as_message
+from nano_codex_env.config import NOTICES
+from nano_codex_env.env import NanoCodexEnv
+from nano_codex_env.errors import ConfigError, NanoCodexError, TaskError, words_of
+from nano_codex_env.messages import Message, ToolSchema
+from nano_codex_env.parallel import processors
+from nano_codex_env.tools import default_tools
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+_TOLD = ("uid", "session_id", "global_steps")
+"""What verl's trainer tells of a sample, for the log: its group, its number there, the step."""
+
+
+class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
+    """One sample of verl's: an episode in a thread of its own, since the event loop must never wait for a box.
+
+    A failure of ours voids the sample; no reward is made up for it. verl's trainer (`trainer.use_v1`, the default)
+    leaves out a sample whose loop raises and goes on with the rest of its group, so the failure is raised there. Other
+    callers lose the whole batch to an exception: they get a sample of one masked token, with 1.0 in the column `void`.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        reward: str = "resolved",
+        sandbox: str = "bubblewrap",
+        max_steps: int = 50,
+        time_limit: float | None = 1800.0,
+        notices: Sequence[str] = (),
+        on_inaction: str = "submit",
+        log_dir: str | None = None,
+        cache_dir: str | None = None,
+        workers: int | None = None,
+        parts: Sequence[str] = PARTS,
+        **verl: Any,
+    ) -> None:
+        """What the YAML of the agent loop says; the rest is verl's.
+
+        Args:
+            args: verl's.
+            reward: "resolved", "similarity", or `module:name` of your own.
+            sandbox: where commands run, by name.
+            max_steps: tool calls; further ones are answered "not run: limit reached".
+            time_limit: seconds from reset; None: no limit.
+            notices: names of `config.NOTICES`, such as "budget".
+            on_inaction: "submit", or "remind" while nothing is changed.
+            log_dir: where episodes are logged, token ids included; None: nowhere.
+            cache_dir: mirrors, base trees, virtual environments.
+            workers: how many episodes each of verl's workers scores at once; None: the processors, shared out.
+            parts: the numbers of a score's parts that become columns; verl wants the same ones of every sample.
+            verl: verl's.
+
+        Raises:
+            ConfigError: an argument cannot be used, or verl is told to limit turns.
+        """
+        super().__init__(*args, **verl)
+        if self.max_user_turns or self.max_assistant_turns:
+            raise ConfigError("leave multi_turn.max_user_turns and max_assistant_turns null; max_steps is the limit")
+        if unknown := [name for name in notices if name not in NOTICES]:
+            raise ConfigError(f"no notice is called {unknown[0]!r}; there are: {', '.join(NOTICES)}")
+        if workers is None:
+            workers = max(1, processors() // self.rollout_config.agent.num_workers)
+        tools = default_tools()
+        self.tool_schemas = [tool.schema for tool in tools]  # as they are: what is rendered is what is logged
+        self.tools = {tool.name: _carrier(tool.schema) for tool in tools}
+        self._parts = tuple(parts)
+        self._env = NanoCodexEnv(
+            [],
+            shared_reward(reward, sandbox, cache_dir, workers),
+            sandbox=sandbox,
+            max_steps=max_steps,
+            time_limit=time_limit,
+            notices=[NOTICES[name] for name in notices],
+            on_inaction=on_inaction,
+            log_dir=log_dir,
+            cache_dir=cache_dir,
+        )
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="nano-codex-verl")
+        self._value: float | None = None
+        self._metrics: Mapping[str, float] = {}
+
+    async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
+        """Play one episode on the task of a dataset's row.
+
+        Raises:
+            NanoCodexError: a failure of ours, under verl's trainer.
+        """
+        void = ""
+        try:
+            prompt = await self._ask(self._begin, row)
+            output = await super().run(sampling_params, **{**row, "raw_prompt": prompt})
+            if self._value is None:
+                started = time.monotonic()
+                self._end(await self._ask(self._env.end, "token_limit"))
+                output.metrics.compute_score += time.monotonic() - started
+        except NanoCodexError as error:
+            void = words_of(error)
+            logger.warning("a sample is void: %s", void)
+            if "session_id" in row:  # verl's trainer: one of a group's sessions may fail by itself
+                raise
+            return self._void()
+        finally:
+            self._thread.submit(self._leave, void)
+            self._thread.shutdown(wait=False)
+        output.reward_score = self._value
+        output.extra_fields["reward_extra_info"] = self._columns(0.0)
+        return output
+
+    def _leave(self, void: str) -> None:
+        """Free everything, after whatever still runs; a log says why its episode is void."""
+        try:
+            if void:
+                self._env.void(void)
+            self._env.close()
+        except Exception:
+            logger.exception("an episode was not freed")
+
+    async def _ask(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """What `function` gives in the episode's thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+    def _begin(self, row: Mapping[str, Any]) -> list[Message]:
+        observation, _ = self._env.reset(options={"task": task_of(row.get("extra_info"))})
+        if log := self._env.episode.log:
+            told = {name: row[name] for name in _TOLD if isinstance(row.get(name), int | str)}
+            log.note({"policy": {"name": "verl", **told}})
+        return observation
+
+    def _cap_text_prompt_length(self, prompt_ids: list[int]) -> list[int]:
+        """Verl would cut the beginning off, and with it the tools."""
+        limit = self.rollout_config.prompt_length
+        if len(prompt_ids) > limit:
+            raise TaskError(f"a prompt has {len(prompt_ids)} tokens; data.max_prompt_length is {limit}: raise it")
+        return prompt_ids
+
+    async def _handle_generating_state(self, agent_data: AgentData, *arguments: Any, **more: Any) -> AgentState:
+        """Sample an answer; whether that ends anything is for the environment to say, unless it is too long."""
+        prompt = agent_data.prompt_ids
+        await super()._handle_generating_state(agent_data, *arguments, **more)
+        sampled = agent_data.response_ids
+        logprobs = agent_data.response_logprobs[-len(sampled) :] if agent_data.response_logprobs else None
+        record = {"prompt": prompt, "sampled": sampled, "logprobs": logprobs}
+        await self._ask(self._log_tokens, record, agent_data.assistant_turns)
+        too_long = len(agent_data.response_mask) >= self.response_length
+        return AgentState.TERMINATED if too_long else AgentState.PROCESSING_TOOLS
+
+    def _log_tokens(self, record: Mapping[str, Any], turn: int) -> None:
+        self._env.report_tokens(len(record["prompt"]) + len(record["sampled"]))
+        if log := self._env.episode.log:
+            log.tokens(record, turn)
+
+    async def _handle_processing_tools_state(self, agent_data: AgentData) -> AgentState:
+        """Give the environment what was said, and the policy what it answers."""
+        started, count = time.monotonic(), len(agent_data.messages)
+        observation, value, terminated, truncated, info = await self._ask(self._env.step, agent_data.messages[-1])
+        over = terminated or truncated
+        spent = "compute_score" if over else "tool_calls"
+        agent_data.metrics[spent] = agent_data.metrics.get(spent, 0.0) + time.monotonic() - started
+        agent_data.messages = list(observation)
+        if over:
+            self._end((observation, value, terminated, truncated, info))
+            return AgentState.TERMINATED
+        merged, mask, logprobs = await self.ct_merge_context_msg(
+            observation[:count],
+            observation,
+            agent_data.prompt_ids,
+            agent_data.response_mask,
+            agent_data.response_logprobs or None,
+            tools=self.tool_schemas,
+        )
+        if len(mask) >= self.response_length:
+            return AgentState.TERMINATED
+        agent_data.prompt_ids, agent_data.response_mask = merged.token_ids, mask
+        agent_data.response_logprobs = logprobs or []
+        agent_data.user_turns += 1
+        return AgentState.GENERATING
+
+    def _end(self, last: tuple[list[Message], float, bool, bool, dict[str, Any]]) -> None:
+        self._value, self._metrics = last[1], last[4]["metrics"]
+
+    def _build_assistant_message(self, content: str, agent_data: AgentData) -> Message:
+        """The message as the environment takes it: all calls, also those that verl's parser could not read."""
+        calls = [as_call(call.name, call.arguments, call.tool_call_id) for call in agent_data.tool_calls]
+        text = self.tokenizer.decode(agent_data.response_ids)
+        return as_message(text, content, calls, self.tool_parser_name, self.tokenizer.all_special_tokens)
+
+    def _columns(self, void: float) -> dict[str, float | None]:
+        """The episode's metrics as verl's extra columns, the same ones in every sample; None: not known.
+
+        Not the reward: that is verl's own.
+        """
+        tools = [*self.tools, "unknown"]
+        names = ["steps", "tokens", *(f"{tool}.{what}" for tool in tools for what in ("calls", "ok"))]
+        names += [f"parts.{name}" for name in self._parts]
+        found = self._metrics if void else {**{f"{tool}.calls": 0.0 for tool in tools}, **self._metrics}
+        return {"void": void, **{name: found.get(name) for name in names}}
+
+    def _void(self) -> AgentLoopOutput:
+        """A sample in which nothing was sampled: one token, which no loss sees."""
+        token = self.tokenizer.eos_token_id
+        fields = {"turn_scores": [], "tool_rewards": [], "reward_extra_info": self._columns(1.0)}
+        return AgentLoopOutput(
+            prompt_ids=[token],
+            response_ids=[token],
+            response_mask=[0],
+            response_logprobs=[0.0] if self.rollout_config.calculate_log_probs else None,
+            reward_score=0.0,
+            metrics={},
+            extra_fields=fields,
+        )
+
+
+def _carrier(schema: ToolSchema) -> FunctionTool:
+    """A tool for verl's parsers, which look at its schema; it is never called."""
+    return FunctionTool(schema["function"]["name"], str, OpenAIFunctionToolSchema.model_validate(schema))
