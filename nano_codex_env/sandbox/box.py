@@ -23,6 +23,7 @@ from nano_codex_env.errors import SandboxError
 from nano_codex_env.sandbox.base import ExecResult, Output
 from nano_codex_env.sandbox.group import Group
 from nano_codex_env.sandbox.root import DROP_UID, MTIME
+from nano_codex_env.sandbox.simple import direct
 from nano_codex_env.sandbox.spawner import spawn
 
 SERVER = Path(__file__).with_name("server.sh").read_text(encoding="utf-8").strip()
@@ -94,8 +95,11 @@ class Box:
         finally:
             for handle in (read_in, ctl_write, *launch.keep):
                 os.close(handle)
+        self._poller = select.poll()
         for handle in (self._stdin, self._out, self._ctl):
             os.set_blocking(handle, False)
+        for handle in (self._out, self._ctl):
+            self._poller.register(handle, select.POLLIN)
 
     @property
     def alive(self) -> bool:
@@ -155,9 +159,7 @@ class Box:
         Returns what came by the output pipe, and what came by the control pipe.
         """
         output, control, deadline = Collector(keep, max_output), bytearray(), time.monotonic() + timeout
-        poller, open_pipes = select.poll(), {self._out, self._ctl}
-        for handle in open_pipes:
-            poller.register(handle, select.POLLIN)
+        poller, open_pipes = self._poller, {self._out, self._ctl}
         if until is None:
             self._close_pipe("_out_write")
         else:  # the last command may have left marks on the shared pipe: the next shall not see them
@@ -165,8 +167,7 @@ class Box:
             fcntl.fcntl(self._out_write, fcntl.F_SETPIPE_SZ, 65536)
             os.fchmod(self._out_write, 0o600)
             os.utime(self._out_write, (MTIME, MTIME))
-        data = self._write(data, poller, last=until is None)
-        gone = False
+        data, gone = self._write(data, last=until is None), False
         while open_pipes and not gone and not (until and control.endswith(until)):
             left = deadline - time.monotonic()  # looked at each time: a command that writes on and on is late as well
             events = poller.poll(left * 1000) if left > 0 else []
@@ -174,7 +175,8 @@ class Box:
                 return ExecResult(output.output(), None, timed_out=True), bytes(control)
             for handle, event in events:
                 if handle == self._stdin:
-                    data = self._write(data, poller, last=until is None)
+                    poller.unregister(handle)
+                    data = self._write(data, last=until is None)
                 elif not (event & select.POLLIN and self._read(handle, output, control)):
                     poller.unregister(handle)
                     open_pipes.discard(handle)
@@ -185,7 +187,7 @@ class Box:
             continue
         return ExecResult(output.output(), None if gone else 0), bytes(control)
 
-    def _write(self, data: bytes, poller: select.poll, *, last: bool) -> bytes:
+    def _write(self, data: bytes, *, last: bool) -> bytes:
         """Write what fits; ask for more room if need be, close the pipe after the `last` byte.
 
         That the box is gone shows in the reading.
@@ -196,10 +198,8 @@ class Box:
             pass
         except BrokenPipeError:
             data = b""
-        with contextlib.suppress(KeyError):
-            poller.unregister(self._stdin)
         if data:
-            poller.register(self._stdin, select.POLLOUT)
+            self._poller.register(self._stdin, select.POLLOUT)
         elif last:
             self._close_pipe("_stdin")
         return data
@@ -243,7 +243,7 @@ class ResidentShell(Box):
         if not self.alive:
             raise SandboxError("this box is closed")
         nonce = secrets.token_hex(8).encode()
-        request = nonce + b"\0" + command.encode() + b"\0"
+        request = nonce + b"\0" + direct(command).encode() + b"\0"
         result, said = self.interact(request, timeout=timeout, keep=keep, max_output=self._max_output, until=b"\0")
         head, _, status = said.rstrip(b"\0").partition(b" ")
         if head != nonce or not status.isdigit():

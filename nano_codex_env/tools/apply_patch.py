@@ -96,7 +96,8 @@ def _replace(data: bytes, search: str, replace: str, file: str) -> tuple[bytes, 
             "add neighbouring lines until it is unique"
         )
     place = places[0]
-    return data[:place] + instead + data[place + len(wanted) :], data.count(b"\n", 0, place) + 1
+    view = memoryview(data)
+    return b"".join((view[:place], instead, view[place + len(wanted) :])), data.count(b"\n", 0, place) + 1
 
 
 def _places(data: bytes, wanted: bytes) -> list[int]:
@@ -114,6 +115,8 @@ def _not_found(file: str) -> str:
 
 
 def _encoding(data: bytes) -> str:
+    if data.isascii():
+        return "utf-8"
     try:
         data.decode()
     except UnicodeDecodeError:
@@ -129,4 +132,4 @@ def _encode(text: str, encoding: str) -> bytes | None:
 
 
 def _all_crlf(data: bytes) -> bool:
-    return b"\r\n" in data and data.count(b"\n") == data.count(b"\r\n")
+    return b"\r" in data and b"\r\n" in data and data.count(b"\n") == data.count(b"\r\n")

@@ -118,21 +118,24 @@ def _arguments(tool: Tool, raw: object) -> dict[str, str]:
     Raises:
         ToolError: they are no JSON object, or some are missing, unknown, not text, or not valid Unicode.
     """
-    form = json.dumps(dict.fromkeys(tool.parameters, "..."))
     if not isinstance(raw, str):
-        raise ToolError(f"arguments must be a JSON object, {form}; got {_kind(raw)}")
+        raise ToolError(f"arguments must be a JSON object, {_form(tool)}; got {_kind(raw)}")
     if len(raw) > MAX_ARGUMENTS:
         raise ToolError(f"the arguments are too long ({len(raw)} characters; the limit is {MAX_ARGUMENTS})")
     try:
         values: Any = json.loads(raw)
     except (ValueError, RecursionError) as error:
-        raise ToolError(f"the arguments are not valid JSON ({error}); send an object like {form}") from error
+        raise ToolError(f"the arguments are not valid JSON ({error}); send an object like {_form(tool)}") from error
     if not isinstance(values, dict):
-        raise ToolError(f"arguments must be a JSON object, {form}; got {_kind(values)}")
+        raise ToolError(f"arguments must be a JSON object, {_form(tool)}; got {_kind(values)}")
     _check_names(tool, values)
     for name, value in values.items():
         _check_text(name, value)
     return values
+
+
+def _form(tool: Tool) -> str:
+    return json.dumps(dict.fromkeys(tool.parameters, "..."))
 
 
 def _check_names(tool: Tool, values: Mapping[str, Any]) -> None:

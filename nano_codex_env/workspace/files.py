@@ -10,10 +10,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 import unicodedata
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from nano_codex_env.diff import File
@@ -42,6 +42,7 @@ _IGNORED = (
 Parts = tuple[str, ...]
 
 
+@lru_cache(maxsize=4096)
 def parts_of(file: str) -> Parts:
     """The components of a policy's file name, which is relative to the repository or starts with /testbed/.
 
@@ -120,38 +121,41 @@ def _check_kind(name: str, status: os.stat_result) -> None:
 def write(root: Path, parts: Parts, file: File, settle: Callable[[int], None] | None = None) -> None:
     """Put `file` below `root`, with the folders that it needs; no file is changed if that fails.
 
-    `settle` is given a descriptor of the file and of each folder on its way, to set modes and times.
+    `settle` is given a descriptor of the file and of each folder that was changed, to set modes and times.
 
     Raises:
         ToolError: a component is a symbolic link or no folder.
     """
-    folder = _walk(root, parts[:-1], make=True)
+    folder = _walk(root, parts[:-1], make=True, settle=settle)
     if folder is None:
         raise FileNotFoundError(errno.ENOENT, "a folder was removed while it was made", "/".join(parts))
-    temporary = f".{secrets.token_hex(8)}.tmp"
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        _put(folder, parts[-1], file, settle)
+        if settle:
+            settle(folder)
+    finally:
+        os.close(folder)
+
+
+def _put(folder: int, name: str, file: File, settle: Callable[[int], None] | None) -> None:
+    temporary = f".{os.urandom(8).hex()}.tmp"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
         handle = os.open(temporary, flags, 0o600, dir_fd=folder)
-        with open(handle, "wb") as stream:
-            stream.write(file.data)
-            stream.flush()
+        try:
+            data = memoryview(file.data)
+            while data:
+                data = data[os.write(handle, data) :]
             os.fchmod(handle, 0o755 if file.executable else 0o644)
             if settle:
                 settle(handle)
-        os.rename(temporary, parts[-1], src_dir_fd=folder, dst_dir_fd=folder)
+        finally:
+            os.close(handle)
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=folder)
         raise
-    finally:
-        os.close(folder)
-    for depth in range(len(parts)) if settle else ():
-        handle_of = _walk(root, parts[:depth], make=False)
-        if settle and handle_of is not None:
-            try:
-                settle(handle_of)
-            finally:
-                os.close(handle_of)
 
 
 def remove(root: Path, parts: Parts) -> None:
@@ -170,7 +174,7 @@ def remove(root: Path, parts: Parts) -> None:
         os.close(folder)
 
 
-def _walk(root: Path, parts: Parts, *, make: bool) -> int | None:
+def _walk(root: Path, parts: Parts, *, make: bool, settle: Callable[[int], None] | None = None) -> int | None:
     """A descriptor of the folder `parts` below `root`; None where it is not there and shall not be made."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     handle = os.open(root, flags)
@@ -180,6 +184,8 @@ def _walk(root: Path, parts: Parts, *, make: bool) -> int | None:
             below = os.open(part, flags, dir_fd=handle)
             if made:
                 os.fchmod(below, 0o755)
+                if settle:
+                    settle(handle)
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -82,6 +82,8 @@ class Workspace:
 
     def _check_way(self, parts: files.Parts) -> None:
         """A file may not stand where a touched one needs a folder, nor below a touched file."""
+        if parts in self._touched:
+            return
         for other in self._touched:
             shorter, longer = sorted((parts, other), key=len)
             if shorter != longer and longer[: len(shorter)] == shorter:
