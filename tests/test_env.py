@@ -1210,6 +1210,38 @@ def test_a_vector_may_run_in_processes_of_its_own(task: Task) -> None:
     envs.close()
 
 
+@pytest.mark.filterwarnings(FORK_WARNING)
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
+def test_processes_of_their_own_send_what_is_new_and_show_the_whole(task: Task, tmp_path: Path, mode: str) -> None:
+    """Each observation is a whole transcript, a list of the caller's own, as in one process."""
+    found = []
+    for kind in ("sync", "async"):
+        envs = make_vec(
+            2,
+            vectorization_mode=kind,
+            tasks=[task],
+            reward=_nothing,
+            log_dir=None,
+            vector_kwargs={"autoreset_mode": gym.vector.AutoresetMode(mode)},
+        )
+        obs, _ = envs.reset(seed=3)
+        seen = [[list(one) for one in obs]]
+        for actions in [(LOOK, FIX), (DONE, LOOK), (LOOK, LOOK), (LOOK, DONE), (DONE, DONE), (LOOK, LOOK)]:
+            obs, *_, info = envs.step(actions)
+            seen.append([list(one) for one in obs])
+            seen += [[list(one) for one in info["final_obs"] if one is not None]] if "final_obs" in info else []
+            for one in obs:
+                one.clear()
+        envs.close()
+        found.append(seen)
+    assert found[0] == found[1]
+    assert max(len(one) for step in found[0] for one in step) > 4
+
+
+def _nothing(task: object, transcript: object, diff: str) -> Score:
+    return Score(0.0, {})
+
+
 def test_processes_of_their_own_take_rewards_and_tools_of_ours(task: Task) -> None:
     """Where workers are not forked (Python 3.14's default) the arguments travel by pickle."""
     envs = make_vec(
