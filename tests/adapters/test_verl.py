@@ -96,11 +96,12 @@ def test_a_dropped_call_is_answered_in_the_words_of_the_toolbox(env: NanoCodexEn
     assert "no tool is called ''; there are: shell, apply_patch" in obs[-1]["content"]
 
 
-def test_a_patch_in_a_text_is_worth_what_it_is_worth(task: Task) -> None:
+def test_a_patch_in_a_text_is_worth_what_it_is_worth() -> None:
+    task = easy_task()
     [row] = verl_rows([task], first_messages)
 
     def score(text: str) -> Any:
-        return adapter.compute_score(AGENT, text, "sums-1", row["extra_info"], num_turns=1)
+        return adapter.compute_score(AGENT, text, task.instance_id, row["extra_info"], num_turns=1)
 
     assert score(f"So:\n```diff\n{task.patch}```\nThat is it.") == {
         "score": 1.0,
