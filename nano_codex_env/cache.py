@@ -19,6 +19,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from nano_codex_env.errors import WorkspaceError
@@ -73,8 +74,9 @@ def publish(path: Path, build: Callable[[Path], None]) -> Path:
         WorkspaceError: the disk is full, or the cache cannot be written.
     """
     if path.exists():
+        mark_used(path)
         return path
-    with disk_errors(f"building {path}"), locked(path.with_name(path.name + ".lock")):
+    with disk_errors(f"building {path}"), locked(_lock_of(path)):
         if path.exists():
             return path
         for stale in path.parent.glob(f".{path.name}..*"):
@@ -88,6 +90,49 @@ def publish(path: Path, build: Callable[[Path], None]) -> Path:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
     return path
+
+
+def mark_used(path: Path) -> None:
+    """Note that an entry is used now, in its lock's time; a cache that cannot be written keeps what it says."""
+    with contextlib.suppress(OSError):
+        os.utime(_lock_of(path))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something in the cache that is made anew when it is needed and not there."""
+
+    kind: str
+    path: Path
+    used: float
+    """When it was used last, in seconds since the epoch."""
+
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(os.lstat(Path(top, name)).st_blocks * 512 for top, _, files in os.walk(self.path) for name in files)
+
+
+def entries(cache: Path) -> list[Entry]:
+    """What the cache holds, by kind and name; not what episodes are using to write into."""
+    found = []
+    for lock in sorted(cache.glob("*/*.lock")):
+        path = lock.with_suffix("")
+        if path.is_dir() and path.parent.name != "sessions":
+            found.append(Entry(path.parent.name, path, lock.stat().st_mtime))
+    return found
+
+
+def remove(entry: Entry) -> None:
+    """Remove an entry; at no moment is it there in part. An episode that has it open would lose it.
+
+    Raises:
+        WorkspaceError: it cannot be removed.
+    """
+    with disk_errors(f"removing {entry.path}"), locked(_lock_of(entry.path)):
+        going = Path(tempfile.mkdtemp(prefix=f".{entry.path.name}..", dir=entry.path.parent))
+        with contextlib.suppress(FileNotFoundError):
+            entry.path.rename(going / "gone")
+        shutil.rmtree(going)
 
 
 class Scratch:

@@ -17,9 +17,22 @@ import platformdirs
 import pytest
 
 import nano_codex_env
-from nano_codex_env.cache import ENV_VAR, Scratch, cache_dir, disk_errors, locked, publish, remove_dead_sessions
+from nano_codex_env import Task
+from nano_codex_env.cache import (
+    ENV_VAR,
+    Scratch,
+    cache_dir,
+    disk_errors,
+    entries,
+    locked,
+    publish,
+    remove,
+    remove_dead_sessions,
+)
+from nano_codex_env.cli import main
 from nano_codex_env.errors import WorkspaceError
 from nano_codex_env.sandbox.bubblewrap import find_bwrap
+from nano_codex_env.workspace import Workspace
 
 ROOT = Path(nano_codex_env.__file__).parent.parent
 
@@ -394,3 +407,83 @@ def test_processes_come_and_go_without_tripping_over_one_another(tmp_path: Path)
     """Each looks for the folders of the dead while others remove their own."""
     assert together(4, COME_AND_GO, tmp_path) == [""] * 4
     assert sessions(tmp_path) == []
+
+
+# What the cache holds, and making it smaller.
+
+
+def fill(cache: Path, name: str = "trees/one", days: float = 0) -> Path:
+    """An entry of one file, used so many days ago."""
+
+    def build(folder: Path) -> None:
+        (folder / "file").write_text("x" * 5000)
+
+    path = publish(cache / name, build)
+    then = path.with_name(path.name + ".lock").stat().st_mtime - days * 86400
+    os.utime(path.with_name(path.name + ".lock"), (then, then))
+    return path
+
+
+def test_entries_tell_their_kind_their_size_and_when_they_were_used(tmp_path: Path) -> None:
+    fill(tmp_path, "trees/one", days=3)
+    fill(tmp_path, "venvs/two.x")
+    Scratch(tmp_path).close()
+    one, two = entries(tmp_path)
+    assert (one.kind, one.path.name, two.kind, two.path.name) == ("trees", "one", "venvs", "two.x")
+    assert 5000 <= one.size() < 50_000
+    assert 2.9 * 86400 < two.used - one.used < 3.1 * 86400
+
+
+def test_using_an_entry_makes_it_young(tmp_path: Path) -> None:
+    path = fill(tmp_path, days=40)
+    old = entries(tmp_path)[0].used
+    publish(path, lambda folder: None)
+    assert entries(tmp_path)[0].used - old > 39 * 86400
+
+
+def test_what_is_removed_is_gone_and_is_made_anew(tmp_path: Path) -> None:
+    path = fill(tmp_path)
+    remove(entries(tmp_path)[0])
+    assert (path.exists(), entries(tmp_path)) == (False, [])
+    assert [left.name for left in path.parent.iterdir()] == ["one.lock"]
+    assert fill(tmp_path).exists()
+
+
+def cache_command(*arguments: str) -> int:
+    return main(["cache", *arguments])
+
+
+def test_the_cache_is_listed_by_kind_and_by_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(ENV_VAR, str(tmp_path))
+    fill(tmp_path, days=3)
+    fill(tmp_path, "trees/two")
+    assert cache_command("ls") == 0
+    said = capsys.readouterr().out
+    assert "trees" in said
+    assert "2 entries, 0.0 MB" in said
+    assert cache_command("ls", "--all") == 0
+    assert "3 days ago" in capsys.readouterr().out
+
+
+def test_what_was_not_used_for_long_is_pruned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(ENV_VAR, str(tmp_path))
+    old, young, venv = fill(tmp_path, "trees/old", 40), fill(tmp_path, "trees/young"), fill(tmp_path, "venvs/old", 40)
+    assert cache_command("prune", "--dry-run") == 0
+    assert "would remove 2 of 3 entries" in capsys.readouterr().out
+    assert cache_command("prune", "--kind", "trees") == 0
+    assert (old.exists(), young.exists(), venv.exists()) == (False, True, True)
+    assert cache_command("prune", "--unused", "0") == 0
+    assert entries(tmp_path) == []
+    assert cache_command("prune", "--kind", "trees") == 2
+    assert cache_command("prune", "--unused", "-1") == 2
+    assert "the cache holds no trees; it holds nothing" in capsys.readouterr().err
+
+
+def test_a_base_tree_tells_how_far_it_is(task: Task, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        Workspace(task.repo, task.base_commit, cache=tmp_path / "cache").close()
+    assert "checking out 4 files" in caplog.text

@@ -1,4 +1,4 @@
-"""The command line: `nano-codex run | agent | replay | score | check-reward | tasks | export | templates | doctor`."""
+"""The command line, `nano-codex`: run, agent, replay, score, check-reward, tasks, export, templates, cache, doctor."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from nano_codex_env.cli import again, check, doctor, export, play, solve, tasks, templates
+from nano_codex_env.cli import again, check, doctor, export, play, solve, store, tasks, templates
 from nano_codex_env.errors import NanoCodexError
 
 
@@ -26,6 +26,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nano-codex", description="Repository repair as a Gymnasium environment.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (play, solve, again, check, tasks, export, templates, doctor):
+    for module in (play, solve, again, check, tasks, export, templates, store, doctor):
         module.add_commands(commands)
     return parser

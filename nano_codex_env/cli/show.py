@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
@@ -27,14 +29,31 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, 
 
 
 def progress(items: Iterable[T], what: str, total: int) -> Iterator[T]:
-    """The items, with a progress bar on stderr where that is a terminal."""
+    """The items, with a progress bar on stderr where that is a terminal; beside it what takes long says of itself."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield from items
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    said = TextColumn("{task.fields[said]}", markup=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), said)
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        for item in items:
-            yield item
-            bar.advance(task)
+        task = bar.add_task(what, total=total, said="")
+        with _heard(lambda words: bar.update(task, said=words)):
+            for item in items:
+                yield item
+                bar.update(task, advance=1, said="")
+
+
+@contextmanager
+def _heard(say: Callable[[str], None]) -> Iterator[None]:
+    """Pass on what our loggers tell of long work: clones, base trees, environments."""
+    ours, handler = logging.getLogger("nano_codex_env"), logging.Handler(logging.INFO)
+    handler.emit = lambda record: say(record.getMessage())  # type: ignore[method-assign]
+    level = ours.level
+    ours.addHandler(handler)
+    ours.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        ours.setLevel(level)
+        ours.removeHandler(handler)

@@ -7,13 +7,16 @@ Names, modes and modification times are the same on every machine.
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
-from nano_codex_env.cache import publish
+from nano_codex_env.cache import mark_used, publish
 from nano_codex_env.git_command import run_git
 from nano_codex_env.sandbox.root import MTIME, settle
 from nano_codex_env.workspace.source import Source, find, is_full_id, is_local
+
+logger = logging.getLogger(__name__)
 
 _IDENTITY = {
     "GIT_AUTHOR_NAME": "nano-codex",
@@ -38,6 +41,7 @@ def base_tree(repo: str, commit: str, cache: Path) -> tuple[Path, str]:
         WorkspaceError: see `source.find`; or the disk is full.
     """
     if is_full_id(commit) and (path := _path(cache, commit)).exists() and not _is_missing(repo):
+        mark_used(path)
         return path, commit
     source = find(repo, commit, cache)
     return publish(_path(cache, source.commit), lambda folder: _export(source, folder)), source.commit
@@ -64,9 +68,13 @@ def _export(source: Source, folder: Path) -> None:
     info.joinpath("attributes").write_text(
         "* -ident -filter -working-tree-encoding\n", encoding="ascii"
     )  # as committed
+    logger.info("base tree of %s: packing its objects", source.commit[:12])
     root = _copy_objects(source, folder, ours)
     run_git([*ours, "read-tree", root], cwd=folder)
+    count = run_git([*ours, "ls-files", "-z"], cwd=folder).count(b"\0")
+    logger.info("base tree of %s: checking out %d files", source.commit[:12], count)
     run_git([*ours, "checkout-index", "--all", "--force", "--quiet"], cwd=folder)
+    logger.info("base tree of %s: settling modes and times of %d files", source.commit[:12], count)
     _level(folder)
     run_git([*ours, "update-index", "-q", "--refresh"], cwd=folder)
     settle(folder / ".git" / "index", MTIME + 3600)  # younger than all files: git need not look into them
