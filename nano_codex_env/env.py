@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -264,11 +265,17 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         return self._observation(), self._first_info()
 
     def fork(self, n: int) -> list[NanoCodexEnv]:
-        """`n` environments of their own that go on from here; close each."""
+        """`n` environments of their own that go on from here; close each.
+
+        What a branch does is seen by no other one. It costs what was touched and said so far, whatever the
+        repository's size; its box is opened by its first command. Its log is whole, and says where it comes from.
+        """
         snapshot = self.snapshot()
-        branches = [NanoCodexEnv(**self._arguments) for _ in range(n)]
-        for branch in branches:
-            branch.restore(snapshot)
+        with ExitStack() as undo:
+            branches = [undo.enter_context(NanoCodexEnv(**self._arguments)) for _ in range(n)]
+            for branch in branches:
+                branch.restore(snapshot)
+            undo.pop_all()
         return branches
 
     def render(self) -> str | None:

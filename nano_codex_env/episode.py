@@ -83,6 +83,12 @@ class Snapshot:
     stop: str | None
     rng: Any = None
     """The state of the env's random generator."""
+    folder: str | None = None
+    """The name of its log's."""
+    token_lines: tuple[str, ...] = ()
+    """Of its log: what policies told of their tokens."""
+    token_ids: Sequence[int] = ()
+    """All ids of the last turn that told them."""
 
 
 class Episode:
@@ -119,8 +125,10 @@ class Episode:
         self.stop: str | None = None
         self.counts: dict[str, tuple[int, int]] = {}
         self._started = time.monotonic()
-        about = {"task": task.to_row(), "commit": self.workspace.commit, **rules.about()}
-        self.log = Writer(log_dir, toolbox.schemas, {**about, "started": time.time()}) if log_dir else None
+        about = {"task": task.to_row(), "commit": self.workspace.commit, **rules.about(), "started": time.time()}
+        if resume:
+            about["branched"] = {"from": resume.folder, "messages": len(resume.lines)}
+        self.log = Writer(log_dir, toolbox.schemas, about) if log_dir else None
         if resume:
             self._take_up(resume)
         else:
@@ -129,8 +137,13 @@ class Episode:
 
     def _take_up(self, snapshot: Snapshot) -> None:
         self.workspace.restore(snapshot.files)
-        for line in snapshot.lines:
-            self._append(json.loads(line), line)
+        self.lines = list(snapshot.lines)
+        self.messages = json.loads(f"[{','.join(snapshot.lines)}]")
+        if self.log:
+            self.log.take_up(snapshot.lines, snapshot.token_lines, snapshot.token_ids)
+        if self._echo:
+            for message in self.messages:
+                self._echo(message)
         self.steps, self.calls = snapshot.steps, snapshot.calls
         self.tokens, self.stop = snapshot.tokens, snapshot.stop
         self.counts = dict(snapshot.counts)
@@ -150,6 +163,9 @@ class Episode:
             dict(self.counts),
             self.stop,
             rng,
+            self.log.folder.name if self.log else None,
+            tuple(self.log.token_lines) if self.log else (),
+            self.log.token_ids if self.log else (),
         )
 
     @property
@@ -210,8 +226,8 @@ class Episode:
             return "token_limit"
         return None
 
-    def _append(self, message: Message, line: str | None = None) -> None:
-        line = line or dumps(message)
+    def _append(self, message: Message) -> None:
+        line = dumps(message)
         self.lines.append(line)
         self.messages.append(message)
         if self.log:

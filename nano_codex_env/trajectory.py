@@ -37,7 +37,9 @@ class Writer:
         Raises:
             TrajectoryError: the folder cannot be written.
         """
-        self._tokens: list[int] = []
+        self.token_lines: list[str] = []
+        """The lines of `tokens.jsonl` so far: a branch's log begins with them."""
+        self.token_ids: Sequence[int] = ()
         """All ids of the turn before."""
         try:
             self.folder = _new_folder(log_dir)
@@ -94,11 +96,30 @@ class Writer:
         """
         try:
             if is_record(record):
-                record, self._tokens = packed(record, turn, self._tokens), [*record["prompt"], *record["sampled"]]
-            with (self.folder / "tokens.jsonl").open("a", encoding="ascii") as file:
-                file.write(dumps(record) + "\n")
+                record, self.token_ids = packed(record, turn, self.token_ids), (*record["prompt"], *record["sampled"])
+            self._add_token_lines([dumps(record)])
         except (OSError, TypeError, ValueError) as error:
             raise TrajectoryError(f"cannot write {self.folder / 'tokens.jsonl'}: {error}") from error
+
+    def _add_token_lines(self, lines: Sequence[str]) -> None:
+        with (self.folder / "tokens.jsonl").open("a", encoding="ascii") as file:
+            file.writelines(f"{line}\n" for line in lines)
+        self.token_lines += lines
+
+    def take_up(self, messages: Sequence[str], token_lines: Sequence[str], token_ids: Sequence[int]) -> None:
+        """Begin with what another log held, in one piece.
+
+        Raises:
+            TrajectoryError: it cannot be written.
+        """
+        if messages:
+            self.append("\n".join(messages))
+        if token_lines:
+            try:
+                self._add_token_lines(token_lines)
+            except OSError as error:
+                raise TrajectoryError(f"cannot write {self.folder / 'tokens.jsonl'}: {error}") from error
+        self.token_ids = token_ids
 
     def finish(self, diff: str, result: Mapping[str, Any]) -> None:
         """Write the diff and the final `metadata.json`, and close."""

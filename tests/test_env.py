@@ -28,6 +28,7 @@ from nano_codex_env.errors import (
 )
 from nano_codex_env.messages import Message, ToolCall, assistant, tool_call
 from nano_codex_env.sandbox import Sandbox
+from nano_codex_env.tokens import joined
 from nano_codex_env.tools import State, Tool, ToolResult, budget, default_tools, shell
 from nano_codex_env.tools.notices import REMINDER
 from tests.conftest import git
@@ -1055,6 +1056,49 @@ def test_the_log_of_a_branch_holds_the_whole_transcript(env: NanoCodexEnv) -> No
     assert logged.messages == obs
     assert (logged.diff, logged.metadata["reward"], logged.metadata["steps"]) == (info["diff"], reward, 2)
     assert Trajectory.load(log_of(env)).messages == obs[:4]
+
+
+def test_the_log_of_a_branch_tells_its_tokens_and_where_it_comes_from(make: Make, tmp_path: Path) -> None:
+    """It trains as an episode that was never branched; the one that it left keeps its own."""
+    turns = [{"prompt": [1, 2], "sampled": [3]}, {"prompt": [1, 2, 3, 4], "sampled": [5, 6]}]
+    env = make(reward=ONE, log_dir=tmp_path / "log")
+    env.reset()
+    play(env, LOOK)
+    assert env.episode.log
+    env.episode.log.tokens(turns[0], 1)
+    branches = env.fork(2)
+    for branch in branches:
+        with branch:
+            play(branch, FIX)
+            assert branch.episode.log
+            branch.episode.log.tokens(turns[1], 2)
+            play(branch, DONE)
+            logged = Trajectory.load(log_of(branch))
+        assert joined(logged.tokens, 2).input_ids == [1, 2, 3, 4, 5, 6]
+        assert "prompt_delta" in logged.tokens[1]
+        assert logged.metadata["branched"] == {"from": log_of(env).name, "messages": 4}
+    assert len(Trajectory.load(log_of(env)).tokens) == 1
+    assert "branched" not in Trajectory.load(log_of(env)).metadata
+
+
+def test_branches_that_cannot_all_be_made_leave_nothing(env: NanoCodexEnv, monkeypatch: pytest.MonkeyPatch) -> None:
+    env.reset()
+    play(env, FIX)
+    made = []
+
+    def fail_at_the_third(self: NanoCodexEnv, snapshot: Any) -> Any:
+        made.append(self)
+        if len(made) == 3:
+            raise WorkspaceError("the disk is full")
+        return restore(self, snapshot)
+
+    restore = NanoCodexEnv.restore
+    monkeypatch.setattr(NanoCodexEnv, "restore", fail_at_the_third)
+    with pytest.raises(WorkspaceError, match="the disk is full"):
+        env.fork(4)
+    for branch in made:
+        with pytest.raises(ResetNeeded):
+            _ = branch.episode
 
 
 def test_an_episode_that_is_over_cannot_be_branched(make: Make) -> None:
