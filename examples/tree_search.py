@@ -118,7 +118,8 @@ def _shapes(node: Node, places: dict[int, tuple[float, float]], way: set[int], s
     shade = round(235 - 190 * node.value)
     order = "" if node.opened is None else f" #{node.opened}"
     shapes.append(f'<circle cx="{x}" cy="{y}" r="6" fill="rgb({shade},{shade},255)" stroke="#335"/>')
-    shapes.append(f'<text x="{x + 9}" y="{y + 4}">{escape(node.move)} {node.value:.2f}{order}</text>')
+    halo = 'stroke="white" stroke-width="3" paint-order="stroke"'
+    shapes.append(f'<text x="{x + 9}" y="{y + 4}" {halo}>{escape(node.move)} {node.value:.2f}{order}</text>')
 
 
 def main(picture: str = "tree.svg") -> dict[str, Any]:
