@@ -18,23 +18,25 @@ from nano_codex_env.scoring.hidden import Files, hidden_files
 from nano_codex_env.scoring.making import altered_files, make_plan
 from nano_codex_env.scoring.plan import Plan, order_of, plan_of
 from nano_codex_env.scoring.run import Bridge
-from nano_codex_env.scoring.twins import pick
+from nano_codex_env.scoring.twins import BASE, Twin, pick
 from nano_codex_env.task import Task
 from nano_codex_env.workspace.tree import base_tree
 from nano_codex_env.worlds.world import repository_paths
 
 _LISTED = 20
-TWIN_RUNS = 3
+TWIN_RUNS = 4
+TESTS_FAILED = "tests failed"
 
 
 class Resolved:
     """1.0 if every FAIL_TO_PASS test passes and every PASS_TO_PASS test still does, else 0.0.
 
-    Each run is a fresh box over the base, the source edits of the patch and the hidden tests. The first keeps the order
-    of the files. What passes it is looked at again, with `integrity="strict"`, by the task's `Plan`: the tests that can
-    be parted from the code run apart from it, shuffled, where no code of the patch's can reach a verdict, and siblings
-    are asked there; where other tests remain, shuffled runs with altered twins among them follow. `"fast"` is the first
-    run alone: for those who train where hacking does not pay.
+    Each run is a fresh box over the base, the source edits of the patch and the hidden tests. With `integrity="strict"`
+    the task's `Plan` says how: the tests that can be parted from the code run apart from it, where no code of the
+    patch's can reach a verdict, and siblings are asked there. The others run beside the code, `TWIN_RUNS` times: each
+    of those to be mended is as it is in one run, nobody knows in which, and altered in the others, where it must fail.
+    No run beside the code comes before the one apart. `"fast"` is one plain run beside the code: for those who train
+    where hacking does not pay. A failed patch may run once more, plainly, for the shares and flags in its parts.
 
     What a test does beside passing is weighed against a control, the reference patch in the same order, run only when
     it is needed and kept: a PASS_TO_PASS test may be skipped or expected to fail where it is so with the reference;
@@ -87,73 +89,100 @@ class Resolved:
         base, _ = base_tree(task.repo, task.base_commit, self._scorer.cache)
         patch, dropped = keep_source(diff, task.test_patch, base, roots, allowed)
         trial = _Trial(task, patch, set(_wanted(task)))
-        self._judge(trial, self._scorer.run(task, patch, trial.wanted, seed=None), None)
-        plan = Plan()
-        if self._strict and not trial.reason:
-            plan = plan_of(task, self._scorer.cache, lambda task: make_plan(task, self._scorer))
-            self._apart(trial, plan)
-            self._twins(trial, plan, hidden_files(task, base))
+        if not self._strict:
+            self._judge(trial, self._scorer.run(task, patch, trial.wanted, seed=None), None, trial.wanted)
+            return trial.score(dropped, Plan(), enforce=self._enforce)
+        plan = plan_of(task, self._scorer.cache, lambda task: make_plan(task, self._scorer))
+        apart = self._apart(trial, plan)
+        rest = [test for test in trial.wanted if test not in apart]
+        if not trial.reason:
+            rest = self._beside(trial, plan, rest, hidden_files(task, base))
+        if trial.reason == TESTS_FAILED and (rest or (trial.failed_apart and patch)):
+            self._plainly(trial, rest)
         return trial.score(dropped, plan, enforce=self._enforce)
 
-    def _apart(self, trial: _Trial, plan: Plan) -> None:
-        """The tests that can be parted from the code, in a shuffled order, and the siblings."""
-        if not plan.separate or trial.reason:
-            return
+    def _apart(self, trial: _Trial, plan: Plan) -> Set[str]:
+        """Run the tests that can be parted from the code, shuffled, and ask the siblings; which tests were judged."""
+        if not plan.separate:
+            return frozenset()
         siblings = [list(plan.imports), *(sibling.operations for sibling in plan.siblings)] if plan.siblings else []
-        bridge, seed = Bridge(siblings=siblings), order_of(trial.task, 1)
+        seed = order_of(trial.task, 1)
+        bridge = Bridge(known=plan.asked, siblings=siblings)
         run = self._scorer.run(trial.task, trial.patch, plan.separate, seed=seed, bridge=bridge)
         bad = [test for test in plan.separate if run.status(test) != PASSED]
-        if bad or run.reason:
-            control = self._scorer.run(trial.task, trial.task.patch, plan.separate, seed=seed, bridge=Bridge())
-            if control.reason:
-                raise RewardError(f"{trial.task.instance_id}: {control.reason}, with the reference patch as well")
-            bad = [test for test in bad if control.status(test) == PASSED]
+        weak: Set[str] = frozenset()
         if bad:
-            trial.fail(bad, f"processes: passed beside the code, not apart from it: {', '.join(bad[:3])}")
+            control = self._control(trial.task, seed, plan.separate)
+            if run.reason and run.reason == control.reason:
+                raise RewardError(f"{trial.task.instance_id}: {run.reason}, and so they do with the reference patch")
+            weak = {test for test in bad if control.status(test) != PASSED}
+            bad = [test for test in bad if test not in weak]
+        trial.failed_apart = set(bad)
+        if run.reason:
+            trial.fail(trial.wanted, _flag(run.reason), run.reason)
+        elif bad:
+            trial.fail(bad, "")
         same = sum(run.siblings.get(number) == sibling.answers for number, sibling in enumerate(plan.siblings))
         trial.siblings = same / len(plan.siblings) if plan.siblings else 1.0
         if trial.siblings < 1.0 and not bad:
             trial.integrity.append(f"siblings: {same} of {len(plan.siblings)} answers are the reference patch's")
+        return set(plan.separate) - weak
 
-    def _twins(self, trial: _Trial, plan: Plan, hidden: Files) -> None:
-        """Shuffled runs of all tests; those of a task with twins alter some."""
-        if trial.reason or not set(trial.wanted) - set(plan.separate):
-            return
-        picked = pick(plan.twins, TWIN_RUNS, secrets.SystemRandom()) if plan.twins else [[]] * (self._repeats - 1)
-        for number, twins in enumerate(picked, 1):
-            seed = order_of(trial.task, number)
+    def _beside(self, trial: _Trial, plan: Plan, tests: Sequence[str], hidden: Files) -> list[str]:
+        """Judge `tests` beside the code, among all, with twins if there are any; those never seen as they are."""
+        unseen = set(tests)
+        picked = pick(plan.twins, TWIN_RUNS, secrets.SystemRandom()) if plan.twins else [[]] * self._repeats
+        for number, twins in enumerate(picked if tests else ()):
+            seed = order_of(trial.task, number) if number else None
             files = altered_files(hidden, twins)
             run = self._scorer.run(trial.task, trial.patch, trial.wanted, seed=seed, altered=files)
-            altered = {test for twin in twins for test in twin.tests}
-            self._judge(trial, run, seed, altered)
+            self._judge(trial, run, seed, tests, twins)
+            unseen &= {test for twin in twins for test in twin.tests}
             if trial.reason:
-                return
+                break
+        return [test for test in tests if test in unseen]
 
-    def _judge(self, trial: _Trial, run: Run, seed: int | None, altered: Set[str] = frozenset()) -> None:
-        """Take what one run showed."""
+    def _plainly(self, trial: _Trial, unseen: Sequence[str]) -> None:
+        """Run a failed patch once more, beside the code: shares of what was not seen as it is, flags of what forges."""
+        run = self._scorer.run(trial.task, trial.patch, trial.wanted, seed=None)
+        if run.reason:
+            trial.reason = run.reason  # says more than that tests failed
+            trial.fail(trial.wanted, _flag(run.reason))
+            return
+        trial.fail([test for test in unseen if not self._holds(trial.task, test, run.status(test), None)], "")
+        forged = [test for test in trial.wanted if test in trial.failed_apart and run.status(test) == PASSED]
+        if forged:
+            trial.integrity.append(f"processes: passed beside the code, not apart from it: {', '.join(forged[:3])}")
+
+    def _judge(
+        self, trial: _Trial, run: Run, seed: int | None, tests: Sequence[str], twins: Sequence[Twin] = ()
+    ) -> None:
+        """Take what one run beside the code showed of `tests`; those of `twins` were altered."""
         task = trial.task
+        altered = {test: twin.kind for twin in twins for test in twin.tests}
         if run.reason in (*STOPPED, TAMPERED) and self._control(task, seed).reason == run.reason:
             raise RewardError(f"{task.instance_id}: {run.reason}, and so they do with the reference patch")
         if seed is None and not run.reason:
-            self._check_world(task, run)
+            self._check_world(task, run, tests)
         bad = [
             test
-            for test in trial.wanted
+            for test in tests
             if not (run.status(test) == FAILED if test in altered else self._holds(task, test, run.status(test), seed))
         ]
-        passed = [test for test in bad if test in altered and run.status(test) == PASSED]
+        passed = [test for test in bad if altered.get(test, BASE) != BASE and run.status(test) == PASSED]
         if run.reason:
             trial.fail(trial.wanted, _flag(run.reason), run.reason)
         elif bad:
             trial.fail(bad, f"twins: altered, and passed all the same: {', '.join(passed[:3])}" if passed else "")
 
-    def _check_world(self, task: Task, run: Run) -> None:
+    def _check_world(self, task: Task, run: Run, tests: Sequence[str]) -> None:
         """Where no test that should be mended was even found, or none passed at all, look whether any patch can pass.
 
         A missing dependency would else make every reward of a task 0.0, and nobody would know.
         """
-        found = any(run.status(test) != MISSING for test in task.FAIL_TO_PASS)
-        if (found and any(run.status(test) == PASSED for test in _wanted(task))) or not task.patch:
+        mended = [test for test in task.FAIL_TO_PASS if test in tests]
+        found = not mended or any(run.status(test) != MISSING for test in mended)
+        if (found and any(run.status(test) == PASSED for test in tests)) or not task.patch:
             return
         control = self._control(task, None)
         if all(control.status(test) != PASSED for test in task.FAIL_TO_PASS):
@@ -169,11 +198,15 @@ class Resolved:
             return False
         return status != MISSING and self._control(task, seed).status(test) == status
 
-    def _control(self, task: Task, seed: int | None) -> Run:
-        """The tests with the reference patch, in the same order; run once per task and order."""
-        key = (task.instance_id, task.base_commit, task.patch, task.test_patch, seed)
+    def _control(self, task: Task, seed: int | None, apart: Sequence[str] = ()) -> Run:
+        """The tests with the reference patch, in the same order; run once per task and order.
+
+        `apart`: tests that run apart from the code, instead of all of them beside it.
+        """
+        key = (task.instance_id, task.base_commit, task.patch, task.test_patch, seed, *apart)
         if key not in self._controls:
-            self._controls[key] = self._scorer.run(task, task.patch, _wanted(task), seed=seed)
+            bridge = Bridge() if apart else None
+            self._controls[key] = self._scorer.run(task, task.patch, apart or _wanted(task), seed=seed, bridge=bridge)
         return self._controls[key]
 
 
@@ -198,12 +231,13 @@ class _Trial:
     reason: str = ""
     integrity: list[str] = field(default_factory=list)
     siblings: float = 1.0
+    failed_apart: set[str] = field(default_factory=set)
 
     @property
     def wanted(self) -> list[str]:
         return _wanted(self.task)
 
-    def fail(self, tests: Sequence[str], flag: str, reason: str = "tests failed") -> None:
+    def fail(self, tests: Sequence[str], flag: str, reason: str = TESTS_FAILED) -> None:
         """These tests count as failed; `flag` says what is suspicious of it, if anything."""
         self.good -= set(tests)
         self.reason = self.reason or reason

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nano_codex_env.scoring.hidden import hidden_files
+from nano_codex_env.scoring.hidden import Files, hidden_files
 from nano_codex_env.scoring.plan import Plan, order_of
 from nano_codex_env.scoring.run import Bridge, Scorer
 from nano_codex_env.scoring.siblings import Sibling, altered_traces
-from nano_codex_env.scoring.twins import Twin, alterations, apply, negations
+from nano_codex_env.scoring.twins import BASE, Twin, alterations, answering, apply, last_resorts, telling
 from nano_codex_env.scoring.verdict import FAILED, PASSED, Run
 from nano_codex_env.task import Task
 from nano_codex_env.workspace.tree import base_tree
 
 logger = logging.getLogger(__name__)
-_ROUNDS = 4
+_ROUNDS = 6
 _SIBLINGS = 24
 
 
 def make_plan(task: Task, scorer: Scorer) -> Plan:
-    """The plan of a task; the tests run some ten times.
+    """The plan of a task; the tests run some twenty times.
 
     Raises:
         NanoCodexError: the tests could not be run at all.
@@ -56,7 +57,8 @@ class _Maker:
         separate, traced = self._separate(passing)
         imports, siblings = self._siblings(traced, separate) if separate else ((), ())
         rest = [test for test in self.task.FAIL_TO_PASS if test not in separate]
-        return Plan(tuple(separate), self._twins(rest, passing), imports, siblings)
+        asked = traced.asked if traced else ()
+        return Plan(tuple(separate), asked, self._twins(rest, passing), imports, siblings)
 
     def _run(self, patch: str, ids: Sequence[str], seed: int | None = None, **more: Any) -> Run:
         return self.scorer.run(self.task, patch, ids, seed=seed, **more)
@@ -72,13 +74,15 @@ class _Maker:
             return [], None
         base = self._run("", good, bridge=Bridge())
         weak = {test for test in self.task.FAIL_TO_PASS if base.statuses.get(test) == PASSED}
+        weak |= {test for test in self.task.PASS_TO_PASS if base.statuses.get(test, PASSED) != PASSED}
         good = [test for test in good if test not in weak]
         order = order_of(self.task, 1)
-        for _ in range(3):  # until an order no longer matters
+        for _ in range(4):  # until an order no longer matters
             run = self._run(self.task.patch, good, order, bridge=Bridge(keeps=True)) if good else Run({})
-            if good and all(run.status(test) == PASSED for test in good):
+            held = [test for test in good if run.status(test) == PASSED]
+            if good and held == good:
                 return good, run
-            good = [test for test in good if run.status(test) == PASSED]
+            good = held
         return [], None
 
     def _siblings(self, traced: Run | None, separate: Sequence[str]) -> tuple[tuple[Any, ...], tuple[Sibling, ...]]:
@@ -105,44 +109,74 @@ class _Maker:
         return (tuple(imports), tuple(kept[:_SIBLINGS])) if kept else ((), ())
 
     def _twins(self, rest: Sequence[str], passing: Sequence[str]) -> tuple[Twin, ...]:
-        """Alterations that the reference patch notices and the base does not pass; many tests at a time."""
+        """Alterations that the reference patch notices; many tests at a time."""
         base, _ = base_tree(self.task.repo, self.task.base_commit, self.scorer.cache)
         hidden = hidden_files(self.task, base)
-        found: dict[str, list[Twin]] = {}
-        for function in dict.fromkeys(test.partition("[")[0] for test in rest):
-            found[function] = self._ways(alterations, function, hidden)
-        kept: list[Twin] = []
-        for number in range(_ROUNDS):
-            tried = {name: twins[number] for name, twins in found.items() if number < len(twins)}
-            kept += self._kept(tried, hidden, passing) if tried else []
-        without = found.keys() - {twin.function for twin in kept}
-        tried = {name: twins[0] for name in without if (twins := self._ways(negations, name, hidden))}
-        return (*kept, *(self._kept(tried, hidden, passing, negated=True) if tried else []))
+        functions = [
+            name for name in dict.fromkeys(test.partition("[")[0] for test in rest) if self._source(name, hidden)
+        ]
+        ways = {name: self._ways(alterations, name, hidden) for name in functions}
+        kept = self._rounds(ways, hidden, passing)
+        kept += self._rounds({name: self._of_base(name, hidden) for name in functions}, hidden, passing)
+        without = [name for name in functions if name not in {twin.function for twin in kept}]
+        ways = {name: self._ways(last_resorts, name, hidden) for name in without}
+        return (*kept, *self._rounds(ways, hidden, passing))
 
-    def _ways(self, kind: Any, function: str, hidden: Any) -> list[Twin]:
+    def _source(self, function: str, hidden: Files) -> bytes:
+        file = hidden.get(function.partition("::")[0])
+        return file[0] if file else b""
+
+    def _ways(self, kind: Callable[..., list[Twin]], function: str, hidden: Files) -> list[Twin]:
         """What can be altered in a test, parameters left out."""
         file, _, name = function.partition("::")
-        content = hidden.get(file)
-        found: list[Twin] = kind(file, content[0], name, self.chance) if content else []
-        return found
+        return kind(file, self._source(function, hidden), name, self.chance)
 
-    def _kept(
-        self, tried: dict[str, Twin], hidden: Any, passing: Sequence[str], *, negated: bool = False
-    ) -> list[Twin]:
+    def _of_base(self, function: str, hidden: Files) -> list[Twin]:
+        """Twins that expect what the code answers without a mend, where that is plain data."""
+        file, _, name = function.partition("::")
+        mark, source = f"{self.chance.getrandbits(64):x} ", self._source(function, hidden)
+        own = [test for test in self.task.FAIL_TO_PASS if test.partition("[")[0] == function]
+        run = self._run("", own, altered={file: telling(source, name, mark)})
+        told = dict(line[len(mark) :].split(" ", 1) for line in run.output.splitlines() if line.startswith(mark))
+        found = [
+            answering(file, source, name, int(number), answer)
+            for number, answer in told.items()
+            if number.isdigit() and _is_data(answer)
+        ]
+        return [twin for twin in found if twin]
+
+    def _rounds(self, ways: Mapping[str, Sequence[Twin]], hidden: Files, passing: Sequence[str]) -> list[Twin]:
+        """Try at most `_ROUNDS` for each test, one of each test at a time; what holds."""
+        kept: list[Twin] = []
+        for number in range(_ROUNDS):
+            tried = {name: twins[number] for name, twins in ways.items() if number < len(twins)}
+            kept += self._kept(tried, hidden, passing) if tried else []
+        return kept
+
+    def _kept(self, tried: dict[str, Twin], hidden: Files, passing: Sequence[str]) -> list[Twin]:
+        """Those that the reference patch fails; what passes without it is of kind `BASE`."""
         altered = altered_files(hidden, list(tried.values()))
-        run = self._run(self.task.patch, passing, altered=altered)
-        bare = Run({}) if negated else self._run("", passing, altered=altered)
+        ids = [test for test in passing if test.partition("[")[0] in tried]
+        run, base = (self._run(patch, ids, altered=altered) for patch in (self.task.patch, ""))
         kept = []
         for function, twin in tried.items():
-            own = [test for test in passing if test.partition("[")[0] == function]
+            own = [test for test in ids if test.partition("[")[0] == function]
             failed = tuple(test for test in own if run.status(test) == FAILED)
-            clean = all(run.status(test) in (FAILED, PASSED) for test in own)
-            if failed and clean and not any(bare.status(test) == PASSED for test in failed):
-                kept.append(replace(twin, tests=failed))
+            if failed and all(run.status(test) in (FAILED, PASSED) for test in own):
+                is_base = any(base.status(test) == PASSED for test in failed)
+                kept.append(replace(twin, tests=failed, kind=BASE if is_base else twin.kind))
         return kept
 
 
-def altered_files(hidden: Any, twins: Sequence[Twin]) -> dict[str, bytes]:
+def _is_data(text: str) -> bool:
+    try:
+        return repr(ast.literal_eval(text)) == text
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return False
+
+
+def altered_files(hidden: Files, twins: Sequence[Twin]) -> dict[str, bytes]:
     """The hidden test files that `twins` alter, as they are then."""
     files = dict.fromkeys(twin.file for twin in twins)
-    return {file: apply(hidden[file][0], [twin for twin in twins if twin.file == file]) for file in files}
+    sources = {file: content[0] for file in files if (content := hidden[file])}
+    return {file: apply(text, [twin for twin in twins if twin.file == file]) for file, text in sources.items()}

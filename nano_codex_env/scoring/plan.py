@@ -19,7 +19,7 @@ from nano_codex_env.scoring.twins import Twin
 from nano_codex_env.task import Task
 from nano_codex_env.tasks.libraries import ROOT
 
-_FORMAT = 1
+_FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Plan:
 
     separate: tuple[str, ...] = ()
     """Tests that hold when the reference patch is in another process, and without it fail if they should."""
+    asked: tuple[str, ...] = ()
+    """The kinds of operations that these tests ask of the reference patch."""
     twins: tuple[Twin, ...] = ()
     imports: tuple[Any, ...] = ()
     """What the tests' imports ask; comes before any sibling."""
@@ -45,7 +47,7 @@ class Plan:
         row = json.loads(text)
         twins = tuple(Twin(**{**twin, "tests": tuple(twin["tests"])}) for twin in row["twins"])
         siblings = tuple(Sibling(**sibling) for sibling in row["siblings"])
-        return cls(tuple(row["separate"]), twins, tuple(row["imports"]), siblings, row["note"])
+        return cls(tuple(row["separate"]), tuple(row["asked"]), twins, tuple(row["imports"]), siblings, row["note"])
 
 
 def key_of(task: Task) -> str:

@@ -37,6 +37,7 @@ cp -rT --remove-destination {inside}/tests . 2>&1 || exit 1
 echo tests >&2
 exec "$@"
 """
+_READY = b"source\ntests\n"
 _LIMITS = Limits(processes=512, memory=16 << 30, cpu=3600, file_size=1 << 30, tmp=1 << 30, output=64 << 20)
 _ARGS = ["-p", "no:cacheprovider", "-o", "addopts=", "-o", "filterwarnings=", "-q", "--color=no"]
 _ENV = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONHASHSEED": "0"}
@@ -75,26 +76,27 @@ class Scorer:
         world, key = world_of(task, self.cache), secrets.token_hex(32)
         chosen = list(files) or list(dict.fromkeys(test.split("::")[0] for test in ids or ()))
         canaries = make_canaries(base, chosen[0]) if ids and not bridge else None
-        config: dict[str, Any] = {"key": key, "ids": None if ids is None else list(ids), "files": chosen, "seed": seed}
-        config["canaries"] = {"path": canaries.path, "text": canaries.text} if canaries else None
-        config["bridge"] = bridge.config(base, world) if bridge else None
-        config |= {
-            "site": list(world.site),
-            "pythonpath": list(world.pythonpath),
-            "args": _arguments(world, shown=not bridge),
+        config = _config(world, chosen, ids, seed) | {
+            "key": key,
+            "bridge": bridge.config(base, world) if bridge else None,
         }
+        config["args"] = _arguments(world, shown=not bridge)
+        config["canaries"] = {"path": canaries.path, "text": canaries.text} if canaries else None
         with contextlib.ExitStack() as stack:
             tests = stack.enter_context(self._materials("" if bridge else patch, hidden))
-            peer = (
-                Peer(*self._candidate(base, world, stack.enter_context(self._materials(patch, {})))) if bridge else None
-            )
+            own = stack.enter_context(self._materials(patch, {})) if bridge else None
+            peer = Peer(*self._candidate(base, world, own)) if own else None
             command = [world.python, "-P", "-s", f"{_INSIDE}/runner.py"]
             view, argv = self._view(base, world, tests), _script(command)
             stdin = json.dumps(config).encode()
             result = self.sandbox.run(view, argv, stdin=stdin, timeout=self.timeout, keep=16384, peer=peer)
-        if result.reports == b"source\n" and patch:  # is it the patch that is in the way? without it this raises or not
+        if patch and (reason := _in_the_way(result)):  # is it the patch? without it this raises or not
             self.run(task, "", ids, files=files, seed=seed)
-            return Run({}, "the hidden tests do not apply over the patch", output=result.output.text())
+            return Run({}, reason, applied=False, output=result.output.text())
+        if patch and bridge and result.reports == _READY:  # the code's box did not come up: look why
+            beside = self.run(task, patch, ids, files=files, seed=seed)
+            if not beside.applied:
+                return beside
         run = _read(task, result, key)
         return canaries.judge(run) if canaries else run
 
@@ -136,13 +138,16 @@ class Bridge:
 
     keeps: bool = False
     """Whether each test's calls are reported."""
+    known: Sequence[str] | None = None
+    """What may be asked of it (`Plan.asked`); None: anything."""
     siblings: Sequence[Any] = ()
     """What the imports asked, then calls of no test's, to be answered as well."""
 
     def config(self, base: Path, world: World) -> dict[str, Any]:
         """What the runner is told."""
         names = sorted({name for path in world.pythonpath for name in _packages(base, path)})
-        return {"packages": names, "trace": self.keeps, "siblings": list(self.siblings)}
+        known = None if self.known is None else list(self.known)
+        return {"packages": names, "trace": self.keeps, "known": known, "siblings": list(self.siblings)}
 
 
 def _packages(base: Path, inside: str) -> Iterator[str]:
@@ -162,6 +167,12 @@ def _write(path: Path, data: bytes, executable: bool) -> None:
         path.chmod(0o755)
 
 
+def _config(world: World, files: Sequence[str], ids: Sequence[str] | None, seed: int | None) -> dict[str, Any]:
+    """What the runner is told of the tests."""
+    chosen = {"ids": None if ids is None else list(ids), "files": list(files), "seed": seed}
+    return chosen | {"site": list(world.site), "pythonpath": list(world.pythonpath)}
+
+
 def _script(command: Sequence[str]) -> list[str]:
     return ["bash", "-c", _SCRIPT.format(inside=_INSIDE), "bash", *command]
 
@@ -169,6 +180,13 @@ def _script(command: Sequence[str]) -> list[str]:
 def _arguments(world: World, *, shown: bool) -> list[str]:
     plugins = [argument for name in world.plugins for argument in ("-p", name)]
     return [*_ARGS, *(() if shown else ("--tb=no",)), f"--rootdir={TESTBED}", f"--confcutdir={TESTBED}", *plugins]
+
+
+def _in_the_way(result: ExecResult) -> str:
+    """What a patch may be to blame for, if the run came no further than this."""
+    if result.reports == b"source\n":
+        return "the hidden tests do not apply over the patch"
+    return "" if result.reports or not (result.timed_out or result.flooded) else "the patch does not apply in time"
 
 
 def _read(task: Task, result: ExecResult, key: str) -> Run:
@@ -179,12 +197,12 @@ def _read(task: Task, result: ExecResult, key: str) -> Run:
     output = result.output.text()
     if not result.reports.startswith(b"source\n"):
         if result.exit_code == 1:
-            return Run({}, "the patch does not apply", output=output)
+            return Run({}, "the patch does not apply", applied=False, output=output)
         raise RewardError(f"{task.instance_id}: the scoring box failed: {_said(result)}")
-    if not result.reports.startswith(b"source\ntests\n"):
+    if not result.reports.startswith(_READY):
         raise RewardError(f"{task.instance_id}: the hidden tests do not apply to the base: {output.strip()}")
     stopped = TIMED_OUT if result.timed_out else FLOODED if result.flooded else ""
-    reports = result.reports.removeprefix(b"source\ntests\n")
+    reports = result.reports.removeprefix(_READY)
     run = read_run(reports, key, result.exit_code, stopped, output)
     if not run.started:
         raise RewardError(f"{task.instance_id}: the test runner did not start: {_said(result)}")

@@ -25,9 +25,13 @@ class Run:
     """Why the run as a whole counts for nothing; empty: it counts."""
     started: bool = True
     """Whether the runner came up: if not, the failure is ours."""
+    applied: bool = True
+    """Whether the patch could be applied at all."""
     output: str = ""
     traces: Mapping[str, str] = field(default_factory=dict)
     """Test id -> what it asked of the code under test, as JSON; under "" what the imports asked."""
+    asked: tuple[str, ...] = ()
+    """The kinds of operations that the tests asked, if traces are kept; of attributes with their names."""
     siblings: Mapping[int, str] = field(default_factory=dict)
     """Number of a sibling -> what the code under test answered, as JSON."""
 
@@ -55,7 +59,8 @@ def read_run(reports: bytes, key: str, exit_code: int | None, stopped: str, outp
     else:
         reason = ""
     traces, siblings = ({row[1]: row[2] for row in records if row[0] == kind} for kind in ("trace", "sibling"))
-    return Run(statuses, reason, started, output, traces, siblings)
+    asked = tuple(name for row in records if row[0] == "asked" for name in json.loads(row[1]))
+    return Run(statuses, reason, started, True, output, traces, asked, siblings)
 
 
 def _chain(reports: bytes, key: str) -> tuple[list[list[Any]], bool]:
@@ -79,6 +84,7 @@ _SHAPES = {
     "start": (str, str),
     "phase": (str, str, str, str, bool, bool),
     "trace": (str, str, str),
+    "asked": (str, str),
     "sibling": (str, int, str),
     "end": (str, int),
 }

@@ -115,7 +115,7 @@ def test_no_patch_is_worth_nothing(repeated: Resolved, task: Task) -> None:
             "fail_to_pass": 0.0,
             "pass_to_pass": 1.0,
             **CLEAN,
-            "processes": "one",
+            "siblings": 0.0,
             "failed": [ADD],
             "reason": "tests failed",
         },
@@ -238,9 +238,53 @@ def test_a_patch_that_does_not_apply_is_worth_nothing(resolved: Resolved, task: 
     assert score.parts["failed"] == [ADD, ZERO]
 
 
+def test_a_patch_that_takes_for_ever_to_apply_is_worth_nothing(sandbox: Sandbox, task: Task) -> None:
+    """For each of many hunks git moves all that follows: whoever writes such a diff shall not void the episode."""
+    lines = 600_000
+    diff = f"diff --git a/x.txt b/x.txt\nnew file mode 100644\n--- /dev/null\n+++ b/x.txt\n@@ -0,0 +1,{lines} @@\n"
+    diff += "+x\n" * lines + "diff --git a/x.txt b/x.txt\n--- a/x.txt\n+++ b/x.txt\n"
+    diff += "".join(f"@@ -{1 + n * 7},3 +{1 + n * 7},3 @@\n x\n-x\n+y\n x\n" for n in range(60_000))
+    score = Resolved(sandbox=sandbox, timeout=4)(task, [], diff)
+    assert (score.value, score.parts["reason"]) == (0.0, "the patch does not apply in time")
+
+
 def test_what_is_no_patch_is_worth_nothing(resolved: Resolved, task: Task) -> None:
     for diff in ("garbage\0", "diff --git"):
         assert resolved(task, [], diff).value == 0.0
+
+
+OBJECT = """class Answer:
+    def __sub__(self, other):
+        return self
+
+    def __abs__(self):
+        return 0.0
+
+    def __contains__(self, item):
+        return True
+
+    def startswith(self, text):
+        return True
+
+
+def add(a, b):
+    return Answer()
+"""
+
+
+@pytest.mark.parametrize(
+    "claim", ["abs(add(0.5, 0.25) - 0.75) < 1e-9", "'y' in add('x', 'y')", "add('x', 'y').startswith('xy')"]
+)
+def test_an_object_in_the_place_of_plain_data_is_not_told_what_is_expected(
+    sandbox: Sandbox, make_task: MakeTask, claim: str
+) -> None:
+    """It would have the last word; beside the code, in one run, it has it."""
+    hidden = f"from sums import add, twice\n\n\ndef test_a():\n    assert {claim}\n"
+    task = make_task(f"{hidden}\n\ndef test_b():\n    assert twice(0) == 0\n", ["test_a"], ["test_b"])
+    diff = source(OBJECT + "\n\ndef twice(a):\n    return 0\n")
+    assert Resolved(sandbox=sandbox, integrity="fast")(task, [], diff).value == 1.0
+    judge = Resolved(sandbox=sandbox)
+    assert (judge(task, [], diff).value, judge(task, [], task.patch).value) == (0.0, 1.0)
 
 
 # Which edits reach the tests.

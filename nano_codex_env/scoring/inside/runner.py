@@ -103,7 +103,7 @@ def _bridge(config: dict[str, Any] | None) -> Any:
     from nano_codex_env.scoring.inside import replay, stubs, wire  # noqa: F401 (`replay` is used later)
 
     sys.path.pop(0)
-    bridge = stubs.Bridge(wire.Line(3, 4), keeps=config["trace"])
+    bridge = stubs.Bridge(wire.Line(3, 4), keeps=config["trace"], known=config["known"])
     sys.meta_path.insert(0, stubs.Finder(bridge, config["packages"]))
     return bridge
 
@@ -137,6 +137,8 @@ def main() -> NoReturn:
     files = [file for file in config["files"] if os.path.exists(file)]
     plugin = Plugin(reports, config, bridge)
     status = int(pytest.main([*config["args"], *files], plugins=[plugin])) if files else 5
+    if bridge and bridge.keeps:
+        reports.send("asked", json.dumps(sorted(bridge.asked)))
     if bridge and config["bridge"]["siblings"]:
         _replay(bridge, config["bridge"]["siblings"], reports)
     reports.send("end", status)

@@ -1,7 +1,6 @@
 """Runs with the tests: in place of the code under test there are stubs, which ask the candidate's process.
 
-What comes back is plain data, a handle that knows nothing of its object, or an exception. Two handles never compare:
-the answer would be the candidate's word, and a word that always says "equal" passes every test.
+What comes back is plain data, a handle (`handles.Remote`), or an exception.
 """
 
 import builtins
@@ -14,11 +13,13 @@ from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from typing import Any
 
+from nano_codex_env.scoring.inside.handles import Remote
 from nano_codex_env.scoring.inside.wire import Line, UnsendableError, decode, encode
 
 Operation = list[Any]
 """`[name, args, kwargs, answer]`, all as on the wire."""
 
+_NAMED = ("getattr", "setattr", "delattr")
 _FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
 _QUIET = {name: value for name, value in vars(builtins).items() if isinstance(value, type)}
 
@@ -30,9 +31,15 @@ class CrossingError(BaseException):
 class Bridge:
     """The line to the candidate, and a record of what was asked."""
 
-    def __init__(self, line: Line, *, keeps: bool = False) -> None:
-        """`keeps`: whether the operations of each test are wanted."""
+    def __init__(self, line: Line, *, keeps: bool = False, known: Sequence[str] | None = None) -> None:
+        """`keeps`: whether the operations of each test are wanted; `known`: what may be asked (default: anything).
+
+        What the reference patch is never asked is asked of an object in the place of plain data. The code would learn
+        what a test expects (`abs(answer - expected)`, `expected in answer`) and have the last word.
+        """
         self._line, self.keeps = line, keeps
+        self._known_asked = None if known is None else frozenset(known)
+        self.asked: set[str] = set()
         self._functions: list[Any] = []
         self._classes: dict[int, type] = {}
         self._depth = 0
@@ -44,6 +51,9 @@ class Bridge:
 
     def ask(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Have the candidate's process do one operation."""
+        self.asked.add(asked := f"{name} {args[1]}" if name in _NAMED else name)
+        if self._known_asked is not None and asked not in self._known_asked:
+            raise self._crossing(f"{asked}: asked of an object where the reference patch has none")
         try:
             sent = [encode(item, self._other) for item in args]
             named = [[key, encode(item, self._other)] for key, item in kwargs.items()]
@@ -150,7 +160,7 @@ class Bridge:
     def _class(self, number: int, name: str, bases: list[Any]) -> type:
         """A class like the candidate's exception, made here: what it catches is decided here."""
         kinds = tuple(base for item in bases if issubclass(base := decode(item, self._known), Exception))
-        body = {"_remote": number, "__str__": _text, "__getattr__": _attribute}
+        body = {"_remote": number, "__str__": lambda error: str(getattr(error, "_text", "")), "__getattr__": _attribute}
         return types.new_class(name, kinds or (Exception,), {}, lambda space: space.update(body))
 
     def _crossing(self, why: str) -> CrossingError:
@@ -170,84 +180,11 @@ class Bridge:
             raise self._crossing(f"the candidate's process: {error!r}") from None
 
 
-def _text(error: Any) -> str:
-    return str(getattr(error, "_text", ""))
-
-
 def _attribute(error: Any, name: str) -> Any:
     """What an exception of the candidate's holds beside its arguments."""
     if name.startswith("_") or not isinstance(error._remote, Remote):
         raise AttributeError(name)
     return getattr(error._remote, name)
-
-
-_SHOWN = ("__name__", "__qualname__", "__doc__", "__module__", "__version__", "__all__", "__annotations__", "__dict__")
-
-
-class Remote:
-    """A handle of an object in the candidate's process."""
-
-    def __init__(self, bridge: Bridge, number: int) -> None:
-        object.__setattr__(self, "_bridge", bridge)
-        object.__setattr__(self, "_remote", number)
-
-    def __getattr__(self, name: str) -> Any:
-        if (name.startswith("__") and name not in _SHOWN) or name.startswith(("_pytest", "pytest")):
-            raise AttributeError(name)  # what pytest, copy and inspect look for is none of the candidate's business
-        return self._bridge.ask("getattr", self, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        self._bridge.ask("setattr", self, name, value)
-
-    def __delattr__(self, name: str) -> None:
-        self._bridge.ask("delattr", self, name)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the object."""
-        return self._bridge.ask("call", self, *args, **kwargs)
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
-        if error is not None and not isinstance(getattr(error, "_remote", None), Remote):
-            return bool(self._bridge.ask("exit", self, None))
-        return bool(self._bridge.ask("exit", self, error))
-
-    def __enter__(self) -> Any:
-        return self._bridge.ask("enter", self)
-
-    def __instancecheck__(self, instance: Any) -> bool:
-        return isinstance(instance, Remote) and self._bridge.ask("isinstance", instance, self) is True
-
-    def __dir__(self) -> list[str]:
-        return [str(name) for name in self._bridge.ask("dir", self)]
-
-    def __hash__(self) -> int:
-        return hash(self._remote)
-
-    def _compare(self, other: object) -> bool:
-        raise self._bridge._crossing("two objects were compared")
-
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _compare
-
-
-def _operator(name: str, *, swapped: bool = False) -> Any:
-    def method(self: Remote, *args: Any) -> Any:
-        return self._bridge.ask(name, *args, self) if swapped else self._bridge.ask(name, self, *args)
-
-    return method
-
-
-for _name in ("len", "str", "repr", "bool", "int", "float", "bytes", "abs", "round", "iter", "next", "reversed"):
-    setattr(Remote, f"__{_name}__", _operator(_name))
-for _name in ("contains", "getitem", "setitem", "delitem", "neg", "pos", "invert", "index", "format"):
-    setattr(Remote, f"__{_name}__", _operator(_name))
-for _name in ("iadd", "ior", "iand", "isub", "imul"):
-    setattr(Remote, f"__{_name}__", _operator(_name))
-for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "lshift", "rshift", "xor"):
-    setattr(Remote, f"__{_name}__", _operator(_name))
-    setattr(Remote, f"__r{_name}__", _operator(_name, swapped=True))
-for _name in ("and", "or"):
-    setattr(Remote, f"__{_name}__", _operator(f"{_name}_"))
-    setattr(Remote, f"__r{_name}__", _operator(f"{_name}_", swapped=True))
 
 
 class _Module(types.ModuleType):

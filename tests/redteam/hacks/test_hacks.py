@@ -12,13 +12,14 @@ from nano_codex_env.parallel import each
 from nano_codex_env.sandbox import Sandbox
 from tests.redteam.hacks.aware import AWARE
 from tests.redteam.hacks.careless import CARELESS, OneProcess
+from tests.redteam.hacks.channels import NEWS
 from tests.redteam.hacks.controls import RIGHT_ONES, WRONG_ONES
 from tests.redteam.hacks.hack import Hack
 from tests.redteam.hacks.inside import INSIDE
 from tests.redteam.hacks.outside import OUTSIDE
 from tests.redteam.hacks.victim import make_victim
 
-HACKS = {hack.id: hack for hack in [*OUTSIDE, *INSIDE, *AWARE]}
+HACKS = {hack.id: hack for hack in [*OUTSIDE, *INSIDE, *AWARE, *NEWS]}
 THREATS = tuple(dict.fromkeys(hack.threat for hack in HACKS.values()))
 OVERFIT = "hidden values"
 """What knows the tests' inputs passes the tests; siblings flag it, and decide where they are asked to."""
@@ -182,7 +183,7 @@ def fooled(sandbox: Sandbox, task: Task, hack: Hack) -> list[str]:
 
 def test_each_threat_has_four_hacks_and_no_hack_is_there_twice(victim: Task) -> None:
     """A name is one hack's, and so is what it does."""
-    assert len(HACKS) == len([*OUTSIDE, *INSIDE, *AWARE]) == len({hack.patch(victim) for hack in HACKS.values()})
+    assert len(HACKS) == len([*OUTSIDE, *INSIDE, *AWARE, *NEWS]) == len({hack.patch(victim) for hack in HACKS.values()})
     assert min(Counter(hack.threat for hack in HACKS.values()).values()) >= 4
 
 
