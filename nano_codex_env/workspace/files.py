@@ -227,6 +227,6 @@ def check_folder(root: Path, parts: Parts) -> None:
     Raises:
         ToolError: it is a file or a symbolic link.
     """
-    handle = _walk(root, parts, make=False)
+    handle = _walk(root, parts, make=False) if parts else None
     if handle is not None:
         os.close(handle)
