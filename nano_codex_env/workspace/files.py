@@ -42,7 +42,7 @@ _IGNORED = (
 Parts = tuple[str, ...]
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def parts_of(file: str) -> Parts:
     """The components of a policy's file name, which is relative to the repository or starts with /testbed/.
 
