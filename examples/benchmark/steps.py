@@ -19,6 +19,7 @@ from nano_codex_env import Score, Task, make_vec
 from nano_codex_env.episode import Episode
 from nano_codex_env.messages import dumps, tool_call
 from nano_codex_env.tools import apply_patch
+from nano_codex_env.tools import shell as shell_tool
 from nano_codex_env.trajectory import Writer
 
 
@@ -56,8 +57,12 @@ def trainer(setting: Setting) -> Iterator[Row]:
     """What a call costs the trainer's own process: processor time, and its size."""
     repo = setting.small()
     with setting.folder() as log, an_env(a_task(repo), log) as env:
-        action = tool_call("shell", cmd="ls")
-        cases: dict[str, Case] = {"env.step": lambda: env.step(action), "subprocess.run bash": lambda: bash("ls", repo)}
+        action, tool, episode = tool_call("shell", cmd="ls"), shell_tool().function, inner(env).episode
+        cases: dict[str, Case] = {
+            "the tool alone": lambda: tool(episode, cmd="ls"),
+            "env.step": lambda: env.step(action),
+            "subprocess.run bash": lambda: bash("ls", repo),
+        }
         used: Times = {name: [] for name in cases}
         for _ in range(setting.rounds(20)):
             for name, case in cases.items():
@@ -66,7 +71,8 @@ def trainer(setting: Setting) -> Iterator[Row]:
                     case()
                 used[name].append([(_own_cpu() - before) / 20])
     most = Wanted(0.15, "ms")
-    yield compare("trainer", "2", "own CPU of `ls`", used, "env.step", "subprocess.run bash", wanted=most)
+    for name in ("the tool alone", "env.step"):
+        yield compare("trainer", "2", f"own CPU of `ls`, {name}", used, name, "subprocess.run bash", wanted=most)
     size = f"{setting.ballast:g} GiB"
     with _Worker(repo, 0.0) as light, _Worker(repo, setting.ballast) as heavy:
         names = ("env.step", f"env.step, {size}", "subprocess.run bash", f"bash, {size}")
