@@ -60,7 +60,7 @@ def replay(
     logged = Trajectory.load(folder)
     toolbox = Toolbox(default_tools() if tools is None else tools)
     episode = _episode(logged, toolbox, tuple(notices), get_sandbox(sandbox, cache=cache_dir), cache_dir)
-    found = [] if _shown(toolbox.schemas) == _shown(logged.tools) else [_tools_differ(logged, toolbox)]
+    found = [] if _same_tools(toolbox.schemas, logged.tools) else [_tools_differ(logged, toolbox)]
     try:
         for message in _acted(logged.messages):
             episode.act(as_assistant(message, episode.calls))  # another framework's calls have no ids
@@ -115,9 +115,12 @@ def _compare(logged: Trajectory, replayed: Sequence[Message]) -> list[Difference
     return found
 
 
-def _shown(schemas: Sequence[ToolSchema]) -> Any:
-    """What a policy is told of its tools; another framework may not say that there are no more parameters."""
-    return json.loads(json.dumps(schemas).replace(', "additionalProperties": false', ""))
+def _same_tools(ours: Sequence[ToolSchema], logged: Sequence[ToolSchema]) -> bool:
+    """Whether a policy was told of these tools; TRL sorts them by name, and bars no further parameters."""
+    if list(ours) == list(logged):
+        return True
+    bare = json.loads(json.dumps(ours).replace(', "additionalProperties": false', ""))
+    return list(logged) in (bare, sorted(bare, key=lambda tool: str(tool["function"]["name"])))
 
 
 def _said(message: Message, logged: Message) -> Any:

@@ -115,10 +115,11 @@ class TrlEnvironment:
 
     @property
     def tool_schemas(self) -> list[ToolSchema]:
-        """The tools as the trainer rendered them."""
+        """The tools as the trainer renders them: it lists the methods of a class by name, whatever order ours have."""
         from transformers.utils import get_json_schema
 
-        return [get_json_schema(getattr(self, schema["function"]["name"])) for schema in self._toolbox.schemas]
+        names = sorted(schema["function"]["name"] for schema in self._toolbox.schemas)
+        return [get_json_schema(getattr(self, name)) for name in names]
 
 
 def _close(held: list[Episode]) -> None:

@@ -185,7 +185,7 @@ def trained(easy: Task, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
 
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("trl")
-    seen: dict[str, list[Any]] = {"masks": [], "rewards": [], "saw": []}
+    seen: dict[str, list[Any]] = {"masks": [], "rewards": [], "saw": [], "prompts": []}
     spec = TrlSpec(easy, log_dir=folder / "log", time_limit=None)
     env: Any = spec.environment_factory()
     tools = env.tool_schemas
@@ -205,6 +205,10 @@ def trained(easy: Task, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
         return rewards
 
     class Watched(GRPOTrainer):  # type: ignore[misc]
+        def _generate_single_turn(self, prompts: Any, *args: Any, **more: Any) -> Any:
+            seen["prompts"].append(list(prompts[0]))
+            return super()._generate_single_turn(prompts, *args, **more)
+
         def _tool_call_loop(self, *args: Any, **more: Any) -> Any:
             result = super()._tool_call_loop(*args, **more)
             seen["masks"] += list(zip(result[0], result[1], result[2], strict=True))
@@ -252,6 +256,16 @@ def test_rewards_differ_gradients_are_finite_and_weights_move(trained: dict[str,
     assert max(norms) > 0
     after = list(trained["trainer"].model.parameters())
     assert any(not bool((old == new.detach()).all()) for old, new in zip(trained["before"], after, strict=True))
+
+
+@pytest.mark.slow
+@FILTERS
+def test_what_an_episode_begins_with_is_token_for_token_what_the_log_renders_to(trained: dict[str, Any]) -> None:
+    """Tools and their order included: a model that was taught another order cannot spell its calls."""
+    tokenizer = trained["tokenizer"]
+    logged = Trajectory.load(next(trained["log"].glob("2*")))
+    text = render(tokenizer, logged.messages[:2], logged.tools, trl_template("qwen3"), add_generation_prompt=True)
+    assert trained["prompts"][0] == tokenizer.encode(text)
 
 
 @pytest.mark.slow
@@ -317,5 +331,5 @@ def test_the_schema_that_trl_shows_is_ours(task: Task) -> None:
         _, info = ours.reset()
     for tool in info["tools"]:
         del tool["function"]["parameters"]["additionalProperties"]
-    assert env.tool_schemas == info["tools"]
+    assert env.tool_schemas == sorted(info["tools"], key=lambda tool: str(tool["function"]["name"]))
     assert isinstance(env, TrlEnvironment)
