@@ -14,6 +14,7 @@ from nano_codex_env.diff import File
 from nano_codex_env.errors import ConfigError, TaskError
 from nano_codex_env.messages import Message, ToolCall, dumps, tool_answer
 from nano_codex_env.sandbox import Sandbox, Shell, View
+from nano_codex_env.stats import command_counts
 from nano_codex_env.task import Task
 from nano_codex_env.tools import Notice, State, Toolbox
 from nano_codex_env.tools.base import ShellAnswer
@@ -254,12 +255,13 @@ class Episode:
         return [json.loads(line) for line in self.lines]
 
     def metrics(self, reward: float, parts: Mapping[str, Any]) -> dict[str, float]:
-        """Flat numbers for a training log."""
+        """Flat numbers for a training log; a tool or command that was not called has none, which is a count of 0."""
         metrics = {"steps": float(self.steps), "reward": reward}
         if self.tokens is not None:
             metrics["tokens"] = float(self.tokens)
         for name, (calls, ok) in self.counts.items():
             metrics |= {f"{name}.calls": float(calls), f"{name}.ok": ok / calls}
+        metrics |= {f"commands.{name}": float(count) for name, count in command_counts(self.transcript()).items()}
         numbers = {key: value for key, value in parts.items() if isinstance(value, int | float)}
         return metrics | {f"parts.{key}": float(value) for key, value in numbers.items()}
 

@@ -27,8 +27,14 @@ def tool_stats(counts: Mapping[str, tuple[int, int]], messages: Iterable[Message
     stats: dict[str, float] = {}
     for name, (calls, good) in {"shell": (0, 0), "apply_patch": (0, 0), **counts}.items():
         stats |= {f"tool_calls_{name}": calls, f"tool_success_rate_{name}": good / calls if calls else 0.0}
+    used = command_counts(messages)
+    return stats | {f"shell_cmd_{name}": used.get(name, 0) for name in COMMANDS}
+
+
+def command_counts(messages: Iterable[Message]) -> dict[str, int]:
+    """How often each of `COMMANDS` stands in the shell calls of a transcript; those that do not are left out."""
     used = Counter(name for line in _shell_lines(messages) for name in commands(line))
-    return stats | {f"shell_cmd_{name}": used[name] for name in COMMANDS}
+    return {name: used[name] for name in COMMANDS if used[name]}
 
 
 def _shell_lines(messages: Iterable[Message]) -> Iterator[str]:

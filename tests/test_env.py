@@ -524,6 +524,7 @@ def test_a_fix_that_is_submitted_is_worth_one(env: NanoCodexEnv) -> None:
             "shell.ok": 1.0,
             "apply_patch.calls": 1.0,
             "apply_patch.ok": 1.0,
+            "commands.cat": 1.0,
             "parts.resolved": 1.0,
             "parts.fail_to_pass": 1.0,
             "parts.pass_to_pass": 1.0,

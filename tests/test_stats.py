@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nano_codex_env.messages import Message, assistant, tool_call
-from nano_codex_env.stats import COMMANDS, commands, tool_stats
+from nano_codex_env.stats import COMMANDS, command_counts, commands, tool_stats
 
 LINES = {
     "": [],
@@ -116,3 +116,8 @@ def test_all_is_flat_numbers_that_json_knows() -> None:
     stats = tool_stats({"shell": (3, 1)}, [assistant("", tool_call("shell", cmd="ls"))])
     assert all(type(value) in (int, float) for value in stats.values())
     assert json.loads(json.dumps(stats)) == stats
+
+
+def test_commands_that_are_not_there_or_not_counted_have_no_count() -> None:
+    calls = [tool_call("shell", cmd="ls | grep x | grep y; made-up"), tool_call("apply_patch", search="ls", replace="")]
+    assert command_counts([assistant("", *calls)]) == {"grep": 2, "ls": 1}

@@ -148,7 +148,10 @@ class EnvironmentFactory:
 
 
 def _means(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean of each number over the episodes that have it, and the share of void ones."""
-    names = dict.fromkeys(name for found in metrics for name in found)
-    means = {name: fmean(found[name] for found in metrics if name in found) for name in names}
-    return means | {"void": fmean(not found for found in metrics)} if metrics else {}
+    """The mean of each number over the episodes that have it (a count that is not there is 0), and the share void."""
+    played = [found for found in metrics if found]
+    means = {}
+    for name in dict.fromkeys(name for found in played for name in found):
+        counts = name.endswith(".calls") or name.startswith("commands.")
+        means[name] = fmean(found.get(name, 0.0) for found in played if counts or name in found)
+    return means | {"void": 1 - len(played) / len(metrics)} if metrics else {}

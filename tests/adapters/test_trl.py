@@ -145,6 +145,7 @@ def test_a_batch_is_scored_with_its_metrics(task: Task) -> None:
     for env in envs[:2]:
         env.reset(task=0)
     envs[0].apply_patch(**FIX)
+    envs[1].shell(cmd="grep -n def sums.py | head -n 1")
     told: dict[str, float] = {}
     [reward] = spec.reward_funcs
     prompt = first_messages(task)
@@ -153,6 +154,8 @@ def test_a_batch_is_scored_with_its_metrics(task: Task) -> None:
     assert told["nano_codex/reward"] == 0.5
     assert told["nano_codex/void"] == pytest.approx(1 / 3)
     assert told["nano_codex/apply_patch.ok"] == 1.0
+    counts = ("apply_patch.calls", "shell.calls", "commands.grep", "commands.head")
+    assert [told[f"nano_codex/{name}"] for name in counts] == [0.5] * 4
 
 
 # With TRL.
