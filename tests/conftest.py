@@ -23,6 +23,9 @@ GIT_ENV = {
     "GIT_AUTHOR_EMAIL": "test@localhost",
     "GIT_COMMITTER_NAME": "test",
     "GIT_COMMITTER_EMAIL": "test@localhost",
+    # One repository is one commit, whenever it is made, so that its task's plan is made once for all tests.
+    "GIT_AUTHOR_DATE": "2000-01-01T00:00:00Z",
+    "GIT_COMMITTER_DATE": "2000-01-01T00:00:00Z",
 }
 BUG = '"""Sums."""\n\n\ndef add(a, b):\n    return a - b\n\n\ndef twice(a):\n    return add(a, a)\n'
 HIDDEN = """diff --git a/tests/test_sums.py b/tests/test_sums.py
