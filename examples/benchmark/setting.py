@@ -80,6 +80,7 @@ class Setting:
 
 def _generate(folder: Path, files: int, history: int) -> None:
     git(folder, "init", "-q", "-b", "main")
+    git(folder, "config", "gc.auto", "0")  # it would run on in the background, in the way of the one below
     rng = random.Random(files)
     for number in range(history):
         (folder / "old.bin").write_bytes(rng.randbytes(1 << 20))

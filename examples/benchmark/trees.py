@@ -47,7 +47,7 @@ def reset(setting: Setting) -> Iterator[Row]:
         for way in [name for name in plain if name.endswith(f" {files}")]:
             rounds = len(plain[way])
             shown = {"reset": [[v for (v,) in times[f"reset, {files} files"]]] * rounds, way: plain[way]}
-            bound = Wanted(1 / 500) if "fetch" in way else Wanted()
+            bound = Wanted(1 / 500) if "fetch" in way and files >= 5000 else Wanted()
             yield compare("reset", "6", f"reset, {files} files", shown, "reset", way, wanted=bound)
 
 

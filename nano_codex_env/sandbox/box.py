@@ -185,7 +185,7 @@ class Box:
                 return ExecResult(output.output(), None, flooded=True), bytes(control)
         while until and self._read(self._out, output, control) == _MORE:
             continue
-        return ExecResult(output.output(), None if gone else 0), bytes(control)
+        return ExecResult(output.output(), None if gone else 0, flooded=output.full), bytes(control)
 
     def _write(self, data: bytes, *, last: bool) -> bytes:
         """Write what fits; ask for more room if need be, close the pipe after the `last` byte.
@@ -246,7 +246,7 @@ class ResidentShell(Box):
         request = nonce + b"\0" + direct(command).encode() + b"\0"
         result, said = self.interact(request, timeout=timeout, keep=keep, max_output=self._max_output, until=b"\0")
         head, _, status = said.rstrip(b"\0").partition(b" ")
-        if head != nonce or not status.isdigit():
+        if result.flooded or head != nonce or not status.isdigit():
             self.close()
             return ExecResult(result.output, None, result.timed_out, result.flooded)
         return ExecResult(result.output, int(status))
