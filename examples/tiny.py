@@ -90,17 +90,19 @@ def teach(
     import torch
 
     rows = [masked(tokenizer, *example, chat_template) for example in examples]
-    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    optimiser = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95))
     said = sum(label != -100 for _, labels in rows for label in labels)
     total = 0.0
     model.train()
-    for _ in range(steps):  # all of them in each step: what is last must not be likeliest
+    for step in range(steps):  # all of them in each step: what is last must not be likeliest
         total = 0.0
+        optimiser.param_groups[0]["lr"] = 6e-3 * min(1, (step + 1) / 10, 2 - 2 * step / steps)
         for ids, labels in rows:
             share = sum(label != -100 for label in labels) / said
             loss = model(input_ids=torch.tensor([ids]), labels=torch.tensor([labels])).loss * share
             loss.backward()
             total += float(loss.detach())
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         optimiser.zero_grad()
     return total
