@@ -303,6 +303,27 @@ def test_what_is_logged_is_what_the_trainer_saw_and_it_replays(trained: dict[str
 
 @pytest.mark.slow
 @FILTERS
+def test_the_lines_of_the_readme_train(
+    trained: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they stand there, but for the model, and a step on a processor in the place of days on a GPU."""
+    monkeypatch.chdir(tmp_path)
+    for made in (trained["trainer"].model, trained["tokenizer"]):
+        made.save_pretrained("model")
+    readme = Path(__file__).parents[2].joinpath("README.md").read_text(encoding="utf-8")
+    code = readme.split("### TRL\n")[1].split("```python\n")[1].split("```")[0]
+    small = "max_steps=1, max_completion_length=64, use_cpu=True, bf16=False, report_to=[], save_strategy='no'"
+    for there, here in (('"Qwen/Qwen3-1.7B"', '"model"'), ("max_completion_length=8192", small)):
+        assert there in code
+        code = code.replace(there, here)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["trainer"].state.global_step == 1
+    assert len(list(tmp_path.joinpath("runs/trl").glob("2*"))) == 8
+
+
+@pytest.mark.slow
+@FILTERS
 def test_two_hundred_episodes_leave_nothing_behind(easy: Task) -> None:
     import os
 
