@@ -241,12 +241,13 @@ def episode(task: Task, sandbox: Sandbox, tmp_path: Path) -> Iterator[Place]:
         stack.enter_context(made).reset()
         return lambda cmd: str(made.step(tool_call("shell", cmd=cmd))[0][-1]["content"])
 
+    before = processes(ours=True)
     with contextlib.ExitStack() as stack:
         one, two = opened("one"), opened("two")
         assert one("cat sums.py") == two("cat sums.py") == BUG
-        started = processes(ours=True)
+        started = processes(ours=True) - before
         yield Place(one, two, 1)
-        started |= processes(ours=True)
+        started |= processes(ours=True) - before
         assert started
     end = time.monotonic() + 1  # a killed process takes a moment to be gone
     while (left := started & processes(ours=False)) and time.monotonic() < end:
