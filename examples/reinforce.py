@@ -87,11 +87,11 @@ def main() -> list[float]:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     task = easy_task()
-    calls = [("apply_patch", fix_of(task)), ("shell", {"cmd": "ls"})]
+    calls = [("apply_patch", fix_of(task)), ("shell", {"cmd": "ls"}), ("shell", {"cmd": "cat README.md"})]
     examples = [played(task, name, arguments) for name, arguments in calls]
     tokenizer = make_tokenizer([json.dumps(examples)])
     model = make_model(tokenizer)
-    print("taught to call tools, loss", round(teach(model, tokenizer, examples, steps=150), 3))
+    print("taught to call tools, loss", round(teach(model, tokenizer, examples, steps=100), 3))
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
     envs = nano_codex_env.make_vec(GROUP, tasks=[task], max_steps=8, log_dir=None)
     means = []
