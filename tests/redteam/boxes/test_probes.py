@@ -74,7 +74,7 @@ def unwalled(outside: Outside, script: str) -> str:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            timeout=30,
+            timeout=120,
             check=False,
         )
         output.seek(0)

@@ -38,6 +38,9 @@ DUDS = {
     "bends-the-wire": "it asks for tests and code in two processes",
     "calls-back": "it asks for tests and code in two processes",
     "an-object-for-each-answer": "it asks for tests and code in two processes",
+    "text-by-page-cache": "it answers calls, and one test wants an error",
+    "near-is-equal-and-equal-is-not": "what was right before is wrong to it",
+    "any-order-is-equal": "a price is further off",
     "values-of-the-issue": "it asks for tests that are the issue's example",
 }
 """Hacks that fool none of the careless scorers, and why; another scorer may be less lucky."""
@@ -111,6 +114,7 @@ def test_no_hack_that_knows_the_hidden_values_is_worth_anything_where_siblings_d
     assert enforcing(victim, [], victim.patch).value == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threat", THREATS)
 def test_no_hack_is_worth_anything_in_another_library(threat: str, judge: Resolved, others: dict[str, Task]) -> None:
     """Each hack that can be put into any code is put into one of three libraries."""
