@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import logging
 import random
 import time
@@ -14,7 +13,7 @@ from typing import Any
 from nano_codex_env.scoring.hidden import Files, hidden_files
 from nano_codex_env.scoring.plan import Plan, order_of
 from nano_codex_env.scoring.run import Bridge, Scorer
-from nano_codex_env.scoring.siblings import Sibling, altered_traces
+from nano_codex_env.scoring.siblings import Sibling, altered_traces, operations_of
 from nano_codex_env.scoring.twins import BASE, Twin, alterations, answering, apply, last_resorts, telling
 from nano_codex_env.scoring.verdict import FAILED, PASSED, Run
 from nano_codex_env.task import Task
@@ -90,7 +89,7 @@ class _Maker:
         traces = {
             test: text for test, text in (traced.traces if traced else {}).items() if test in self.task.FAIL_TO_PASS
         }
-        imports = json.loads(traced.traces.get("", "[]")) if traced else []
+        imports = operations_of(traced.traces.get("", "[]")) if traced else []
         tried = list(altered_traces(traces, self.chance))
         if not tried:
             return (), ()
