@@ -36,7 +36,7 @@ def wheel() -> Path:
     """The folder of TRL's templates; TRL itself, which wants torch, is not imported."""
     spec = find_spec("trl")
     if spec is None or not spec.submodule_search_locations:
-        pytest.skip("trl is not installed: pip install --no-deps trl")
+        pytest.skip("trl is not installed (pip install '.[trl]')")
     return Path(spec.submodule_search_locations[0]) / "chat_templates"
 
 
