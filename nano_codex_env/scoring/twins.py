@@ -2,9 +2,9 @@
 
 A patch that passes the test as it is cannot pass its twin, unless the test's verdict does not come from the patch.
 What it gives to the code is left alone: a right patch may differ where the issue is silent. There are several kinds
-(`KINDS`), as a forger may be blind to one of them: what takes any order for the right one
-passes over a twin that swaps two items. Where none of them can be made, the whole of what is compared is altered, or an
-assertion negated, which a forger that has read this can tell from a test as people write it.
+(`KINDS`), as a forger may be blind to one of them: what takes any order for the right one passes a twin in which two
+items are exchanged. Where none of them can be made, the whole of what is compared is altered, or an assertion negated,
+which a forger that has read this can tell from a test as people write it.
 """
 
 from __future__ import annotations
