@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import itertools
+import json
 import logging
 import random
 import time
@@ -22,6 +24,8 @@ from nano_codex_env.workspace.tree import base_tree
 logger = logging.getLogger(__name__)
 _ROUNDS = 6
 _SIBLINGS = 24
+_DEAREST = 2.0
+"""What a run apart from the code may take, in plain runs: some 0.1 ms for each thing asked."""
 
 
 def make_plan(task: Task, scorer: Scorer) -> Plan:
@@ -37,8 +41,9 @@ def make_plan(task: Task, scorer: Scorer) -> Plan:
     run = scorer.run(task, task.patch, _wanted(task), seed=None)
     if run.reason or any(run.status(test) != PASSED for test in task.FAIL_TO_PASS):
         return Plan(note="the reference patch does not pass here")
-    patient = min(scorer.timeout, 5 + 8 * (time.monotonic() - started))
-    return _Maker(task, replace(scorer, timeout=patient), random.Random(task.instance_id)).make(run)
+    took = time.monotonic() - started
+    patient = replace(scorer, timeout=min(scorer.timeout, 5 + 8 * took))
+    return _Maker(task, patient, random.Random(task.instance_id), took).make(run)
 
 
 def _wanted(task: Task) -> list[str]:
@@ -50,6 +55,8 @@ class _Maker:
     task: Task
     scorer: Scorer
     chance: random.Random
+    plainly: float
+    """Seconds that a plain run takes."""
 
     def make(self, plain: Run) -> Plan:
         passing = [test for test in _wanted(self.task) if plain.status(test) == PASSED]
@@ -77,8 +84,10 @@ class _Maker:
         good = [test for test in good if test not in weak]
         order = order_of(self.task, 1)
         for _ in range(4):  # until an order no longer matters
+            started = time.monotonic()
             run = self._run(self.task.patch, good, order, bridge=Bridge(keeps=True)) if good else Run({})
-            held = [test for test in good if run.status(test) == PASSED]
+            dear = (time.monotonic() - started) / self.plainly
+            held = affordable([test for test in good if run.status(test) == PASSED], run, dear)
             if good and held == good:
                 return good, run
             good = held
@@ -165,6 +174,18 @@ class _Maker:
                 is_base = any(base.status(test) == PASSED for test in failed)
                 kept.append(replace(twin, tests=failed, kind=BASE if is_base else twin.kind))
         return kept
+
+
+def affordable(tests: Sequence[str], run: Run, dear: float) -> list[str]:
+    """Where a run apart was too `dear`, in plain runs: without the tests that ask the most, so that it will not be."""
+    if dear <= _DEAREST:
+        return list(tests)
+    asked = {test: len(json.loads(run.traces.get(test, "[]"))) for test in tests}
+    budget = sum(asked.values()) * (_DEAREST - 1) / (dear - 1)
+    cheapest = sorted(tests, key=asked.__getitem__)
+    spent = itertools.accumulate(asked[test] for test in cheapest)
+    kept = {test for test, total in zip(cheapest, spent, strict=True) if total <= budget}
+    return [test for test in tests if test in kept]
 
 
 def _is_data(text: str) -> bool:

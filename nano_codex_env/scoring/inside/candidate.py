@@ -20,7 +20,7 @@ from typing import Any
 if __name__ == "__main__":  # the folder of this very file; the code under test is not on the path yet
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from nano_codex_env.scoring.inside.wire import Line, UnsendableError, decode, encode
+from nano_codex_env.scoring.inside.wire import Line, UnsendableError, current_cpu, decode, encode, stay_on
 
 
 def _enter(manager: Any) -> Any:
@@ -167,7 +167,8 @@ def main() -> None:
         os.dup2(null, descriptor)
     sys.path[:] = [path for path in sys.path[1:] if path] + sys.argv[1:]
     sys.argv = [""]
-    line.send("ready")
+    stay_on(cpu := current_cpu())
+    line.send(["ready", cpu])
     Server(line).serve()
 
 

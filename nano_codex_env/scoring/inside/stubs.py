@@ -14,7 +14,7 @@ from importlib.abc import Loader, MetaPathFinder
 from typing import Any
 
 from nano_codex_env.scoring.inside.handles import Remote
-from nano_codex_env.scoring.inside.wire import Line, UnsendableError, decode, encode
+from nano_codex_env.scoring.inside.wire import Line, UnsendableError, decode, encode, stay_on
 
 Operation = list[Any]
 """`[name, args, kwargs, answer]`, all as on the wire."""
@@ -46,8 +46,11 @@ class Bridge:
         self.trace: list[Operation] = []
         self.broken = ""
         """Why the current test counts as failed whatever it does with the error."""
-        if self._receive() != "ready":
-            raise EOFError("the candidate's process did not come up")
+        match self._receive():
+            case ["ready", int(cpu)]:
+                stay_on(cpu)
+            case _:
+                raise EOFError("the candidate's process did not come up")
 
     def ask(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Have the candidate's process do one operation."""
@@ -55,7 +58,7 @@ class Bridge:
         if self._known_asked is not None and asked not in self._known_asked:
             raise self._crossing(f"{asked}: asked of an object where the reference patch has none")
         try:
-            sent = [encode(item, self._other) for item in args]
+            sent = [{"o": item._remote} if type(item) is Remote else encode(item, self._other) for item in args]
             named = [[key, encode(item, self._other)] for key, item in kwargs.items()]
         except (UnsendableError, RecursionError) as error:
             raise self._crossing(f"{name}: {error}") from None

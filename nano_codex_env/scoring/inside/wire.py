@@ -117,6 +117,21 @@ def decode(data: Any, other: Callable[[dict[str, Any]], Any], depth: int = 0) ->
     raise ValueError("no value")
 
 
+def stay_on(cpu: int) -> None:
+    """Run on this CPU from here on, if it may be had.
+
+    The two ends wait for each other in turn. On one CPU that is a switch of some 8 us; to wake another CPU costs 100.
+    """
+    if cpu in os.sched_getaffinity(0):
+        os.sched_setaffinity(0, {cpu})
+
+
+def current_cpu() -> int:
+    """The CPU that this process runs on now (field 39 of proc_pid_stat(5))."""
+    with open("/proc/self/stat", encoding="utf-8", errors="replace") as stat:
+        return int(stat.read().rpartition(")")[2].split()[36])
+
+
 class Line:
     """One JSON value a line, in both directions, over two descriptors."""
 
@@ -140,4 +155,4 @@ class Line:
         line = self._in.readline(64 << 20)
         if not line:
             raise EOFError("the other process is gone")
-        return json.loads(line)
+        return json.loads(line.decode())
