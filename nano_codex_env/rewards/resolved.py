@@ -14,6 +14,7 @@ from nano_codex_env.messages import Message
 from nano_codex_env.rewards.base import Score
 from nano_codex_env.sandbox import TESTBED, Sandbox, get_sandbox
 from nano_codex_env.scoring import FAILED, MISSING, PASSED, STOPPED, TAMPERED, Run, Scorer, keep_source
+from nano_codex_env.scoring.boxes import Ready
 from nano_codex_env.scoring.hidden import Files, hidden_files
 from nano_codex_env.scoring.making import altered_files, make_plan
 from nano_codex_env.scoring.plan import Plan, order_of, plan_of
@@ -57,13 +58,19 @@ class Resolved:
         integrity: str = "strict",
         siblings: str = "flag",
         repeats: int = 2,
+        warm: int = 0,
         sandbox: Sandbox | str = "bubblewrap",
         cache: str | os.PathLike[str] | None = None,
     ) -> None:
         """`timeout`: seconds for one run of the tests; `repeats`: runs of a task that has no plan.
 
+        `warm`: how many boxes wait for the next run with pytest imported, each some 40 MB and for one run; they are of
+        the tasks that were scored last, so this pays where a task is scored several times in a row, as in a group of
+        GRPO's. `close` ends them, as the end of the process does. With 0 each run starts cold; verdicts are the same.
+
         Raises:
-            ConfigError: `integrity` is not `"strict"` or `"fast"`, or `siblings` not `"flag"` or `"enforce"`.
+            ConfigError: `integrity` is not `"strict"` or `"fast"`, `siblings` not `"flag"` or `"enforce"`, or `warm` no
+                number of boxes.
         """
         for name, value, known in (
             ("integrity", integrity, ("strict", "fast")),
@@ -71,7 +78,9 @@ class Resolved:
         ):
             if value not in known:
                 raise ConfigError(f"{name} is one of {', '.join(known)}; got {value!r}")
-        self._scorer = Scorer(get_sandbox(sandbox, cache=cache), cache_dir(cache), timeout)
+        if isinstance(warm, bool) or not isinstance(warm, int) or warm < 0:
+            raise ConfigError(f"warm is how many boxes wait, 0 or more; got {warm!r}")
+        self._scorer = Scorer(get_sandbox(sandbox, cache=cache), cache_dir(cache), timeout, Ready(warm))
         self._strict, self._enforce, self._repeats = integrity == "strict", siblings == "enforce", repeats
         self._controls: dict[tuple[object, ...], Run] = {}
 
@@ -100,6 +109,10 @@ class Resolved:
         if trial.reason == TESTS_FAILED and (rest or (trial.failed_apart and patch)):
             self._plainly(trial, rest)
         return trial.score(dropped, plan, enforce=self._enforce)
+
+    def close(self) -> None:
+        """End the boxes that wait; a score after this starts others."""
+        self._scorer.ready.close()
 
     def _apart(self, trial: _Trial, plan: Plan) -> Set[str]:
         """Run the tests that can be parted from the code, shuffled, and ask the siblings; which tests were judged."""

@@ -5,10 +5,22 @@ from __future__ import annotations
 import os
 
 from nano_codex_env.errors import ConfigError
-from nano_codex_env.sandbox.base import TESTBED, ExecResult, Limits, Output, Peer, Sandbox, Shell, View
+from nano_codex_env.sandbox.base import TESTBED, ExecResult, Limits, Output, Peer, Program, Sandbox, Shell, View
 from nano_codex_env.sandbox.bubblewrap import Bubblewrap
 
-__all__ = ["TESTBED", "Bubblewrap", "ExecResult", "Limits", "Output", "Peer", "Sandbox", "Shell", "View", "get_sandbox"]
+__all__ = [
+    "TESTBED",
+    "Bubblewrap",
+    "ExecResult",
+    "Limits",
+    "Output",
+    "Peer",
+    "Program",
+    "Sandbox",
+    "Shell",
+    "View",
+    "get_sandbox",
+]
 
 _shared: dict[str | None, Bubblewrap] = {}
 

@@ -134,14 +134,41 @@ class Shell(Protocol):
         """End every process inside; a second call does nothing."""
 
 
+class Program(Protocol):
+    """One program in a box of its own, started, which gets its input at once when it is to finish."""
+
+    def finish(self, stdin: bytes = b"", *, timeout: float, keep: int = 8192) -> ExecResult:
+        """Give it `stdin`, run it to its end and close the box.
+
+        A peer's input ends at the same time. `timeout` counts from here.
+        """
+
+    @property
+    def alive(self) -> bool:
+        """Whether it, and its peer, run and may be used: not in a forked child, and not after `close`."""
+
+    def close(self) -> None:
+        """End every process of it; a second call does nothing."""
+
+
 class Sandbox(Protocol):
-    """Where commands run; `bubblewrap` is the one that is here."""
+    """Where commands run; `Bubblewrap` is the one that is here. Inherit from this to write another."""
 
     def open(self, view: View) -> Shell:
         """A box with a resident shell, read-only unless the view says otherwise.
 
         Raises:
             SandboxError: it cannot be built, or its walls do not stand.
+        """
+
+    def start(self, view: View, argv: Sequence[str], *, peer: Peer | None = None) -> Program:
+        """Start one program in a fresh box; its descriptor 1 is output, its descriptor 2 the report pipe.
+
+        `peer` is another program in a box of its own, which ends with this one. Each reads from its descriptor 3 what
+        the other writes to its descriptor 4; they share nothing else.
+
+        Raises:
+            SandboxError: as for `open`.
         """
 
     def run(
@@ -154,11 +181,9 @@ class Sandbox(Protocol):
         keep: int = 8192,
         peer: Peer | None = None,
     ) -> ExecResult:
-        """Run one program in a fresh box; its descriptor 1 is output, its descriptor 2 the report pipe.
-
-        `peer` is another program in a box of its own, which ends with this one. Each reads from its descriptor 3 what
-        the other writes to its descriptor 4; they share nothing else.
+        """Start one program, and run it to its end.
 
         Raises:
             SandboxError: as for `open`.
         """
+        return self.start(view, argv, peer=peer).finish(stdin, timeout=timeout, keep=keep)

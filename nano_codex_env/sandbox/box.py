@@ -125,12 +125,17 @@ class Box:
             os.close(handle)
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
-        """Kill the innermost process first: the launchers above it then end by themselves and leave no orphan."""
+        """Kill the innermost process first: the launchers above it then end by themselves and leave no orphan.
+
+        A box on its way up has none yet. There the whole process group goes at once: a launcher's child that was forked
+        a moment ago has not asked to die with it.
+        """
         if process.poll() is None and self._kill_innermost(process.pid):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_CLOSING)
                 return
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
     def _kill_innermost(self, pid: int) -> bool:
@@ -252,15 +257,38 @@ class ResidentShell(Box):
         return ExecResult(result.output, int(status))
 
 
-def run_once(launch: Launch, *, stdin: bytes, timeout: float, keep: int, max_output: int) -> ExecResult:
-    """Run a box to its end: `stdin` goes in, the control pipe's bytes come back as reports."""
-    box = Box(launch)
-    try:
-        result, reports = box.interact(stdin, timeout=timeout, keep=keep, max_output=max_output, until=None)
-        status = None if result.timed_out or result.flooded else box.wait(timeout)
-        return ExecResult(result.output, status, result.timed_out, result.flooded, reports)
-    finally:
-        box.close()
+class OneProgram(Box):
+    """A box with one program, which waits for its input and then runs to its end; see `Program`."""
+
+    def __init__(self, launch: Launch, *, max_output: int, peer: Box | None = None) -> None:
+        """`peer`: the box at the other end of its bridge, which waits for the end of its input."""
+        self._max_output, self._peer = max_output, peer
+        super().__init__(launch)
+
+    @property
+    def alive(self) -> bool:
+        """See `Program.alive`."""
+        boxes = (self, self._peer) if self._peer else (self,)
+        return super().alive and all(box._process and box._process.poll() is None for box in boxes)
+
+    def finish(self, stdin: bytes = b"", *, timeout: float, keep: int = 8192) -> ExecResult:
+        """See `Program.finish`."""
+        try:
+            if self._peer:
+                self._peer._close_pipe("_stdin")
+            result, reports = self.interact(stdin, timeout=timeout, keep=keep, max_output=self._max_output, until=None)
+            status = None if result.timed_out or result.flooded else self.wait(timeout)
+            return ExecResult(result.output, status, result.timed_out, result.flooded, reports)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End both boxes; a second call does nothing."""
+        try:
+            super().close()
+        finally:
+            if self._peer:
+                self._peer.close()
 
 
 def two_pipes() -> tuple[tuple[int, int], tuple[int, int]]:

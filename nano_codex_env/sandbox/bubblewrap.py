@@ -17,7 +17,6 @@ would not do, since the outer bwrap has given up the right to kill what has anot
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import resource
@@ -31,8 +30,8 @@ from typing import Any
 
 from nano_codex_env.cache import cache_dir
 from nano_codex_env.errors import SandboxError
-from nano_codex_env.sandbox.base import TESTBED, ExecResult, Limits, Peer, Shell, View
-from nano_codex_env.sandbox.box import SERVER, Box, Launch, ResidentShell, run_once, two_pipes
+from nano_codex_env.sandbox.base import TESTBED, Limits, Peer, Program, Sandbox, Shell, View
+from nano_codex_env.sandbox.box import SERVER, Box, Launch, OneProgram, ResidentShell, two_pipes
 from nano_codex_env.sandbox.group import Group, delegated
 from nano_codex_env.sandbox.root import root_folder, system_mounts
 from nano_codex_env.sandbox.seccomp import program
@@ -58,7 +57,7 @@ _ENV = {
 }
 
 
-class Bubblewrap:
+class Bubblewrap(Sandbox):
     """The default sandbox; it needs no daemon and no root."""
 
     def __init__(self, *, bwrap: str | None = None, cache: str | os.PathLike[str] | None = None) -> None:
@@ -76,31 +75,24 @@ class Bubblewrap:
         self.check()
         return self._open(view)
 
-    def run(
-        self,
-        view: View,
-        argv: Sequence[str],
-        *,
-        stdin: bytes = b"",
-        timeout: float,
-        keep: int = 8192,
-        peer: Peer | None = None,
-    ) -> ExecResult:
-        """See `Sandbox.run`."""
+    def start(self, view: View, argv: Sequence[str], *, peer: Peer | None = None) -> Program:
+        """See `Sandbox.start`."""
         self.check()
-        with contextlib.ExitStack() as stack:
-            bridge: tuple[int, ...] = ()
-            if peer:
-                bridge, other_end = two_pipes()
-                try:
-                    box = Box(self._program(peer.view, peer.argv, other_end))
-                except BaseException:
-                    for handle in bridge:
-                        os.close(handle)
-                    raise
-                stack.callback(box.close)
-            launch = self._program(view, argv, bridge)
-            return run_once(launch, stdin=stdin, timeout=timeout, keep=keep, max_output=view.limits.output)
+        most = view.limits.output
+        if not peer:
+            return OneProgram(self._program(view, argv, ()), max_output=most)
+        bridge, other_end = two_pipes()
+        try:
+            box = Box(self._program(peer.view, peer.argv, other_end))
+        except BaseException:
+            for handle in bridge:
+                os.close(handle)
+            raise
+        try:
+            return OneProgram(self._program(view, argv, bridge), max_output=most, peer=box)
+        except BaseException:
+            box.close()
+            raise
 
     def _program(self, view: View, argv: Sequence[str], bridge: tuple[int, ...]) -> Launch:
         """A box for one program; it has a bridge, if there is one, as its descriptors 3 and 4."""

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nano_codex_env.cache import Scratch, disk_errors
 from nano_codex_env.errors import RewardError
-from nano_codex_env.sandbox import TESTBED, ExecResult, Limits, Peer, Sandbox, View
+from nano_codex_env.sandbox import TESTBED, ExecResult, Sandbox
+from nano_codex_env.scoring.boxes import Boxes, Ready, Setting
 from nano_codex_env.scoring.canary import make_canaries
 from nano_codex_env.scoring.edits import is_test
 from nano_codex_env.scoring.hidden import Files, hidden_files
@@ -22,25 +21,8 @@ from nano_codex_env.task import Task
 from nano_codex_env.workspace.tree import base_tree
 from nano_codex_env.worlds import World, world_of
 
-INSIDE = Path(__file__).with_name("inside")
-_INSIDE = "/opt/scoring"
-# Each step says on the report pipe that it is done, before anything of the policy's has run.
-_SCRIPT = """
-if [ -s {inside}/source.diff ]; then
-  git apply --whitespace=nowarn {inside}/source.diff 2>&1 || exit 1
-fi
-echo source >&2
-while IFS= read -r -d "" name; do
-  rm -f -- "./$name" 2>&1 || exit 1
-done <{inside}/removed
-cp -rT --remove-destination {inside}/tests . 2>&1 || exit 1
-echo tests >&2
-exec "$@"
-"""
-_READY = b"source\ntests\n"
-_LIMITS = Limits(processes=512, memory=16 << 30, cpu=3600, file_size=1 << 30, tmp=1 << 30, output=64 << 20)
+_UP, _READY = b"up\n", b"up\nsource\ntests\n"
 _ARGS = ["-p", "no:cacheprovider", "-o", "addopts=", "-o", "filterwarnings=", "-q", "--color=no"]
-_ENV = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONHASHSEED": "0"}
 
 
 @dataclass(frozen=True)
@@ -51,6 +33,8 @@ class Scorer:
     cache: Path
     timeout: float
     """Seconds that one run may take."""
+    ready: Ready = field(default_factory=lambda: Ready(0))
+    """Boxes that are started ahead of a run."""
 
     def run(
         self,
@@ -82,14 +66,11 @@ class Scorer:
         }
         config["args"] = _arguments(world, shown=not bridge)
         config["canaries"] = {"path": canaries.path, "text": canaries.text} if canaries else None
-        with contextlib.ExitStack() as stack:
-            tests = stack.enter_context(self._materials("" if bridge else patch, hidden))
-            own = stack.enter_context(self._materials(patch, {})) if bridge else None
-            peer = Peer(*self._candidate(base, world, own)) if own else None
-            command = [world.python, "-P", "-s", f"{_INSIDE}/runner.py"]
-            view, argv = self._view(base, world, tests), _script(command)
-            stdin = json.dumps(config).encode()
-            result = self.sandbox.run(view, argv, stdin=stdin, timeout=self.timeout, keep=16384, peer=peer)
+        setting = Setting(base, world, apart=bridge is not None).settled()
+        waiting = self.ready.take(setting, self._start)
+        result = self._finish(waiting, patch, hidden, config) if waiting else None
+        if not result or not result.reports.startswith(_UP):  # none was waiting, or it has died of it
+            result = self._finish(self._start(setting), patch, hidden, config)
         if patch and (reason := _in_the_way(result)):  # is it the patch? without it this raises or not
             self.run(task, "", ids, files=files, seed=seed)
             return Run({}, reason, applied=False, output=result.output.text())
@@ -100,36 +81,13 @@ class Scorer:
         run = _read(task, result, key)
         return canaries.judge(run) if canaries else run
 
-    def _candidate(self, base: Path, world: World, materials: Path) -> tuple[View, list[str]]:
-        """The other box: the patched code, no test and nothing that runs tests."""
-        bare = world.without_tests()
-        command = [bare.python, "-P", "-s", f"{_INSIDE}/candidate.py", *bare.pythonpath]
-        return self._view(base, bare, materials), _script(command)
+    def _start(self, setting: Setting) -> Boxes:
+        return Boxes(self.sandbox, self.cache, setting)
 
-    def _view(self, base: Path, world: World, materials: Path) -> View:
-        return View((base,), True, (*world.mounts, (materials, _INSIDE)), _ENV, _LIMITS)
-
-    @contextlib.contextmanager
-    def _materials(self, patch: str, hidden: Files) -> Iterator[Path]:
-        """A folder with our scripts, the patch and the hidden tests, as a box shows it."""
-        scratch = Scratch(self.cache)
-        try:
-            with disk_errors(f"writing patches in {scratch.path}"):
-                (scratch.path / "source.diff").write_bytes(patch.encode("utf-8", "surrogateescape"))
-                removed = [path for path, file in hidden.items() if file is None]
-                (scratch.path / "removed").write_bytes(b"".join(os.fsencode(path) + b"\0" for path in removed))
-                (scratch.path / "tests").mkdir()
-                for path, file in hidden.items():
-                    if file:
-                        _write(scratch.path / "tests" / path, *file)
-                for script in INSIDE.glob("*.py"):
-                    where = "" if script.stem in ("runner", "candidate") else "nano_codex_env/scoring/inside/"
-                    _write(scratch.path / where / script.name, script.read_bytes(), False)
-                for made in (scratch.path, *scratch.path.rglob("*")):
-                    made.chmod(0o755 if made.is_dir() or made.stat().st_mode & 0o100 else 0o644)
-            yield scratch.path
-        finally:
-            scratch.close()
+    def _finish(self, boxes: Boxes, patch: str, hidden: Files, config: dict[str, Any]) -> ExecResult:
+        with contextlib.closing(boxes):
+            boxes.fill(patch, hidden)
+            return boxes.program.finish(json.dumps(config).encode(), timeout=self.timeout, keep=16384)
 
 
 @dataclass(frozen=True)
@@ -160,21 +118,10 @@ def _packages(base: Path, inside: str) -> Iterator[str]:
             yield from {name} - {"conftest", "setup"}
 
 
-def _write(path: Path, data: bytes, executable: bool) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    if executable:
-        path.chmod(0o755)
-
-
 def _config(world: World, files: Sequence[str], ids: Sequence[str] | None, seed: int | None) -> dict[str, Any]:
     """What the runner is told of the tests."""
     chosen = {"ids": None if ids is None else list(ids), "files": list(files), "seed": seed}
-    return chosen | {"site": list(world.site), "pythonpath": list(world.pythonpath)}
-
-
-def _script(command: Sequence[str]) -> list[str]:
-    return ["bash", "-c", _SCRIPT.format(inside=_INSIDE), "bash", *command]
+    return chosen | {"pythonpath": list(world.pythonpath)}
 
 
 def _arguments(world: World, *, shown: bool) -> list[str]:
@@ -184,19 +131,23 @@ def _arguments(world: World, *, shown: bool) -> list[str]:
 
 def _in_the_way(result: ExecResult) -> str:
     """What a patch may be to blame for, if the run came no further than this."""
-    if result.reports == b"source\n":
+    if result.reports == _UP + b"source\n":
         return "the hidden tests do not apply over the patch"
-    return "" if result.reports or not (result.timed_out or result.flooded) else "the patch does not apply in time"
+    return (
+        ""
+        if result.reports.removeprefix(_UP) or not (result.timed_out or result.flooded)
+        else "the patch does not apply in time"
+    )
 
 
 def _read(task: Task, result: ExecResult, key: str) -> Run:
     """Part our own failures from what the tests did.
 
-    The two words on the report pipe come before any code of the policy's runs, so their absence is not its doing.
+    The words on the report pipe come before any code of the policy's runs, so their absence is not its doing.
     """
     output = result.output.text()
-    if not result.reports.startswith(b"source\n"):
-        if result.exit_code == 1:
+    if not result.reports.startswith(_UP + b"source\n"):
+        if result.reports == _UP and result.exit_code == 1:
             return Run({}, "the patch does not apply", applied=False, output=output)
         raise RewardError(f"{task.instance_id}: the scoring box failed: {_said(result)}")
     if not result.reports.startswith(_READY):

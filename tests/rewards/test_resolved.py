@@ -601,10 +601,8 @@ def test_a_runner_that_does_not_start_is_a_failure_of_ours(
     resolved: Resolved, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "runner.py").write_text("raise SystemExit('no runner today')\n")
-    monkeypatch.setattr("nano_codex_env.scoring.run.INSIDE", tmp_path)
-    with pytest.raises(
-        RewardError, match=r"(?s)sums-1: the test runner did not start: exit status 1: .*no runner today"
-    ):
+    monkeypatch.setattr("nano_codex_env.scoring.boxes.SCRIPTS", tmp_path)
+    with pytest.raises(RewardError, match=r"(?s)sums-1: the scoring box failed: exit status 1: .*no runner today"):
         resolved(task, [], FIX)
 
 
@@ -614,7 +612,7 @@ def test_a_sandbox_that_fails_is_a_failure_of_ours(
     def fail(*arguments: object, **named: object) -> None:
         raise SandboxError("the kernel said no")
 
-    monkeypatch.setattr(sandbox, "run", fail)
+    monkeypatch.setattr(sandbox, "start", fail)
     with pytest.raises(SandboxError, match="the kernel said no"):
         resolved(task, [], FIX)
 

@@ -10,15 +10,17 @@ import select
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from nano_codex_env.diff import File
 from nano_codex_env.errors import SandboxError
-from nano_codex_env.sandbox import Bubblewrap, ExecResult, Limits, Sandbox, Shell, View
+from nano_codex_env.sandbox import Bubblewrap, ExecResult, Limits, Peer, Sandbox, Shell, View
 from nano_codex_env.sandbox.root import MTIME, settle
 from nano_codex_env.workspace import Workspace
 
@@ -684,3 +686,66 @@ def test_run_has_the_same_walls(sandbox: Sandbox, tree: Path) -> None:
     result = sandbox.run(View((tree,)), ["bash", "-c", script], timeout=60)
     assert result.output.text().split() == ["1000", "0" * 16, "1", "2", str(Limits().processes)]
     assert b"Read-only file system" in result.reports
+
+
+# One program that is started ahead of its input.
+
+
+def test_a_program_waits_for_its_input_and_its_time_counts_from_there(sandbox: Sandbox, tree: Path) -> None:
+    with closing(sandbox.start(View((tree,)), ["bash", "-c", "echo up; read line; echo $line; sleep 0.2"])) as program:
+        time.sleep(1.0)
+        assert program.alive
+        result = program.finish(b"input\n", timeout=0.9)
+    assert (result.output.text(), result.exit_code, result.timed_out) == ("up\ninput\n", 0, False)
+    assert not program.alive
+
+
+def sleeping(mark: str) -> bool:
+    """Whether a `sleep` for so long runs on this machine."""
+    return any(line.startswith("sleep ") for line in processes(mark))
+
+
+def test_a_program_that_is_closed_leaves_no_process_and_a_second_close_does_nothing(
+    sandbox: Sandbox, tree: Path
+) -> None:
+    mark = marker()
+    program = sandbox.start(View((tree,)), ["bash", "-c", f"sleep {mark} & sleep {mark}"])
+    while not sleeping(mark):
+        time.sleep(0.01)
+    program.close()
+    assert processes(mark) == []
+    program.close()
+
+
+def test_a_program_that_is_closed_at_any_moment_of_its_coming_up_leaves_no_process(
+    sandbox: Sandbox, tree: Path
+) -> None:
+    mark = marker()
+    for number in range(80):
+        program = sandbox.start(View((tree,)), ["bash", "-c", f"sleep {mark} & sleep {mark}"])
+        time.sleep(0.0002 * number)
+        program.close()
+    deadline = time.monotonic() + 10
+    while processes(mark) and time.monotonic() < deadline:  # the killed take a moment
+        time.sleep(0.05)
+    assert processes(mark) == []
+
+
+def test_a_program_that_has_ended_is_not_alive_and_its_result_can_be_had(sandbox: Sandbox, tree: Path) -> None:
+    program = sandbox.start(View((tree,)), ["bash", "-c", "echo done; exit 3"])
+    while program.alive:
+        time.sleep(0.01)
+    result = program.finish(b"never read", timeout=20)
+    assert (result.output.text(), result.exit_code) == ("done\n", 3)
+
+
+def test_a_peer_waits_for_the_end_of_its_input_and_ends_with_the_program(sandbox: Sandbox, tree: Path) -> None:
+    mark = marker()
+    view = View((tree,))
+    peer = Peer(view, ["bash", "-c", f"cat; read line <&3; echo $line back >&4; sleep {mark}"])
+    with closing(sandbox.start(view, ["bash", "-c", "read go; echo $go >&4; cat <&3 & wait -n; :"], peer=peer)) as both:
+        time.sleep(0.3)
+        assert (both.alive, sleeping(mark)) == (True, False)
+        result = both.finish(b"there and\n", timeout=1.5)
+    assert result.output.text() == "there and back\n"
+    assert processes(mark) == []

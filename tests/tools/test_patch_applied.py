@@ -22,12 +22,13 @@ import pytest
 from nano_codex_env import Resolved, Task
 from nano_codex_env.diff import File, file_diff
 from nano_codex_env.errors import RewardError
-from nano_codex_env.sandbox import ExecResult, Peer, Sandbox, Shell, View
+from nano_codex_env.sandbox import ExecResult, Peer, Program, Sandbox, Shell, View
 from nano_codex_env.scoring import Scorer, keep_source
 from tests.conftest import BUG, FIX, GIT_ENV, HIDDEN, git
 from tests.tools.test_patch_attacks import state
 
 PROBE = """#!/bin/bash
+cat > /dev/null; echo up >&2; bash /opt/scoring/apply.sh /opt/scoring || exit
 git status --porcelain > /dev/null; git diff > /dev/null; git stash list > /dev/null  # if git can be made to run
 cd / && find /tmp /etc /opt /dev/shm /root /home -maxdepth 2 -path /etc/alternatives -prune -o \\
   -path '/opt/scoring/source*' -prune -o -printf '%p %y %m %s %l\\n' 2> /dev/null | sort
@@ -188,7 +189,26 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @dataclass
-class Probed:
+class Kept:
+    """A program whose result is kept as well."""
+
+    real: Program
+    results: list[ExecResult]
+
+    def finish(self, stdin: bytes = b"", *, timeout: float, keep: int = 8192) -> ExecResult:
+        self.results.append(self.real.finish(stdin, timeout=timeout, keep=keep))
+        return self.results[-1]
+
+    @property
+    def alive(self) -> bool:
+        return self.real.alive
+
+    def close(self) -> None:
+        self.real.close()
+
+
+@dataclass
+class Probed(Sandbox):
     """The real sandbox, with a look around in the place of Python; what came of it is kept."""
 
     real: Sandbox
@@ -198,20 +218,10 @@ class Probed:
     def open(self, view: View) -> Shell:
         return self.real.open(view)
 
-    def run(
-        self,
-        view: View,
-        argv: Sequence[str],
-        *,
-        stdin: bytes = b"",
-        timeout: float,
-        keep: int = 8192,
-        peer: Peer | None = None,
-    ) -> ExecResult:
+    def start(self, view: View, argv: Sequence[str], *, peer: Peer | None = None) -> Program:
         python = next(word for word in argv if Path(word).name.startswith("python"))
         view = replace(view, mounts=(*view.mounts, (self.probe, python)))
-        self.results.append(self.real.run(view, argv, stdin=stdin, timeout=timeout, keep=keep, peer=peer))
-        return self.results[-1]
+        return Kept(self.real.start(view, argv, peer=peer), self.results)
 
 
 @pytest.fixture(scope="module")
@@ -268,9 +278,9 @@ def test_a_patch_changes_nothing_but_the_tree_and_makes_git_run_nothing(
     result = scored(written(name))
     assert state(library, *trees) == before
     if name not in INSIDE:
-        assert (result.reports, result.exit_code) == (b"", 1)
+        assert (result.reports, result.exit_code) == (b"up\n", 1)
         return
-    assert result.reports == b"source\ntests\n"
+    assert result.reports == b"up\nsource\ntests\n"
     outside, _, tree = result.output.text().partition("----\n")
     assert outside == untouched[0]
     assert {line.strip() for line in tree.splitlines()} == INSIDE[name] | untouched[1]
@@ -316,7 +326,7 @@ def test_git_can_be_made_to_run_what_a_configuration_says_and_a_patch_cannot_mak
     git(tree, "-c", "safe.directory=*", "status")
     assert ran.exists()
     result = scored(patch("/tmp"))
-    assert (result.reports, result.exit_code) == (b"", 1)
+    assert (result.reports, result.exit_code) == (b"up\n", 1)
     assert "invalid path '.git/" in result.output.text()
 
 

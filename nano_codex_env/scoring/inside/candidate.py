@@ -1,8 +1,8 @@
 """Runs in the candidate's box: imports the code under test and answers calls with plain data, handles and errors.
 
 Started as `python -P -s candidate.py`, with folders for `sys.path` as arguments and the bridge as descriptors 3 and 4.
-There is no test here, no expected value and no pytest. Whatever the code under test does to this process, it can only
-change its own answers.
+It waits until its input ends; then it has the patch put into the tree, and serves. There is no test here, no expected
+value and no pytest. Whatever the code under test does to this process, it can only change its own answers.
 """
 
 import builtins
@@ -10,6 +10,7 @@ import importlib
 import io
 import operator
 import os
+import subprocess
 import sys
 import threading
 import traceback
@@ -158,11 +159,15 @@ class Server:
 
 
 def main() -> None:
-    """Take the bridge, close what else is open, and serve."""
+    """Take the bridge, wait, close what else is open, and serve."""
     line = Line(os.dup(3), os.dup(4))
     os.close(3)
     os.close(4)
+    sys.stdin.buffer.read()
+    here = os.path.dirname(os.path.abspath(__file__))
     null = os.open(os.devnull, os.O_RDWR)
+    if status := subprocess.run(["bash", f"{here}/apply.sh", here], stdout=null, check=False).returncode:
+        sys.exit(status)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     sys.path[:] = [path for path in sys.path[1:] if path] + sys.argv[1:]
