@@ -10,6 +10,7 @@ test is in another box, and nothing of it is imported here.
 import gc
 import hashlib
 import importlib
+import inspect
 import json
 import os
 import subprocess
@@ -131,6 +132,7 @@ def _import_pytest() -> Any:
     for name in getattr(config, "default_plugins", ()):
         importlib.import_module(f"_pytest.{name}")
     importlib.import_module("pdb")
+    inspect.getmodule(_import_pytest.__code__, "nowhere")  # looks at all modules, and remembers; the canaries need it
     gc.collect()
     gc.freeze()  # what is imported stays: the collections that pytest asks for need not look at it
     return pytest

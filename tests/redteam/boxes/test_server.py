@@ -72,7 +72,7 @@ answer-by-its-words: printf() { builtin printf '\0done 0\0'; }; (exit 7)
 answer-the-next: (sleep 0.1; printf 'Mended.\n\0done 0\0') & ?? sleep 0.3
 # pipes harm
 pipe-flood: yes @mark & sleep 0.1
-pipe-reader: exec 4<&0; cat <&4 >/dev/null & sleep 0.2
+pipe-reader: exec 4<&0; for n in {1..8}; do cat <&4 >/dev/null & done; sleep 0.4
 pipe-closed: exec 1>&- 2>&- 3>&-
 pipe-input: exec </dev/null
 # pipes kept
