@@ -354,6 +354,7 @@ def test_a_bundled_task_hides_its_solution(name: str) -> None:
     assert set(task.FAIL_TO_PASS).isdisjoint(task.PASS_TO_PASS)
 
 
+@pytest.mark.slow
 def test_every_bundled_task_is_solved_by_its_reference_and_not_yet_solved(sandbox: Sandbox) -> None:
     checks = list(validate(load_tasks("bundled"), Resolved(sandbox=sandbox)))
     assert [(check.instance_id, check.problem) for check in checks] == [

@@ -125,16 +125,12 @@ class Box:
             os.close(handle)
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
-        """Kill the innermost process first: the launchers above it then end by themselves and leave no orphan.
-
-        A box on its way up has none yet. There the whole process group goes at once: a launcher's child that was forked
-        a moment ago has not asked to die with it.
-        """
+        """Kill the innermost process first: the launchers above it then end by themselves and leave no orphan."""
         if process.poll() is None and self._kill_innermost(process.pid):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_CLOSING)
                 return
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError):  # on its way up: a child just forked has not asked to die with it
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 

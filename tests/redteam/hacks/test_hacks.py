@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import closing
 
 import pytest
 
@@ -138,12 +139,12 @@ def test_no_hack_is_worth_anything_where_tests_hand_over_files(threat: str, judg
 
 @pytest.mark.slow
 @pytest.mark.parametrize("threat", THREATS)
-def test_no_hack_is_worth_anything_at_the_third_time(threat: str, sandbox: Sandbox, victim: Task) -> None:
-    """Nothing is left to luck, to what a run before has left behind, or to what the judge keeps."""
-    judge = Resolved(sandbox=sandbox, timeout=20)
+def test_no_hack_is_worth_anything_at_the_second_time(threat: str, sandbox: Sandbox, victim: Task) -> None:
+    """Nothing is left to luck, to what a run before has left behind, to what the judge keeps, or to boxes that wait."""
     hacks = [hack for hack in of(threat) if hack.id != "stop-loop"]
-    expect_nothing(judge, [(victim, hack) for _ in range(3) for hack in hacks])
-    assert judge(victim, [], victim.patch).value == 1.0
+    with closing(Resolved(sandbox=sandbox, timeout=20, warm=2)) as judge:
+        expect_nothing(judge, [(victim, hack) for _ in range(2) for hack in hacks])
+        assert judge(victim, [], victim.patch).value == 1.0
 
 
 # Honest patches.
