@@ -118,6 +118,15 @@ class Box:
             for name in ("_stdin", "_out", "_out_write", "_ctl"):
                 self._close_pipe(name)
 
+    def end_input(self) -> None:
+        """Close the program's standard input."""
+        self._close_pipe("_stdin")
+
+    @property
+    def running(self) -> bool:
+        """Whether its launcher has not ended."""
+        return self._process is not None and self._process.poll() is None
+
     def _close_pipe(self, name: str) -> None:
         handle: int = getattr(self, name)
         if handle >= 0:
@@ -251,49 +260,3 @@ class ResidentShell(Box):
             self.close()
             return ExecResult(result.output, None, result.timed_out, result.flooded)
         return ExecResult(result.output, int(status))
-
-
-class OneProgram(Box):
-    """A box with one program, which waits for its input and then runs to its end; see `Program`."""
-
-    def __init__(self, launch: Launch, *, max_output: int, peer: Box | None = None) -> None:
-        """`peer`: the box at the other end of its bridge, which waits for the end of its input."""
-        self._max_output, self._peer = max_output, peer
-        super().__init__(launch)
-
-    @property
-    def alive(self) -> bool:
-        """See `Program.alive`."""
-        boxes = (self, self._peer) if self._peer else (self,)
-        return super().alive and all(box._process and box._process.poll() is None for box in boxes)
-
-    def finish(self, stdin: bytes = b"", *, timeout: float, keep: int = 8192) -> ExecResult:
-        """See `Program.finish`."""
-        try:
-            if self._peer:
-                self._peer._close_pipe("_stdin")
-            result, reports = self.interact(stdin, timeout=timeout, keep=keep, max_output=self._max_output, until=None)
-            status = None if result.timed_out or result.flooded else self.wait(timeout)
-            return ExecResult(result.output, status, result.timed_out, result.flooded, reports)
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        """End both boxes; a second call does nothing."""
-        try:
-            super().close()
-        finally:
-            if self._peer:
-                self._peer.close()
-
-
-def two_pipes() -> tuple[tuple[int, int], tuple[int, int]]:
-    """A (read, write) pair for each of two ends, with numbers above those that a shell redirects."""
-    ends = [high for pair in (os.pipe(), os.pipe()) for high in map(_raised, pair)]
-    return (ends[0], ends[3]), (ends[2], ends[1])
-
-
-def _raised(handle: int) -> int:
-    high = fcntl.fcntl(handle, fcntl.F_DUPFD_CLOEXEC, 10)
-    os.close(handle)
-    return high

@@ -59,7 +59,7 @@ def read_run(reports: bytes, key: str, exit_code: int | None, stopped: str, outp
     else:
         reason = ""
     traces, siblings = ({row[1]: row[2] for row in records if row[0] == kind} for kind in ("trace", "sibling"))
-    asked = tuple(name for row in records if row[0] == "asked" for name in json.loads(row[1]))
+    asked = tuple(str(name) for row in records if row[0] == "asked" for name in row[1])
     return Run(statuses, reason, started, True, output, traces, asked, siblings)
 
 
@@ -84,7 +84,7 @@ _SHAPES = {
     "start": (str, str),
     "phase": (str, str, str, str, bool, bool),
     "trace": (str, str, str),
-    "asked": (str, str),
+    "asked": (str, list),
     "sibling": (str, int, str),
     "end": (str, int),
 }

@@ -160,7 +160,7 @@ def main() -> NoReturn:
     plugin = Plugin(reports, config, bridge)
     status = int(pytest.main([*config["args"], *files], plugins=[plugin])) if files else 5
     if bridge and bridge.keeps:
-        reports.send("asked", json.dumps(sorted(bridge.asked)))
+        reports.send("asked", sorted(bridge.asked))
     if bridge and config["bridge"]["siblings"]:
         _replay(bridge, config["bridge"]["siblings"], reports)
     reports.send("end", status)
