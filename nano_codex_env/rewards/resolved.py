@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Sequence, Set
@@ -96,7 +97,14 @@ class Resolved:
         roots = [path.removeprefix(TESTBED).lstrip("/") for path in repository_paths(task.environment)]
         allowed = task.environment.get("allowed_edits", ())
         base, _ = base_tree(task.repo, task.base_commit, self._scorer.cache)
-        patch, dropped = keep_source(diff, task.test_patch, base, roots, allowed)
+        try:
+            patch, dropped = keep_source(diff, task.test_patch, base, roots, allowed)
+            patch.encode("utf-8", "surrogateescape")
+        except (ValueError, OSError) as error:  # a number of thousands of digits, half a surrogate, a name too long
+            if isinstance(error, OSError) and error.errno != errno.ENAMETOOLONG:
+                raise
+            reason = f"the patch is none that git would write: {error!r:.200}"
+            return _Trial(task, "", set(), reason).score([], Plan(), enforce=self._enforce)
         trial = _Trial(task, patch, set(_wanted(task)))
         if not self._strict:
             self._judge(trial, self._scorer.run(task, patch, trial.wanted, seed=None), None, trial.wanted)

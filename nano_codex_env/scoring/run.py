@@ -6,7 +6,7 @@ import contextlib
 import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +76,8 @@ class Scorer:
             return Run({}, reason, applied=False, output=result.output.text())
         if patch and bridge and result.reports == _READY:  # the code's box did not come up: look why
             beside = self.run(task, patch, ids, files=files, seed=seed)
-            if not beside.applied:
-                return beside
+            if not beside.applied or result.timed_out:
+                return replace(beside, reason=beside.reason or TIMED_OUT)
         run = _read(task, result, key)
         return canaries.judge(run) if canaries else run
 

@@ -248,6 +248,62 @@ def test_a_patch_that_takes_for_ever_to_apply_is_worth_nothing(sandbox: Sandbox,
     assert (score.value, score.parts["reason"]) == (0.0, "the patch does not apply in time")
 
 
+@pytest.mark.parametrize(
+    "diff",
+    [
+        FIX.replace("@@ -2,5 +2,5 @@", f"@@ -2,{'9' * 5000} +2,5 @@"),
+        FIX + "\ud800",
+        FIX + f"diff --git a/{'x' * 300}/y.py b/{'x' * 300}/y.py\nnew file mode 100644\n--- /dev/null\n"
+        f"+++ b/{'x' * 300}/y.py\n@@ -0,0 +1 @@\n+x\n",
+    ],
+    ids=["a-number-of-5000-digits", "half-a-surrogate", "a-name-too-long"],
+)
+def test_what_git_would_never_write_is_worth_nothing_and_no_failure_of_ours(
+    resolved: Resolved, task: Task, diff: str
+) -> None:
+    score = resolved(task, [], diff)
+    assert (score.value, bool(score.parts["reason"])) == (0.0, True)
+
+
+RECORDS = ["'asked', '{'", "'asked', [1]", "'trace', 'x', '{'", "'sibling', 0, '{'", "'phase', 1", "'new', {}"]
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_a_record_that_is_forged_through_the_runners_own_is_no_failure_of_ours(
+    resolved: Resolved, task: Task, record: str
+) -> None:
+    body = f"""import gc
+for found in gc.get_objects():
+    if type(found).__name__ == "Reports":
+        found.send({record})
+"""
+    assert resolved(task, [], source(body + BUG)).value == 0.0
+
+
+def test_an_assertion_in_a_call_back_is_neither_told_nor_held_back(resolved: Resolved, make_task: MakeTask) -> None:
+    tests = """from sums import each
+
+def test_each():
+    def see(value):
+        assert value == 41
+    each([40], see)
+"""
+    right = "\n\ndef each(values, see):\n    return [see(value + 1) for value in values]\n"
+    held_back = """
+
+def each(values, see):
+    for guess in range(50):
+        try:
+            return [see(guess)]
+        except Exception:
+            pass
+"""
+    task = make_task(tests, ["test_each"]).with_(patch=source(FIXED + right))
+    score = resolved(task, [], task.patch)
+    assert (score.value, score.parts["processes"]) == (1.0, "separate")
+    assert resolved(task, [], source(FIXED + held_back)).value == 0.0
+
+
 def test_what_is_no_patch_is_worth_nothing(resolved: Resolved, task: Task) -> None:
     for diff in ("garbage\0", "diff --git"):
         assert resolved(task, [], diff).value == 0.0

@@ -749,3 +749,41 @@ def test_a_peer_waits_for_the_end_of_its_input_and_ends_with_the_program(sandbox
         result = both.finish(b"there and\n", timeout=1.5)
     assert result.output.text() == "there and back\n"
     assert processes(mark) == []
+
+
+PEEK = """
+import ctypes, fcntl, os
+found, libc = [], ctypes.CDLL(None, use_errno=True)
+zero = os.open("/dev/zero", os.O_RDWR)
+for name, look in {
+    "locks": lambda: fcntl.fcntl(zero, fcntl.F_GETLK, bytes(32)),
+    "watches": lambda: libc.inotify_init1(0) >= 0 or 1 / 0,
+    "leases": lambda: fcntl.fcntl(zero, fcntl.F_SETLEASE, fcntl.F_RDLCK),
+    "counters": lambda: open("/proc/sys/fs/aio-nr").read(),
+    "times": lambda: os.utime("/dev/zero"),
+}.items():
+    try:
+        look()
+        found.append(name)
+    except (OSError, ZeroDivisionError):
+        pass
+os.write(4 if WHERE else 1, (" ".join(found) + "\\n").encode())
+"""
+
+
+def test_a_peer_may_do_no_more_than_a_shell_to_hear_of_other_boxes(sandbox: Sandbox, tree: Path) -> None:
+    view = View((tree,))
+    peer = Peer(view, ["python3", "-c", PEEK.replace("WHERE", "1")])
+    result = sandbox.run(view, ["bash", "-c", "cat <&3"], timeout=60, peer=peer)
+    assert result.output.text() == "\n"
+    alone = sandbox.run(view, ["python3", "-c", PEEK.replace("WHERE", "0")], timeout=60)
+    assert {"locks", "watches", "counters", "times"} <= set(alone.output.text().split())  # there the tests run
+
+
+def test_times_of_devices_carry_nothing_from_one_program_to_the_next(sandbox: Sandbox, tree: Path) -> None:
+    nodes = "/dev/null /dev/zero /dev/full /dev/random /dev/urandom"
+    view = View((tree,))
+    left = sandbox.run(view, ["bash", "-c", f"touch {nodes}; stat -c %y {nodes}"], timeout=60).output.text()
+    found = sandbox.run(view, ["bash", "-c", f"stat -c %y {nodes}"], timeout=60).output.text()
+    assert len(left.splitlines()) == 5
+    assert set(left.splitlines()).isdisjoint(found.splitlines())

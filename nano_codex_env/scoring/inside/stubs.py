@@ -122,7 +122,10 @@ class Bridge:
             raise self._crossing(f"a call back that is none: {error!r}") from None
         try:
             return ["returned", encode(function(*values, **named), self._other)]
-        except UnsendableError as error:
+        except (
+            UnsendableError,
+            AssertionError,
+        ) as error:  # the code shall not hear what was expected
             raise self._crossing(f"a call back: {error}") from None
         except Exception as error:  # noqa: BLE001 (the candidate's code may expect it)
             return ["raised", self._other(type(error)), encode([str(item) for item in error.args], self._other)]
