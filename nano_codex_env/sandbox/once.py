@@ -8,6 +8,7 @@ import os
 
 from nano_codex_env.sandbox.base import ExecResult
 from nano_codex_env.sandbox.box import Box, Launch
+from nano_codex_env.sandbox.root import MTIME
 
 
 class OneProgram(Box):
@@ -45,13 +46,15 @@ class OneProgram(Box):
 
 
 def _forget_times() -> None:
-    """Give the device nodes new times: all boxes have the host's, and may have left news there for the next.
+    """Give the device nodes other times: all boxes have the host's, and may have left news there for the next.
 
-    Where they cannot be touched from here (a read-only /dev), no box can touch them either.
+    As their owner one that is always the same, else the present. Where they cannot be touched from here (a read-only
+    /dev), no box can touch them either.
     """
+    times = (MTIME, MTIME) if os.geteuid() == 0 else None
     for node in ("null", "zero", "full", "random", "urandom", "tty"):
         with contextlib.suppress(OSError):
-            os.utime(f"/dev/{node}")
+            os.utime(f"/dev/{node}", times)
 
 
 def two_pipes() -> tuple[tuple[int, int], tuple[int, int]]:

@@ -25,7 +25,9 @@ logger = logging.getLogger(__name__)
 _ROUNDS = 6
 _SIBLINGS = 24
 _DEAREST = 2.0
-"""What a run apart from the code may take, in plain runs: some 0.1 ms for each thing asked."""
+"""What a run apart from the code may take, in plain runs."""
+_FREE = 2_000
+"""Operations whose cost is not worth a thought: some 0.1 ms each. With no more, a slow run had another reason."""
 
 
 def make_plan(task: Task, scorer: Scorer) -> Plan:
@@ -181,7 +183,7 @@ def affordable(tests: Sequence[str], run: Run, dear: float) -> list[str]:
     if dear <= _DEAREST:
         return list(tests)
     asked = {test: len(json.loads(run.traces.get(test, "[]"))) for test in tests}
-    budget = sum(asked.values()) * (_DEAREST - 1) / (dear - 1)
+    budget = max(_FREE, sum(asked.values()) * (_DEAREST - 1) / (dear - 1))
     cheapest = sorted(tests, key=asked.__getitem__)
     spent = itertools.accumulate(asked[test] for test in cheapest)
     kept = {test for test, total in zip(cheapest, spent, strict=True) if total <= budget}

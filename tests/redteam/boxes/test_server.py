@@ -120,7 +120,7 @@ see-memory: python3 -c 'import ctypes, time; c = ctypes.CDLL(None); n = c.shmget
 see-lock: flock sums.py sleep 0.6 ?? flock -n sums.py echo free
 see-device: flock /dev/null sleep 0.6 ?? flock -n /dev/null echo free
 see-range-lock: @fcntl(f := open("/dev/null", "w"), 6, b"\1" + bytes(31))); import time; time.sleep(0.6)' ?? @fcntl(open("/dev/null", "w"), 6, b"\1" + bytes(31)))'
-see-time: sleep 0.2; touch /dev/null; sleep 0.6 ?? stat -c %y /dev/null
+see-time: sleep 0.3; touch /dev/full; sleep 0.6 ?? echo $(( ($(date -r /dev/full +%s%3N) - $(date -r /dev/zero +%s%3N)) / 50 ))
 see-watch: sleep 0.2; cat sums.py; sleep 0.5 ?? @watch
 """
 """Below a heading (class and effect) a line for each probe: `name: call ?? look !! hole`."""
@@ -284,6 +284,8 @@ def test_no_probe_harms_the_server(probe: Probe, episode: Place) -> None:
     """
     descriptors = len(os.listdir("/proc/self/fd"))
     found = episode.effects(probe)
+    if probe.effect == "seen" and found:  # a score beside this touches all devices; a hole is there twice
+        found = episode.effects(probe)
     assert len(os.listdir("/proc/self/fd")) == descriptors
     assert set(found) == ({probe.effect} if probe.hole else set()), found
     if probe.hole:
