@@ -97,6 +97,7 @@ class Resolved:
         roots = [path.removeprefix(TESTBED).lstrip("/") for path in repository_paths(task.environment)]
         allowed = task.environment.get("allowed_edits", ())
         base, _ = base_tree(task.repo, task.base_commit, self._scorer.cache)
+        hidden = hidden_files(task, base)  # first: what is wrong with these is a failure of ours
         try:
             patch, dropped = keep_source(diff, task.test_patch, base, roots, allowed)
             patch.encode("utf-8", "surrogateescape")
@@ -113,7 +114,7 @@ class Resolved:
         apart = self._apart(trial, plan)
         rest = [test for test in trial.wanted if test not in apart]
         if not trial.reason:
-            rest = self._beside(trial, plan, rest, hidden_files(task, base))
+            rest = self._beside(trial, plan, rest, hidden)
         if trial.reason == TESTS_FAILED and (rest or (trial.failed_apart and patch)):
             self._plainly(trial, rest)
         return trial.score(dropped, plan, enforce=self._enforce)

@@ -133,11 +133,8 @@ def _in_the_way(result: ExecResult) -> str:
     """What a patch may be to blame for, if the run came no further than this."""
     if result.reports == _UP + b"source\n":
         return "the hidden tests do not apply over the patch"
-    return (
-        ""
-        if result.reports.removeprefix(_UP) or not (result.timed_out or result.flooded)
-        else "the patch does not apply in time"
-    )
+    stopped = (result.timed_out or result.flooded) and not result.reports.removeprefix(_UP)
+    return "the patch does not apply in time" if stopped else ""
 
 
 def _read(task: Task, result: ExecResult, key: str) -> Run:

@@ -265,6 +265,11 @@ def test_what_git_would_never_write_is_worth_nothing_and_no_failure_of_ours(
     assert (score.value, bool(score.parts["reason"])) == (0.0, True)
 
 
+def test_hidden_tests_that_git_would_never_write_are_a_failure_of_ours(resolved: Resolved, task: Task) -> None:
+    with pytest.raises((RewardError, ValueError)):
+        resolved(task.with_(test_patch=HIDDEN.replace("+1,9", f"+1,{'9' * 5000}")), [], FIX)
+
+
 RECORDS = ["'asked', '{'", "'asked', [1]", "'trace', 'x', '{'", "'sibling', 0, '{'", "'phase', 1", "'new', {}"]
 
 

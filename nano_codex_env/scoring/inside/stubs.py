@@ -122,10 +122,7 @@ class Bridge:
             raise self._crossing(f"a call back that is none: {error!r}") from None
         try:
             return ["returned", encode(function(*values, **named), self._other)]
-        except (
-            UnsendableError,
-            AssertionError,
-        ) as error:  # the code shall not hear what was expected
+        except (UnsendableError, AssertionError) as error:  # what a test expects is not for the code to hear
             raise self._crossing(f"a call back: {error}") from None
         except Exception as error:  # noqa: BLE001 (the candidate's code may expect it)
             return ["raised", self._other(type(error)), encode([str(item) for item in error.args], self._other)]
