@@ -6,14 +6,19 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nano_codex_env import NanoCodexEnv, Task
+from nano_codex_env import NanoCodexEnv, Task, from_function
 from nano_codex_env.cache import cache_dir
 from nano_codex_env.sandbox import Bubblewrap, Sandbox
+
+if TYPE_CHECKING:
+    from _pytest.mark.structures import ParameterSet
 
 GIT_ENV = {
     **os.environ,
@@ -60,6 +65,15 @@ def git(folder: Path, *arguments: str) -> str:
     """What git prints."""
     done = subprocess.run(["git", *arguments], cwd=folder, env=GIT_ENV, capture_output=True, text=True, check=True)
     return done.stdout.strip()
+
+
+def mostly_slow(cases: Iterable[Any], keep: int) -> list[ParameterSet]:
+    """Cases of one kind: the first `keep` for every day, the others slow."""
+    made = []
+    for number, case in enumerate(cases):
+        values = case if isinstance(case, tuple) else (case,)
+        made.append(pytest.param(*values, marks=() if number < keep else pytest.mark.slow))
+    return made
 
 
 @pytest.hookimpl(wrapper=True)
@@ -125,43 +139,71 @@ def sandbox() -> Sandbox:
     return Bubblewrap()
 
 
+MENDED = from_function(lambda task, transcript, diff: float("+    return a + b" in diff))
+"""Worth what the hidden tests are worth here, for tests that are about something else."""
+
+
 @pytest.fixture
 def env(task: Task, sandbox: Sandbox, tmp_path: Path) -> Iterator[NanoCodexEnv]:
-    """An environment over the task, logging to a temporary folder."""
+    """An environment over the task, logging to a temporary folder; it runs no tests."""
+    with NanoCodexEnv([task], reward=MENDED, sandbox=sandbox, log_dir=tmp_path / "log") as made:
+        yield made
+
+
+@pytest.fixture
+def tested(task: Task, sandbox: Sandbox, tmp_path: Path) -> Iterator[NanoCodexEnv]:
+    """The same, judged by the hidden tests."""
     with NanoCodexEnv([task], sandbox=sandbox, log_dir=tmp_path / "log") as made:
         yield made
 
 
+def descendants(pid: int | str = "self") -> set[int]:
+    """The processes that a process has started, and those that these have."""
+    found: set[int] = set()
+    for file in Path("/proc", str(pid), "task").glob("*/children"):
+        try:
+            found.update(map(int, file.read_text().split()))
+        except OSError:  # the thread or the process has ended
+            continue
+    return found.union(*map(descendants, found))
+
+
 def leavings() -> set[str]:
-    """What of ours is there now: boxes (processes), session folders, open descriptors of pipes."""
-    found = {f"process {name}" for name in os.listdir("/proc") if name.isdecimal() and _is_box(Path("/proc", name))}
+    """What this process has open now: boxes (processes) and session folders."""
     sessions = cache_dir() / "sessions"
-    found |= {f"folder {path}" for path in sessions.glob("s-*")} if sessions.is_dir() else set()
-    return found
+    return {f"process {pid}" for pid in descendants() if _is_box(pid)} | {
+        f"folder {path}" for path in sessions.glob("s-*")
+    }
 
 
-def _is_box(folder: Path) -> bool:
-    """Whether a process is a living bwrap over this cache: suites may run side by side."""
+def _is_box(pid: int) -> bool:
     try:
-        stat = (folder / "stat").read_text()
-        ours = str(cache_dir()).encode() in (folder / "cmdline").read_bytes()
-        return ours and (folder / "comm").read_text() == "bwrap\n" and stat.rpartition(")")[2].split()[0] not in "ZX"
+        stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return False
+    return "(bwrap)" in stat and stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
-@pytest.fixture(autouse=True)
-def _leak_detector() -> Iterator[None]:
-    """No process, folder or thread of ours outlives a test."""
+@contextmanager
+def leaving_nothing(patience: float = 60) -> Iterator[None]:
+    """No box, session folder or thread of ours outlives what is done meanwhile.
+
+    Only this process and those that it has started are looked at: suites may run side by side.
+    """
     before, threads = leavings(), set(threading.enumerate())
     yield
-    for _ in range(50):  # a killed process takes a moment to be gone
-        left = leavings() - before
-        if not left:
-            break
-        time.sleep(0.02)
+    deadline = time.monotonic() + patience
+    while (left := leavings() - before) and time.monotonic() < deadline:
+        time.sleep(0.02)  # a killed process takes a moment to be gone
     assert not left
     ours = [
         thread for thread in set(threading.enumerate()) - threads if not thread.name.startswith("nano-codex-spawner")
     ]
     assert not [thread.name for thread in ours if not thread.daemon]
+
+
+@pytest.fixture(autouse=True)
+def _leak_detector() -> Iterator[None]:
+    """Runs around every test."""
+    with leaving_nothing():
+        yield

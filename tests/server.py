@@ -104,6 +104,7 @@ def serve(script: Script | Sequence[Answer]) -> Iterator[Server]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # a body would wait for the acknowledgement of its headers
 
         def setup(self) -> None:
             super().setup()

@@ -19,7 +19,7 @@ from nano_codex_env.cache import cache_dir, remove_dead_sessions
 from nano_codex_env.errors import PolicyError, TrajectoryError, WorkspaceError
 from nano_codex_env.replay import replay
 from nano_codex_env.sandbox import Sandbox
-from tests.conftest import git
+from tests.conftest import git, mostly_slow
 from tests.server import Answer, Raw, Script, Server, by_turn, call, completion, fault, serve, turn_of
 
 MODEL = "hosted_vllm/qwen3-8b"
@@ -115,7 +115,7 @@ FILES: dict[str, tuple[bytes | None, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", FILES, ids=ascii)
+@pytest.mark.parametrize("name", mostly_slow(FILES, 5), ids=ascii)
 def test_a_file_of_any_shape_is_changed_as_the_diff_says(repo: Path, solve: Solve, tmp_path: Path, name: str) -> None:
     content, search, replace = FILES[name]
     mode = 0o755 if name == "run.sh" else 0o644
@@ -177,7 +177,7 @@ CHECKOUTS: dict[str, Made] = {
 }
 
 
-@pytest.mark.parametrize("kind", CHECKOUTS)
+@pytest.mark.parametrize("kind", mostly_slow(CHECKOUTS, 4))
 def test_a_checkout_of_any_kind_is_changed(repo: Path, solve: Solve, tmp_path: Path, kind: str) -> None:
     checkout = CHECKOUTS[kind](repo)
     assert status(checkout) == set()

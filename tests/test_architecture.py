@@ -49,12 +49,17 @@ def room_of(path: Path) -> str:
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
+def parsed(path: Path) -> ast.Module:
+    """A module's syntax tree."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imported_rooms(path: Path) -> Iterator[tuple[int, str]]:
     """(line, room) of every import of ours, also under TYPE_CHECKING and inside functions.
 
     `import nano_codex_env` alone is no arrow: Python imports the package before any module of it.
     """
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}, line {node.lineno}: a relative import"
             names = [f"{node.module}.{alias.name}" for alias in node.names]
@@ -71,7 +76,7 @@ def imported_rooms(path: Path) -> Iterator[tuple[int, str]]:
 
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     """Every function and method of a module."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
 
@@ -96,15 +101,15 @@ def test_every_room_has_a_floor_and_every_floor_its_rooms() -> None:
     assert {room_of(path) for path in MODULES} == set(LEVEL)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_imports_go_down(path: Path) -> None:
-    own = room_of(path)
+def test_imports_go_down() -> None:
     wrong = [
-        f"line {line}: {own} (floor {LEVEL[own]}) imports {room} (floor {LEVEL[room]})"
+        f"{name_of(path)}, line {line}: {own} (floor {LEVEL[own]}) imports {room} (floor {LEVEL[room]})"
+        for path in MODULES
+        for own in [room_of(path)]
         for line, room in imported_rooms(path)
         if room != own and LEVEL[room] >= LEVEL[own]
     ]
-    assert not wrong
+    assert wrong == []
 
 
 def test_the_arrows_are_seen_wherever_they_stand(tmp_path: Path) -> None:
@@ -176,38 +181,51 @@ def test_a_name_that_there_is_not_is_an_attribute_error() -> None:
         _ = nano_codex_env.NanoCodex
 
 
-@pytest.mark.parametrize(
-    "package", [path for path in MODULES if path.name == "__init__.py" and path.parent != PACKAGE], ids=name_of
-)
-def test_the_names_of_a_package_are_sorted_and_true(package: Path) -> None:
-    module = importlib.import_module(".".join(package.parent.relative_to(PACKAGE.parent).parts))
-    names = getattr(module, "__all__", [])
-    # Constants first, then classes, then functions: the order that ruff's RUF022 keeps.
-    groups = [(not name.isupper(), not name[0].isupper(), name) for name in names]
-    assert all(a < b for a, b in pairwise(groups))
-    assert [name for name in names if not hasattr(module, name)] == []
+def test_the_names_of_a_package_are_sorted_and_true() -> None:
+    wrong = []
+    for path in MODULES:
+        if path.name != "__init__.py" or path.parent == PACKAGE:
+            continue
+        module = importlib.import_module(".".join(path.parent.relative_to(PACKAGE.parent).parts))
+        names = getattr(module, "__all__", [])
+        # Constants first, then classes, then functions: the order that ruff's RUF022 keeps.
+        groups = [(not name.isupper(), not name[0].isupper(), name) for name in names]
+        wrong += [f"{name_of(path)}: {b[2]} comes after {a[2]}" for a, b in pairwise(groups) if not a < b]
+        wrong += [f"{name_of(path)}: there is no {name}" for name in names if not hasattr(module, name)]
+    assert wrong == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_every_module_says_what_it_is(path: Path) -> None:
-    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-    assert docstring
-    assert docstring.split("\n\n")[0].endswith((".", ":"))
+def test_every_module_says_what_it_is() -> None:
+    wrong = {}
+    for path in MODULES:
+        first = (ast.get_docstring(parsed(path)) or "").split("\n\n")[0]
+        if not first.endswith((".", ":")):
+            wrong[name_of(path)] = first or "there is no docstring"
+    assert wrong == {}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_no_module_is_long(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+def test_no_module_is_long() -> None:
+    lengths = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert {name: lines for name, lines in lengths.items() if lines > 300} == {}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_no_function_is_long(path: Path) -> None:
-    assert {function.name: n for function in functions(path) if (n := length(function)) > 40} == {}
+def test_no_function_is_long() -> None:
+    wrong = [
+        f"{name_of(path)}: {function.name} has {lines} lines"
+        for path in MODULES
+        for function in functions(path)
+        if (lines := length(function)) > 40
+    ]
+    assert wrong == []
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "scoring" / "inside").glob("*.py")), ids=name_of)
-def test_what_runs_inside_a_box_imports_nothing_of_ours_but_its_neighbours(path: Path) -> None:
+def test_what_runs_inside_a_box_imports_nothing_of_ours_but_its_neighbours() -> None:
     """There is only Python and pytest, and in the candidate's box not even that."""
-    text = path.read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if line.strip().startswith(("from nano_codex_env", "import nano"))]
-    assert [line for line in lines if not line.strip().startswith("from nano_codex_env.scoring.inside")] == []
+    wrong, inside = [], sorted((PACKAGE / "scoring" / "inside").glob("*.py"))
+    assert inside
+    for path in inside:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            ours = line.strip().startswith(("from nano_codex_env", "import nano"))
+            if ours and not line.strip().startswith("from nano_codex_env.scoring.inside"):
+                wrong.append(f"{name_of(path)}, line {number}: {line.strip()}")
+    assert wrong == []

@@ -16,6 +16,7 @@ import pytest
 from nano_codex_env import Task, Trajectory, load_tasks, save_tasks
 from nano_codex_env.cli import main
 from nano_codex_env.config import read_config
+from tests.conftest import mostly_slow
 
 ROW = ["instance_id", "attempt", "reward", "stop", "steps", "seconds", "void", "folder", "diff", "parts", "metrics"]
 BWRAP_STUBS = {
@@ -188,14 +189,17 @@ def test_a_run_is_resumed_with_what_it_was_begun_with(
 
 @pytest.mark.parametrize(
     ("argv", "key"),
-    [
-        (["--policy", "random"], "policy"),
-        (["--reward", "similarity"], "reward"),
-        (["--set", "env.max_steps=9"], "env.max_steps"),
-        (["--set", "env.token_limit=9"], "env.token_limit"),
-        (["--set", "model.temperature=0.5", "--policy", "random"], "policy, model.temperature"),
-        (["--set", "model.extra_body={seed=1}"], "model.extra_body.seed"),
-    ],
+    mostly_slow(
+        [
+            (["--policy", "random"], "policy"),
+            (["--reward", "similarity"], "reward"),
+            (["--set", "env.max_steps=9"], "env.max_steps"),
+            (["--set", "env.token_limit=9"], "env.token_limit"),
+            (["--set", "model.temperature=0.5", "--policy", "random"], "policy, model.temperature"),
+            (["--set", "model.extra_body={seed=1}"], "model.extra_body.seed"),
+        ],
+        2,
+    ),
     ids=lambda value: "" if isinstance(value, list) else value,
 )
 def test_a_run_is_not_resumed_as_another_experiment(

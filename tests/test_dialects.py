@@ -176,7 +176,9 @@ MALFORMED: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("status", [400, 500], ids=["as vLLM refuses", "as llama.cpp refuses"])
+@pytest.mark.parametrize(
+    "status", [400, pytest.param(500, marks=pytest.mark.slow)], ids=["as vLLM refuses", "as llama.cpp refuses"]
+)
 @pytest.mark.parametrize("raw", MALFORMED.values(), ids=list(MALFORMED))
 def test_malformed_arguments_are_the_models_mistake_and_void_nothing(
     quick: NanoCodexEnv, raw: Any, status: int

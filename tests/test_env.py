@@ -48,6 +48,8 @@ def one(task: Task, transcript: Sequence[Message], diff: str) -> float:
 
 
 ONE = from_function(one)
+HALF = from_function(lambda *_: 0.5)
+"""What no test expects that is about its reward; None is the default: the tests that are hidden."""
 
 
 @pytest.fixture
@@ -56,7 +58,8 @@ def make(task: Task, sandbox: Sandbox) -> Iterator[Make]:
     made: list[NanoCodexEnv] = []
 
     def make_env(tasks: Any = None, **arguments: Any) -> NanoCodexEnv:
-        env = NanoCodexEnv([task] if tasks is None else tasks, **{"sandbox": sandbox, "log_dir": None, **arguments})
+        given = {"sandbox": sandbox, "log_dir": None, "reward": HALF, **arguments}
+        env = NanoCodexEnv([task] if tasks is None else tasks, **given)
         made.append(env)
         return env
 
@@ -139,7 +142,7 @@ def test_check_env_passes_with_the_wrappers_of_gym_make(task: Task) -> None:
 
 def test_the_spec_can_be_copied_whatever_was_given(task: Task) -> None:
     """Gymnasium copies it for wrappers and for `check_env`."""
-    env = gym.make("NanoCodex-v0", tasks=[task], reward=Resolved(timeout=60), tools=[shell(timeout=5)], log_dir=None)
+    env = gym.make("NanoCodex-v0", tasks=[task], reward=Resolved(timeout=300), tools=[shell(timeout=60)], log_dir=None)
     assert env.spec is not None
     assert env.spec.kwargs["tasks"] == [task]
     env.close()
@@ -303,7 +306,7 @@ def test_a_task_without_tests_needs_a_reward(task: Task, make: Make) -> None:
     with pytest.raises(
         TaskError, match="sums-1 has no tests, so nothing can judge a patch; give the env another reward="
     ):
-        make([bare]).reset()
+        make([bare], reward=None).reset()
     env = make([bare], reward=ONE)
     env.reset()
     assert play(env, DONE)[1:4] == (1.0, True, False)
@@ -504,10 +507,10 @@ def test_a_step_before_reset_or_after_the_end_raises(make: Make, task: Task) -> 
 # How it ends.
 
 
-def test_a_fix_that_is_submitted_is_worth_one(env: NanoCodexEnv) -> None:
-    env.reset()
-    play(env, LOOK, FIX)
-    obs, reward, terminated, truncated, info = env.step(DONE)
+def test_a_fix_that_is_submitted_is_worth_one(tested: NanoCodexEnv) -> None:
+    tested.reset()
+    play(tested, LOOK, FIX)
+    obs, reward, terminated, truncated, info = tested.step(DONE)
     shares = {"resolved": 1.0, "fail_to_pass": 1.0, "pass_to_pass": 1.0, "siblings": 1.0}
     parts = shares | {"processes": "separate", "dropped": [], "failed": [], "reason": "", "integrity": []}
     assert (reward, terminated, truncated) == (1.0, True, False)
@@ -535,9 +538,9 @@ def test_a_fix_that_is_submitted_is_worth_one(env: NanoCodexEnv) -> None:
     assert obs[-1] == DONE
 
 
-def test_nothing_that_is_submitted_is_worth_nothing(env: NanoCodexEnv) -> None:
-    env.reset()
-    _, reward, terminated, truncated, info = env.step(DONE)
+def test_nothing_that_is_submitted_is_worth_nothing(tested: NanoCodexEnv) -> None:
+    tested.reset()
+    _, reward, terminated, truncated, info = tested.step(DONE)
     assert (reward, terminated, truncated, info["diff"]) == (0.0, True, False, "")
     assert info["parts"]["failed"] == ["tests/test_sums.py::test_add"]
 
@@ -553,7 +556,7 @@ def test_the_diff_applies_to_a_clean_checkout(env: NanoCodexEnv, repo: Path, tmp
 
 
 def test_an_episode_is_cut_at_max_steps_and_scored_all_the_same(make: Make) -> None:
-    env = make(max_steps=2)
+    env = make(reward=None, max_steps=2)
     env.reset()
     assert play(env, FIX)[2:4] == (False, False)
     _, reward, terminated, truncated, info = env.step(LOOK)
@@ -563,7 +566,7 @@ def test_an_episode_is_cut_at_max_steps_and_scored_all_the_same(make: Make) -> N
 
 
 def test_calls_beyond_the_limit_are_answered_but_not_run(make: Make) -> None:
-    env = make(max_steps=2)
+    env = make(reward=None, max_steps=2)
     env.reset()
     obs, reward, terminated, truncated, info = env.step(assistant("", LOOK, LOOK, FIX, LOOK))
     assert [message["content"] for message in obs[-2:]] == [NOT_RUN, NOT_RUN]
@@ -575,7 +578,7 @@ def test_calls_beyond_the_limit_are_answered_but_not_run(make: Make) -> None:
 
 
 def test_a_message_that_submits_at_the_last_moment_is_a_submission(make: Make) -> None:
-    env = make(max_steps=2)
+    env = make(reward=None, max_steps=2)
     env.reset()
     play(env, FIX)
     assert play(env, DONE)[1:4] == (1.0, True, False)
@@ -670,7 +673,7 @@ def test_the_originals_warnings_are_a_notice(make: Make) -> None:
 
 
 def test_inaction_is_reminded_of_while_nothing_is_changed(make: Make) -> None:
-    env = make(on_inaction="remind", max_steps=4)
+    env = make(reward=None, on_inaction="remind", max_steps=4)
     env.reset()
     obs, reward, terminated, truncated, info = env.step(DONE)
     assert obs[-2:] == [DONE, {"role": "user", "content": REMINDER}]
@@ -979,7 +982,7 @@ def shown(env: NanoCodexEnv) -> str:
 
 
 def test_branches_are_independent(make: Make) -> None:
-    env = make(max_steps=20)
+    env = make(reward=None, max_steps=20)
     env.reset(seed=3)
     play(env, LOOK)
     env.report_tokens(5)
@@ -1016,7 +1019,7 @@ def test_a_branch_goes_on_with_the_same_generator(make: Make) -> None:
 
 
 def test_a_branch_may_be_gone_back_to_again_and_again(make: Make) -> None:
-    env = make()
+    env = make(reward=None)
     env.reset()
     play(env, FIX)
     snapshot = env.snapshot()
@@ -1034,7 +1037,7 @@ def test_a_branch_may_be_gone_back_to_again_and_again(make: Make) -> None:
 
 
 def test_a_snapshot_can_be_taken_up_by_another_environment(make: Make) -> None:
-    first, second = make(), make()
+    first, second = make(reward=None), make(reward=None)
     first.reset()
     play(first, tool_call("apply_patch", search="", replace="x = 1\n", file="new.py"), FIX)
     obs, _ = second.restore(first.snapshot())
@@ -1104,7 +1107,7 @@ def test_branches_that_cannot_all_be_made_leave_nothing(env: NanoCodexEnv, monke
 
 def test_an_episode_that_is_over_cannot_be_branched(make: Make) -> None:
     """Its files are gone; a snapshot that was taken before its end still serves."""
-    env = make()
+    env = make(reward=None)
     env.reset()
     play(env, FIX)
     before = env.snapshot()
@@ -1127,7 +1130,7 @@ def test_limits_hold_across_branches(make: Make) -> None:
 # The same again.
 
 
-def test_the_same_actions_give_the_same_bytes(env: NanoCodexEnv) -> None:
+def test_the_same_actions_give_the_same_bytes(tested: NanoCodexEnv) -> None:
     actions: tuple[Message | ToolCall, ...] = (
         tool_call("shell", cmd="ls -la --time-style=full-iso; pwd; id; hostname; env | sort; git log; git status"),
         tool_call("shell", cmd="python3 -c 'import os; print(os.getcwd(), sorted(os.environ), hash(\"a\") is None)'"),
@@ -1138,9 +1141,9 @@ def test_the_same_actions_give_the_same_bytes(env: NanoCodexEnv) -> None:
     )
     outcomes = []
     for _ in range(2):
-        env.reset(seed=1)
-        steps = [env.step(action) for action in actions]
-        outcomes.append((steps, (log_of(env) / "messages.jsonl").read_bytes(), Trajectory.load(log_of(env)).diff))
+        tested.reset(seed=1)
+        steps = [tested.step(action) for action in actions]
+        outcomes.append((steps, (log_of(tested) / "messages.jsonl").read_bytes(), Trajectory.load(log_of(tested)).diff))
     assert outcomes[0] == outcomes[1]
     assert outcomes[0][0][-1][1] == 1.0
     assert str(Path.home()) not in outcomes[0][1].decode()
@@ -1294,8 +1297,8 @@ def test_processes_of_their_own_take_rewards_and_tools_of_ours(task: Task) -> No
         vectorization_mode="async",
         vector_kwargs={"context": "spawn"},
         tasks=[task],
-        reward=Resolved(timeout=60),
-        tools=[shell(timeout=5)],
+        reward=Resolved(timeout=300),
+        tools=[shell(timeout=60)],
         log_dir=None,
     )
     envs.reset()

@@ -17,13 +17,16 @@ EXAMPLES = sorted(Path(__file__).parent.parent.joinpath("examples").glob("*.py")
 NEEDS = {"tiny": ("transformers",), "reinforce": ("transformers",), "trl_grpo": ("trl", "matplotlib")}
 """Packages beyond our own, by example; torch comes with them."""
 
+QUICK = ("gym_loop", "tree_search")
+"""What is run every day; the others are slow."""
+
 STEPS = 12
 """How long the example with TRL trains here; by itself it trains longer."""
 
 
 @pytest.mark.parametrize(
     "path",
-    [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in NEEDS else []) for path in EXAMPLES],
+    [pytest.param(path, id=path.stem, marks=[] if path.stem in QUICK else [pytest.mark.slow]) for path in EXAMPLES],
 )
 def test_an_example_runs_as_it_stands(path: Path, tmp_path: Path) -> None:
     missing = [name for name in NEEDS.get(path.stem, ()) if importlib.util.find_spec(name) is None]

@@ -384,10 +384,15 @@ def test_its_tests_give_0_before_the_fix_and_1_after_it(harbor: Path, tmp_path: 
     [
         "import os\nos._exit(0)\n",
         "import pytest\npytest.exit('fine', 0)\n",
-        "raise SystemExit(0)\n",
-        "import pytest\npytest.skip('fine', allow_module_level=True)\n",
-        "add = twice = lambda *_: 0\n",
-        "syntax error\n",
+        *(
+            pytest.param(source, marks=pytest.mark.slow)
+            for source in (
+                "raise SystemExit(0)\n",
+                "import pytest\npytest.skip('fine', allow_module_level=True)\n",
+                "add = twice = lambda *_: 0\n",
+                "syntax error\n",
+            )
+        ),
     ],
 )
 def test_code_that_ends_or_skips_the_tests_gives_0(harbor: Path, tmp_path: Path, source: str) -> None:

@@ -14,7 +14,7 @@ from nano_codex_env.errors import PolicyError
 from nano_codex_env.messages import Message, assistant, tool_call
 from nano_codex_env.rollout import Result, rollout
 from nano_codex_env.sandbox import Sandbox
-from tests.conftest import git
+from tests.conftest import git, mostly_slow
 
 Files = dict[str, str | bytes | None]
 PlayAll = Callable[[Files, Files], tuple[Result, Files]]
@@ -137,32 +137,38 @@ def test_the_oracle_looks_patches_and_submits(env: NanoCodexEnv, task: Task) -> 
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [
-        ({"a.py": NUMBERS}, {"a.py": NUMBERS.replace("line 30\n", "LINE 30\n")}),
-        (
-            {"a.py": NUMBERS},
-            {"a.py": NUMBERS.replace("line 3\n", "3\n3.5\n").replace("line 30\n", "").replace("60", "61")},
-        ),
-        ({"a.py": "x\n", "b/c.py": "y\n"}, {"a.py": "X\n", "b/c.py": "Y\n"}),
-        ({"a.py": BLOCK * 6}, {"a.py": BLOCK * 3 + BLOCK.replace("1", "2") + BLOCK * 2}),
-        ({"a.py": NUMBERS + BLOCK * 40}, {"a.py": NUMBERS + BLOCK * 20 + "x = 1\n" + BLOCK * 20}),
-        ({"a.py": "same\n" * 30}, {"a.py": "same\n" * 31}),
-        ({"a.py": "x\n"}, {"new.py": "a = 1\n\n\nb = 2\n", "deep/down/below.txt": "text"}),
-        ({"a.py": "x\n"}, {"empty/__init__.py": ""}),
-        ({"a.py": ""}, {"a.py": "no longer empty\n"}),
-        ({"a.py": "soon\nempty\n"}, {"a.py": ""}),
-        ({"a.py": "a\nb\nc"}, {"a.py": "a\nB\nc"}),
-        ({"a.py": "a\nb\nc"}, {"a.py": "a\nb\nc\n"}),
-        ({"a.py": "a\nb\nc\n"}, {"a.py": "a\nb\nc"}),
-        ({"a.py": "a\nb\nc"}, {"a.py": "a\nb\nd"}),
-        ({"a.py": "a\r\nb\r\nc\r\n"}, {"a.py": "a\r\nB\r\nc\r\n"}),
-        ({"a.py": "a\nb\n"}, {"a.py": "top\na\nb\nbottom\n"}),
-        ({"a.py": NUMBERS}, {"a.py": ""}),
-        ({"a.py": "\x0cdef f():\n\treturn 'é \u2028 👩\u200d👧'  \n\n"}, {"a.py": "\x0cdef g():\n\treturn 'è'\n\n"}),
-        (dict.fromkeys(ODD_NAMES, "x\n"), dict.fromkeys(ODD_NAMES, "y\n")),
-        ({"a.py": "--- a/x\n+++ b/x\n@@ -1 +1 @@\n"}, {"a.py": "--- a/y\n+++ b/x\n@@ -1 +1 @@\n-\n+\n"}),
-        ({"a.py": "x = 1\n" + "y" * 3000 + "\nz\n"}, {"a.py": "x = 2\n" + "y" * 3000 + "\nz\n"}),
-    ],
+    mostly_slow(
+        [
+            ({"a.py": NUMBERS}, {"a.py": NUMBERS.replace("line 30\n", "LINE 30\n")}),
+            (
+                {"a.py": NUMBERS},
+                {"a.py": NUMBERS.replace("line 3\n", "3\n3.5\n").replace("line 30\n", "").replace("60", "61")},
+            ),
+            ({"a.py": "x\n", "b/c.py": "y\n"}, {"a.py": "X\n", "b/c.py": "Y\n"}),
+            ({"a.py": BLOCK * 6}, {"a.py": BLOCK * 3 + BLOCK.replace("1", "2") + BLOCK * 2}),
+            ({"a.py": NUMBERS + BLOCK * 40}, {"a.py": NUMBERS + BLOCK * 20 + "x = 1\n" + BLOCK * 20}),
+            ({"a.py": "same\n" * 30}, {"a.py": "same\n" * 31}),
+            ({"a.py": "x\n"}, {"new.py": "a = 1\n\n\nb = 2\n", "deep/down/below.txt": "text"}),
+            ({"a.py": "x\n"}, {"empty/__init__.py": ""}),
+            ({"a.py": ""}, {"a.py": "no longer empty\n"}),
+            ({"a.py": "soon\nempty\n"}, {"a.py": ""}),
+            ({"a.py": "a\nb\nc"}, {"a.py": "a\nB\nc"}),
+            ({"a.py": "a\nb\nc"}, {"a.py": "a\nb\nc\n"}),
+            ({"a.py": "a\nb\nc\n"}, {"a.py": "a\nb\nc"}),
+            ({"a.py": "a\nb\nc"}, {"a.py": "a\nb\nd"}),
+            ({"a.py": "a\r\nb\r\nc\r\n"}, {"a.py": "a\r\nB\r\nc\r\n"}),
+            ({"a.py": "a\nb\n"}, {"a.py": "top\na\nb\nbottom\n"}),
+            ({"a.py": NUMBERS}, {"a.py": ""}),
+            (
+                {"a.py": "\x0cdef f():\n\treturn 'é \u2028 👩\u200d👧'  \n\n"},
+                {"a.py": "\x0cdef g():\n\treturn 'è'\n\n"},
+            ),
+            (dict.fromkeys(ODD_NAMES, "x\n"), dict.fromkeys(ODD_NAMES, "y\n")),
+            ({"a.py": "--- a/x\n+++ b/x\n@@ -1 +1 @@\n"}, {"a.py": "--- a/y\n+++ b/x\n@@ -1 +1 @@\n-\n+\n"}),
+            ({"a.py": "x = 1\n" + "y" * 3000 + "\nz\n"}, {"a.py": "x = 2\n" + "y" * 3000 + "\nz\n"}),
+        ],
+        10,
+    ),
     ids=[
         "one-line",
         "several-hunks",

@@ -48,8 +48,8 @@ class Failing(Scripted):
         raise self._error
 
 
-def test_a_result_says_what_an_episode_came_to(env: NanoCodexEnv, task: Task) -> None:
-    result = rollout(env, Oracle([task]), attempt=3, seed=5)
+def test_a_result_says_what_an_episode_came_to(tested: NanoCodexEnv, task: Task) -> None:
+    result = rollout(tested, Oracle([task]), attempt=3, seed=5)
     assert (result.instance_id, result.attempt, result.reward, result.stop) == ("sums-1", 3, 1.0, "submitted")
     assert (result.steps, result.void) == (2, None)
     assert result.folder

@@ -446,6 +446,7 @@ def test_an_episode_dropped_while_it_is_scored_has_the_reason_in_its_log(
     """One is inside the reward, the other waits for it."""
     clock = Clock()
     monkeypatch.setattr(many, "time", clock)
+    monkeypatch.setattr(many, "_PATIENCE", 0.0)
     played = threading.Semaphore(0)
 
     def policy(messages: Sequence[Message], tools: Any) -> Reply:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import time
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -134,13 +134,15 @@ def test_a_reward_that_breaks_is_a_failure_of_ours(task: Task) -> None:
 
 
 def test_no_more_are_scored_at_once_than_was_said(task: Task) -> None:
-    running, most = [0], [0]
+    running, most, lock, two = [0], [0], threading.Lock(), threading.Barrier(2)
 
     def watch(*_: object) -> float:
-        running[0] += 1
-        most[0] = max(most[0], running[0])
-        time.sleep(0.01)
-        running[0] -= 1
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        two.wait(60)
+        with lock:
+            running[0] -= 1
         return 0.0
 
     reward = adapter.SharedReward(from_function(watch), 2)

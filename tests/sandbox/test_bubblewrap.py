@@ -22,6 +22,7 @@ from nano_codex_env.cache import Scratch
 from nano_codex_env.errors import ConfigError, SandboxError
 from nano_codex_env.sandbox import Bubblewrap, View, get_sandbox
 from nano_codex_env.sandbox.bubblewrap import find_bwrap
+from tests.conftest import mostly_slow
 
 ROOT = Path(nano_codex_env.__file__).parent.parent
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -62,7 +63,7 @@ def python(text: str, *, prefix: Sequence[str] = (), **env: str) -> str:
         env={**os.environ, "PYTHONPATH": path, **env},
         stdout=subprocess.PIPE,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
     )
     return done.stdout
@@ -215,7 +216,7 @@ def memory_segment() -> Iterator[None]:
         subprocess.run(["ipcrm", "-m", number], check=True)
 
 
-@pytest.mark.parametrize("wall", WALLS)
+@pytest.mark.parametrize("wall", mostly_slow(WALLS, 4))
 def test_a_missing_wall_is_seen_and_named(tmp_path: Path, wall: str) -> None:
     """A script before the real bwrap takes one protection out; the box opens, and is refused."""
     copy_bwrap(tmp_path, "real")
@@ -324,8 +325,8 @@ def processes(mark: str) -> int:
 
 
 def until(mark: str, *, wanted: int) -> int:
-    """How many there are, once there are as many as wanted or half a minute has passed."""
-    deadline = time.monotonic() + 30
+    """How many there are, once there are as many as wanted or a minute has passed."""
+    deadline = time.monotonic() + 60
     while processes(mark) != wanted and time.monotonic() < deadline:
         time.sleep(0.02)
     return processes(mark)

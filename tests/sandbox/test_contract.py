@@ -24,6 +24,9 @@ from nano_codex_env.sandbox import Bubblewrap, ExecResult, Limits, Peer, Sandbox
 from nano_codex_env.sandbox.root import MTIME, settle
 from nano_codex_env.workspace import Workspace
 
+ENOUGH = 2.0
+"""Seconds for a line to be printed, however busy the machine is, before the program that hangs is stopped."""
+
 SANDBOXES: dict[str, Callable[[], Sandbox]] = {"bubblewrap": Bubblewrap}
 
 
@@ -75,12 +78,20 @@ def marker() -> str:
 
 
 def processes(mark: str) -> list[str]:
-    """The command lines on this machine that hold `mark`, without the dead."""
+    """The command lines on this machine that hold `mark`, which nobody else has, without the dead."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it ended meanwhile
             found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace"))
     return [line for line in found if mark in line]
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for what must happen soon, however busy the machine is."""
+    limit = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < limit, "what was waited for did not happen"
+        time.sleep(0.01)
 
 
 @contextlib.contextmanager
@@ -368,7 +379,7 @@ def test_processes_of_the_host_are_not_seen_and_cannot_be_killed(box: Shell) -> 
 
 def test_a_time_out_keeps_what_was_printed_and_ends_every_process(box: Shell) -> None:
     mark = marker()
-    result = run(box, f"echo before; setsid sleep {mark} & sleep {mark}", timeout=1)
+    result = run(box, f"echo before; setsid sleep {mark} & sleep {mark}", timeout=ENOUGH)
     assert (result.output.text(), result.exit_code, result.timed_out, result.flooded) == ("before\n", None, True, False)
     assert processes(mark) == []
     assert not box.alive
@@ -420,7 +431,7 @@ def test_processes_are_counted_per_box(sandbox: Sandbox, tree: Path) -> None:
 
 def test_a_fork_bomb_harms_neither_another_box_nor_the_next_call(sandbox: Sandbox, tree: Path) -> None:
     with several(sandbox, View((tree,)), View((tree,))) as (bombed, other):
-        thread = threading.Thread(target=run, args=(bombed, ":(){ :|:& };:; sleep 1000"), kwargs={"timeout": 1})
+        thread = threading.Thread(target=run, args=(bombed, ":(){ :|:& };:; sleep 1000"), kwargs={"timeout": 0.3})
         thread.start()
         assert said(other, "echo well | cat") == "well\n"
         thread.join()
@@ -479,7 +490,7 @@ def test_memory_time_and_files_are_limited(
     ],
 )
 def test_no_command_harms_the_next(box: Shell, attack: str) -> None:
-    run(box, attack, timeout=10)
+    run(box, attack)
     assert box.alive
     assert said(box, "echo well; echo well >&2 | cat") == "well\nwell\n"
     assert said(box, "head -c 1000000 /dev/zero | tr '\\0' x | fold -w 99 | wc -lc").split() == ["10101", "1010101"]
@@ -649,14 +660,14 @@ def test_run_of_a_missing_program_fails_as_in_a_shell(sandbox: Sandbox, tree: Pa
 def test_run_stops_at_its_time_and_leaves_no_process(sandbox: Sandbox, tree: Path) -> None:
     mark = marker()
     script = f"echo before; echo reported >&2; setsid sleep {mark} & sleep {mark}"
-    result = sandbox.run(View((tree,)), ["bash", "-c", script], timeout=1.5)
+    result = sandbox.run(View((tree,)), ["bash", "-c", script], timeout=ENOUGH)
     assert (result.output.text(), result.reports) == ("before\n", b"reported\n")
     assert (result.exit_code, result.timed_out) == (None, True)
     assert processes(mark) == []
 
 
 def test_run_stops_at_its_time_though_the_program_closed_its_output(sandbox: Sandbox, tree: Path) -> None:
-    result = sandbox.run(View((tree,)), ["bash", "-c", "exec >&- 2>&-; sleep 1000"], timeout=1)
+    result = sandbox.run(View((tree,)), ["bash", "-c", "exec >&- 2>&-; sleep 1000"], timeout=0.2)
     assert (result.exit_code, result.timed_out) == (None, True)
 
 
@@ -691,13 +702,22 @@ def test_run_has_the_same_walls(sandbox: Sandbox, tree: Path) -> None:
 # One program that is started ahead of its input.
 
 
-def test_a_program_waits_for_its_input_and_its_time_counts_from_there(sandbox: Sandbox, tree: Path) -> None:
-    with closing(sandbox.start(View((tree,)), ["bash", "-c", "echo up; read line; echo $line; sleep 0.2"])) as program:
-        time.sleep(1.0)
+def test_a_program_waits_for_its_input_and_ends_after_it(sandbox: Sandbox, tree: Path) -> None:
+    script = "echo up; read line; echo $line"
+    with closing(sandbox.start(View((tree,)), ["bash", "-c", script])) as program:
         assert program.alive
-        result = program.finish(b"input\n", timeout=0.9)
+        result = program.finish(b"input\n", timeout=60)
     assert (result.output.text(), result.exit_code, result.timed_out) == ("up\ninput\n", 0, False)
     assert not program.alive
+
+
+@pytest.mark.slow
+def test_the_time_of_a_program_counts_from_its_input(sandbox: Sandbox, tree: Path) -> None:
+    with closing(sandbox.start(View((tree,)), ["bash", "-c", "read line; echo $line"])) as program:
+        time.sleep(ENOUGH + 1)  # longer than it may then take
+        assert program.alive
+        result = program.finish(b"input\n", timeout=ENOUGH)
+    assert (result.output.text(), result.exit_code, result.timed_out) == ("input\n", 0, False)
 
 
 def sleeping(mark: str) -> bool:
@@ -710,32 +730,30 @@ def test_a_program_that_is_closed_leaves_no_process_and_a_second_close_does_noth
 ) -> None:
     mark = marker()
     program = sandbox.start(View((tree,)), ["bash", "-c", f"sleep {mark} & sleep {mark}"])
-    while not sleeping(mark):
-        time.sleep(0.01)
+    until(lambda: sleeping(mark))
     program.close()
     assert processes(mark) == []
     program.close()
 
 
+@pytest.mark.parametrize(
+    "moments", [range(0, 80, 8), pytest.param(range(80), marks=pytest.mark.slow)], ids=["some", "all"]
+)
 def test_a_program_that_is_closed_at_any_moment_of_its_coming_up_leaves_no_process(
-    sandbox: Sandbox, tree: Path
+    sandbox: Sandbox, tree: Path, moments: range
 ) -> None:
     mark = marker()
-    for number in range(80):
+    for moment in moments:
         program = sandbox.start(View((tree,)), ["bash", "-c", f"sleep {mark} & sleep {mark}"])
-        time.sleep(0.0002 * number)
+        time.sleep(0.0002 * moment)
         program.close()
-    deadline = time.monotonic() + 10
-    while processes(mark) and time.monotonic() < deadline:  # the killed take a moment
-        time.sleep(0.05)
-    assert processes(mark) == []
+    until(lambda: not processes(mark))  # the killed take a moment
 
 
 def test_a_program_that_has_ended_is_not_alive_and_its_result_can_be_had(sandbox: Sandbox, tree: Path) -> None:
     program = sandbox.start(View((tree,)), ["bash", "-c", "echo done; exit 3"])
-    while program.alive:
-        time.sleep(0.01)
-    result = program.finish(b"never read", timeout=20)
+    until(lambda: not program.alive)
+    result = program.finish(b"never read", timeout=60)
     assert (result.output.text(), result.exit_code) == ("done\n", 3)
 
 
@@ -743,11 +761,12 @@ def test_a_peer_waits_for_the_end_of_its_input_and_ends_with_the_program(sandbox
     mark = marker()
     view = View((tree,))
     peer = Peer(view, ["bash", "-c", f"cat; read line <&3; echo $line back >&4; sleep {mark}"])
-    with closing(sandbox.start(view, ["bash", "-c", "read go; echo $go >&4; cat <&3 & wait -n; :"], peer=peer)) as both:
-        time.sleep(0.3)
+    script = "read go; echo $go >&4; read back <&3; echo $back"
+    with closing(sandbox.start(view, ["bash", "-c", script], peer=peer)) as both:
+        time.sleep(0.3)  # that nothing happens has no event
         assert (both.alive, sleeping(mark)) == (True, False)
-        result = both.finish(b"there and\n", timeout=1.5)
-    assert result.output.text() == "there and back\n"
+        result = both.finish(b"there and\n", timeout=60)
+    assert (result.output.text(), result.timed_out) == ("there and back\n", False)
     assert processes(mark) == []
 
 
@@ -783,7 +802,11 @@ def test_a_peer_may_do_no_more_than_a_shell_to_hear_of_other_boxes(sandbox: Sand
 def test_times_of_devices_carry_nothing_from_one_program_to_the_next(sandbox: Sandbox, tree: Path) -> None:
     nodes = "/dev/null /dev/zero /dev/full /dev/random /dev/urandom"
     view = View((tree,))
-    left = sandbox.run(view, ["bash", "-c", f"touch {nodes}; stat -c %y {nodes}"], timeout=60).output.text()
+    for _ in range(20):
+        left = sandbox.run(view, ["bash", "-c", f"touch {nodes}; stat -c %y {nodes}"], timeout=60).output.text()
+        if "2000" not in left:  # else another suite has reset them meanwhile: the nodes are the whole machine's
+            break
+    time.sleep(0.1)  # an ordinary user's reset is to the present, which is as coarse as the kernel's tick
     found = sandbox.run(view, ["bash", "-c", f"stat -c %y {nodes}"], timeout=60).output.text()
     assert len(left.splitlines()) == 5
     assert set(left.splitlines()).isdisjoint(found.splitlines())

@@ -91,7 +91,7 @@ def test_a_box_is_in_its_group_and_the_group_ends_with_it(
     [group] = [path for path in parent.iterdir() if path.is_dir()]
     assert (group / "cgroup.max.depth").read_text() == "0\n"
     assert len((group / "cgroup.procs").read_text().split()) >= 2
-    assert box.run("sleep 5 & echo up", timeout=20, keep=100).output.text() == "up\n"
+    assert box.run("sleep 5 & echo up", timeout=60, keep=100).output.text() == "up\n"
     box.close()
     assert not group.exists()
 

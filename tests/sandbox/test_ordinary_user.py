@@ -22,8 +22,9 @@ TESTS = Path(__file__).parent.parent
 UID = 1234
 # `env` comes between: setpriv itself starts its program with root's right to pass a closed folder.
 DROP = ["setpriv", "--reuid", str(UID), "--regid", str(UID), "--clear-groups", "--inh-caps=-all", "env"]
-FILES = ["sandbox/test_contract.py", "sandbox/test_bubblewrap.py", "sandbox/test_seccomp.py", "test_cache.py"]
-LONG = ["redteam/boxes/test_probes.py", "redteam/boxes/test_server.py"]
+FILES = ["sandbox/test_seccomp.py"]
+LONG = ["sandbox/test_contract.py", "sandbox/test_bubblewrap.py", "test_cache.py"]
+LONG += ["redteam/boxes/test_probes.py", "redteam/boxes/test_server.py"]
 
 
 @pytest.fixture
@@ -60,6 +61,7 @@ def find_python(home: Path) -> str:
 @pytest.mark.parametrize("file", [*FILES, *(pytest.param(file, marks=pytest.mark.slow) for file in LONG)])
 def test_it_holds_for_an_ordinary_user(home: Path, file: str) -> None:
     options = ["-q", "-rs", "-p", "no:cacheprovider", f"--basetemp={home / 'pytest'}", f"--rootdir={TESTS.parent}"]
+    options += ["-m", "slow or not slow" if file in LONG else "not slow"]
     command = [*DROP, find_python(home), "-m", "pytest", "-c", str(TESTS.parent / "pyproject.toml"), *options]
     done = subprocess.run(
         [*command, str(TESTS / file)], cwd=ROOT, env=environment(home), stdout=subprocess.PIPE, text=True, check=False

@@ -251,5 +251,5 @@ def test_threads_and_processes_start_inside(box: Shell) -> None:
 def test_sqlite_works_in_a_shell(box: Shell) -> None:
     """It wants its locks, and is content with those that hold nothing."""
     code = "import sqlite3; c = sqlite3.connect('/tmp/x'); c.execute('create table t(a)'); c.commit(); print('kept')"
-    result = box.run(f'python3 -c "{code}"', timeout=20, keep=1000)
+    result = box.run(f'python3 -c "{code}"', timeout=60, keep=1000)
     assert (result.output.text(), result.exit_code) == ("kept\n", 0)

@@ -77,8 +77,8 @@ def plain(sandbox: Sandbox, tmp_path: Path) -> Iterator[Shell]:
 @pytest.mark.parametrize("command", SIMPLE)
 def test_a_simple_command_answers_as_it_does_after_a_fork(command: str, plain: Shell) -> None:
     assert direct(command).strip() != command.strip()
-    at_once = plain.run(command, timeout=20, keep=4096)
-    forked = plain.run(f"{command.strip()}; exit $?", timeout=20, keep=4096)
+    at_once = plain.run(command, timeout=60, keep=4096)
+    forked = plain.run(f"{command.strip()}; exit $?", timeout=60, keep=4096)
     assert (at_once.output.text(), at_once.exit_code) == (forked.output.text(), forked.exit_code)
 
 
@@ -102,5 +102,5 @@ def test_whatever_is_rewritten_holds_nothing_that_bash_works_on(text: str) -> No
 
 
 def test_every_program_of_the_list_is_none_of_bashs_own(plain: Shell) -> None:
-    said = plain.run(f"type -t {' '.join(PROGRAMS)}", timeout=20, keep=8192).output.text().split()
+    said = plain.run(f"type -t {' '.join(PROGRAMS)}", timeout=60, keep=8192).output.text().split()
     assert set(said) == {"file"}

@@ -24,7 +24,7 @@ from nano_codex_env.diff import File, file_diff
 from nano_codex_env.errors import RewardError
 from nano_codex_env.sandbox import ExecResult, Peer, Program, Sandbox, Shell, View
 from nano_codex_env.scoring import Scorer, keep_source
-from tests.conftest import BUG, FIX, GIT_ENV, HIDDEN, git
+from tests.conftest import BUG, FIX, GIT_ENV, HIDDEN, git, mostly_slow
 from tests.tools.test_patch_attacks import state
 
 PROBE = """#!/bin/bash
@@ -266,7 +266,7 @@ def untouched(scored: Score) -> tuple[str, set[str]]:
     return outside, {line.strip() for line in tree.splitlines()}
 
 
-@pytest.mark.parametrize("name", [*NAMES, *HANDMADE])
+@pytest.mark.parametrize("name", [*mostly_slow(NAMES, len(TARGETS)), *mostly_slow(HANDMADE, 4)])
 def test_a_patch_changes_nothing_but_the_tree_and_makes_git_run_nothing(
     scored: Score, untouched: tuple[str, set[str]], library: Path, name: str
 ) -> None:
@@ -333,7 +333,9 @@ def test_git_can_be_made_to_run_what_a_configuration_says_and_a_patch_cannot_mak
 # What the judge says of such patches.
 
 
-@pytest.mark.parametrize("name", ["new: up", "binary: git", "a link, and a file behind it", "git a file"])
+@pytest.mark.parametrize(
+    "name", mostly_slow(["new: up", "binary: git", "a link, and a file behind it", "git a file"], 1)
+)
 def test_a_patch_that_reaches_out_is_worth_nothing_whatever_else_it_mends(
     library: Path, sandbox: Sandbox, task: Task, name: str
 ) -> None:

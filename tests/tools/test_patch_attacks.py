@@ -26,7 +26,7 @@ from nano_codex_env.messages import ToolCall, assistant, tool_call
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tools import Tool, default_tools
 from nano_codex_env.workspace import MAX_FILE
-from tests.conftest import BUG, git
+from tests.conftest import BUG, git, mostly_slow
 
 SECRET = "not for the policy\n"
 LIMIT = 200_000
@@ -377,7 +377,7 @@ def test_a_hostile_argument_is_refused_in_words_and_changes_nothing(
     assert ground.state() == before
 
 
-@pytest.mark.parametrize("attack", [attack for attack in ATTACKS if attack.gets_out], ids=str)
+@pytest.mark.parametrize("attack", mostly_slow((attack for attack in ATTACKS if attack.gets_out), 4), ids=str)
 def test_it_gets_out_where_there_is_no_wall(tmp_path: Path, attack: Attack) -> None:
     """The control: a tool that opens the path as it is given changes what it must not reach."""
     tree, outside = lay(tmp_path), tmp_path / "outside"

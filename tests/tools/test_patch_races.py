@@ -102,6 +102,10 @@ PLACES = {"": "", "pkg": "", "pkg/deep": "deep", "pkg/deep/x.txt": "deep/x.txt"}
 """What is swapped, and for a link to what below the folder outside."""
 
 
+QUICK = [("base", "pkg/deep/x.txt", "an edit"), ("touched", "pkg", "a second edit"), ("base", "", "a new file")]
+"""A file, a folder and the root; the other cases are slow."""
+
+
 class MetadataChanged(AssertionError):
     """A mode, an owner or a time outside is not what it was."""
 
@@ -112,7 +116,8 @@ def _cases() -> Iterator[object]:
             for action in CALLS:
                 if (layer, name) == ("touched", "pkg/deep/x.txt") and action != "a second edit":
                     continue  # it is not there yet
-                yield pytest.param(layer, name, action, id=f"{layer}-{name or 'root'}-{action}")
+                marks = () if (layer, name, action) in QUICK else (pytest.mark.slow,)
+                yield pytest.param(layer, name, action, id=f"{layer}-{name or 'root'}-{action}", marks=marks)
 
 
 @pytest.fixture
@@ -222,13 +227,14 @@ class Swapper(threading.Thread):
             swap.back()
 
 
+@pytest.mark.parametrize("rounds", [2, pytest.param(15, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("layer", ["base", "touched"])
-def test_patches_beside_a_thread_that_swaps_reach_nothing_outside(ground: Ground, layer: str) -> None:
+def test_patches_beside_a_thread_that_swaps_reach_nothing_outside(ground: Ground, layer: str, rounds: int) -> None:
     """Whatever the moment: done, or refused, or an error of ours."""
     outside, said = ground.folder / "outside", set()
     held = contents(outside)
     more = [patch(f"pkg/deep/{number}.txt", "", "x\n") for number in range(4)]
-    for name in [name for name in PLACES if name] * 15:
+    for name in [name for name in PLACES if name] * rounds:
         swap = prepared(ground, layer, name, "a second edit")
         with Swapper(swap) as swapper:
             assert swapper.at_work.wait(120)
@@ -356,17 +362,17 @@ def _on_the_checkout(frame: FrameType) -> bool:
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "step"),
     [
-        "pkg",
-        "pkg/deep",
-        "pkg/deep/x.txt",
-        "pkg/deep/x.txt/",
-        "pkg/deep/new",
+        ("pkg/deep/x.txt", 7),
+        *(
+            pytest.param(name, 1, marks=pytest.mark.slow)
+            for name in ("pkg", "pkg/deep", "pkg/deep/x.txt", "pkg/deep/x.txt/", "pkg/deep/new")
+        ),
     ],
 )
-def test_a_swap_while_a_checkout_is_changed_leads_nobody_outside(ground: Ground, name: str) -> None:
-    """Before each system call on the checkout, for that one call: it is changed, or it is said that it cannot be.
+def test_a_swap_while_a_checkout_is_changed_leads_nobody_outside(ground: Ground, name: str, step: int) -> None:
+    """Before each `step`-th system call on the checkout, for that one call: it is changed, or it says it cannot be.
 
     A name that ends in a slash changes places with a folder, into which no file can be renamed.
     """
@@ -405,7 +411,7 @@ def test_a_swap_while_a_checkout_is_changed_leads_nobody_outside(ground: Ground,
             changed.add(first)
         git(tree, "checkout", "-q", "-f", ".")
         git(tree, "clean", "-q", "-f", "-d")
-        first += 1
+        first += step
     assert heard == {"done", f"cannot change {tree}"}
     if changed:
         raise MetadataChanged(sorted(changed))

@@ -16,7 +16,7 @@ import pytest
 from nano_codex_env.cache import cache_dir
 from nano_codex_env.sandbox import Sandbox, View
 from nano_codex_env.workspace import Workspace
-from tests.conftest import BUG, GIT_ENV, git
+from tests.conftest import BUG, GIT_ENV, git, mostly_slow
 
 SECRET = "the-fix-is-forty-two"
 PACKAGE = Path(__file__).parents[2]
@@ -307,7 +307,7 @@ def similar(make_repo: Callable[..., Path]) -> Path:
     return make_repo({"one.txt": body, "two.txt": body + "more\n", "three.txt": body.replace("line 7", "line seven")})
 
 
-@pytest.mark.parametrize("name", CLONES)
+@pytest.mark.parametrize("name", mostly_slow(CLONES, 4))
 def test_every_clone_gives_the_same_base_tree(similar: Path, tmp_path: Path, name: str) -> None:
     """The commit, and each name, size, mode and time below `.git` too: an observation is the same everywhere."""
     commit = git(similar, "rev-parse", "HEAD")
@@ -337,7 +337,7 @@ def test_a_sha256_repository_has_a_base_tree(tmp_path: Path, sandbox: Sandbox) -
     with contextlib.closing(Workspace(str(repo))) as workspace:
         assert len(workspace.commit) == 64
         with contextlib.closing(sandbox.open(View((workspace.base,)))) as shell:
-            said = shell.run("git status --porcelain; git fsck; git log --format=%s; cat a.txt", timeout=30, keep=4000)
+            said = shell.run("git status --porcelain; git fsck; git log --format=%s; cat a.txt", timeout=60, keep=4000)
     assert said.output.text() == "base\none\n"
 
 
@@ -474,7 +474,7 @@ def test_the_repositorys_own_configuration_runs_nothing(
         ("GIT_TRACE", "1"),
     ],
 )
-@pytest.mark.parametrize("full", [False, True], ids=["HEAD", "full id"])
+@pytest.mark.parametrize("full", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["HEAD", "full id"])
 def test_the_variables_of_a_surrounding_git_have_no_say(
     plain: tuple[Path, dict[str, tuple[int, int, float]]],
     make_repo: Callable[..., Path],

@@ -77,7 +77,7 @@ def test_the_box_sees_both_layers_as_one(workspace: Workspace, sandbox: Sandbox)
     workspace.write("sums.py", FIXED)
     workspace.write("new/run.sh", File(b"echo ran\n", executable=True))
     with contextlib.closing(sandbox.open(View(workspace.layers))) as shell:
-        said = shell.run("cat sums.py pkg/data.txt; ./new/run.sh; git status --short", timeout=30, keep=4000)
+        said = shell.run("cat sums.py pkg/data.txt; ./new/run.sh; git status --short", timeout=60, keep=4000)
     assert said.output.text() == FIXED.data.decode() + "one\ntwo\nran\n M sums.py\n?? new/\n"
 
 

@@ -51,14 +51,13 @@ class Outside:
         return {**os.environ, "PATH": path, **more}
 
     def state(self) -> dict[str, Any]:
-        """Files with their metadata, the victim, and the kernel objects that outlive a process."""
+        """Files with their metadata, the victim, and our mounts."""
         files = [path for folder in (self.area, *self.watched) for path in sorted(folder.rglob("*"))]
         pid = self.victim.pid
         status = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split() if self.victim.poll() is None else []
         return {
             "files": [_metadata(path) for path in files if self.area / "tmp" not in path.parents],
             "victim": [*status[:1], *status[16:17], *_lines(pid, "limits"), *_lines(pid, "oom_score_adj")],
-            "ipc": [Path(f"/proc/sysvipc/{kind}").read_text() for kind in ("sem",)],
             "mounts": Path("/proc/self/mountinfo").read_text(),
         }
 

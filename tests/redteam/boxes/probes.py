@@ -36,7 +36,7 @@ def _each(kind: str, effect: str, *, needs_root: bool = False, **scripts: str | 
 _CONNECT = "import socket, glob; s = socket.socket(socket.{family}, socket.{kind}); "
 _SYSCALL = "import ctypes; libc = ctypes.CDLL(None, use_errno=True); r = libc.syscall({call}); "
 _SPAWN = "import subprocess\nn = 0\ntry:\n    while n < 300:\n        subprocess.Popen(['sleep', '3{mark}']); n += 1\nfinally:\n    print('made', n)"
-_THREADS = "import threading, time\nn = 0\ntry:\n    while n < 300:\n        threading.Thread(target=time.sleep, args=(2,), daemon=True).start(); n += 1\nfinally:\n    print('made', n)"
+_THREADS = "import threading, time\nn = 0\ntry:\n    while n < 300:\n        threading.Thread(target=time.sleep, args=(999,), daemon=True).start(); n += 1\nfinally:\n    print('made', n)"
 _SHM = (
     "import ctypes\nlibc = ctypes.CDLL(None)\nlibc.shmat.restype = ctypes.c_void_p\n"
     "at = libc.shmat(libc.shmget({shm}, 64, 0o600), None, 0)\nprint(ctypes.string_at(at, 40).decode())"
@@ -132,7 +132,7 @@ PROBES: list[Probe] = [
         's.connect(("127.0.0.1", {port})); s.send(b"tcp")\'',
         net_python_udp=f"python3 -c '{_CONNECT.format(family='AF_INET', kind='SOCK_DGRAM')}"
         's.sendto(b"udp", ("127.0.0.1", {udp}))\'',
-        net_git="timeout 2 git ls-remote git://127.0.0.1:{port}/x",
+        net_git="timeout 10 git ls-remote git://127.0.0.1:{port}/x",
     ),
     *_each(
         "ipc",
@@ -142,7 +142,7 @@ PROBES: list[Probe] = [
         ipc_path=f'python3 -c \'{_CONNECT.format(family="AF_UNIX", kind="SOCK_DGRAM")}s.sendto(b"x", "{{path}}")\''.replace(
             "{{path}}", "{path}"
         ),
-        ipc_fifo="timeout 2 bash -c 'echo x 1<>{area}/fifo >{area}/fifo'",
+        ipc_fifo="timeout 60 bash -c 'echo x 1<>{area}/fifo >{area}/fifo'",
         ipc_queue="python3 -c 'import ctypes; l = ctypes.CDLL(None);"
         ' l.msgsnd(l.msgget({queue}, 0o600), b"\\1" + bytes(7) + b"x", 1, 0o4000)\'',
     ),
@@ -173,7 +173,8 @@ PROBES: list[Probe] = [
         bomb_bash="n=0; while [ $n -lt 300 ]; do sleep 3{mark} & n=$((n+1)); done 2>/dev/null; echo made $n",
         bomb_python=f'python3 -c "{_SPAWN}"',
         bomb_threads=f'python3 -c "{_THREADS}"',
-        bomb_xargs="seq 300 | timeout 4 xargs -P 300 -I@ sh -c 'echo up; exec sleep 3{mark} >/dev/null' | grep -c up | sed 's/^/made /'",
+        bomb_xargs="head -n 250 < <(seq 300 | timeout 20 xargs -P 300 -I@ sh -c 'echo up; exec sleep 3{mark} >/dev/null') |"
+        " grep -c up | sed 's/^/made /'",
     ),
     *_each(
         "floods",

@@ -8,6 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,11 +16,25 @@ from nano_codex_env import NanoCodexEnv, Task, from_function
 from nano_codex_env.diff import File, file_diff
 from nano_codex_env.messages import tool_call
 from nano_codex_env.sandbox import Sandbox
+from nano_codex_env.tools import apply_patch, shell
 from tests.conftest import BUG, git
 from tests.redteam.boxes.outside import Outside, planted
 from tests.redteam.boxes.probes import PROBES, Probe
 
 KINDS = tuple(dict.fromkeys(probe.kind for probe in PROBES))
+FIRST = {next(probe.id for probe in PROBES if probe.kind == kind) for kind in KINDS} - {"bomb-bash"} | {"bomb-python"}
+"""One of each kind for every day; of the fork bombs the one that does not try for long."""
+PATIENCE = 300.0
+"""Seconds for a call: none of these is to be stopped for its time."""
+
+
+def groups() -> Iterator[object]:
+    """The first probe of each kind alone, and the others of the kind, which are slow."""
+    for kind in KINDS:
+        of_kind = [probe for probe in PROBES if probe.kind == kind]
+        yield pytest.param([probe for probe in of_kind if probe.id in FIRST], id=kind)
+        others = [probe for probe in of_kind if probe.id not in FIRST]
+        yield pytest.param(others, id=f"{kind}: the others", marks=pytest.mark.slow)
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +58,13 @@ def inside(outside: Outside, sandbox: Sandbox, tmp_path: Path) -> Iterator[NanoC
         test_patch=hidden,
         FAIL_TO_PASS=("test_x.py::x",),
     )
-    nothing = from_function(lambda *_: 0.0)
+    tools = [shell(timeout=PATIENCE), apply_patch()]
+    common: dict[str, Any] = {"sandbox": sandbox, "tools": tools, "reward": from_function(lambda *_: 0.0)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("API_KEY", outside.secret)
         with (
-            NanoCodexEnv([task], sandbox=sandbox, log_dir=tmp_path / "one", max_steps=10_000, reward=nothing) as env,
-            NanoCodexEnv([task], sandbox=sandbox, log_dir=tmp_path / "two", reward=nothing) as other,
+            NanoCodexEnv([task], log_dir=tmp_path / "one", max_steps=10_000, **common) as env,
+            NanoCodexEnv([task], log_dir=tmp_path / "two", **common) as other,
         ):
             for made in (env, other):
                 made.reset()
@@ -74,30 +90,31 @@ def unwalled(outside: Outside, script: str) -> str:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            timeout=120,
+            timeout=PATIENCE,
             check=False,
         )
         output.seek(0)
         return output.read().decode("utf-8", "replace")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_no_probe_has_an_effect_outside(kind: str, outside: Outside, inside: NanoCodexEnv) -> None:
+@pytest.mark.parametrize("probes", list(groups()))
+def test_no_probe_has_an_effect_outside(probes: list[Probe], outside: Outside, inside: NanoCodexEnv) -> None:
     """Files, metadata, processes, listeners, mounts, kernel objects and the answer are looked at after each."""
     descriptors = len(os.listdir("/proc/self/fd"))
     found = {}
-    for probe in PROBES:
-        if probe.kind == kind:
-            before = outside.state()
-            output = "\n".join(answer(inside, outside.script(call)) for call in probe.calls)
-            if effects := outside.effects(before, output):
-                found[probe.id] = (effects, output[-500:])
+    for probe in probes:
+        before = outside.state()
+        output = "\n".join(answer(inside, outside.script(call)) for call in probe.calls)
+        if effects := outside.effects(before, output):
+            found[probe.id] = (effects, output[-500:])
     assert found == {}
     assert answer(inside, "cat sums.py") == BUG  # a flood takes its box down: here is the next one
     assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
-@pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.id)
+@pytest.mark.parametrize(
+    "probe", [pytest.param(probe, id=probe.id, marks=() if probe.id in FIRST else pytest.mark.slow) for probe in PROBES]
+)
 def test_each_probe_works_where_there_is_no_wall(probe: Probe, tmp_path: Path) -> None:
     """In an area of its own: the same scripts, run by a shell that nothing holds back."""
     if probe.needs_root and os.geteuid() != 0:

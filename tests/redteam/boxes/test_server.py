@@ -3,6 +3,9 @@
 The naive server below is a bash that reads commands, evaluates each in its own process and answers by a fixed frame on
 the one pipe that it has. A probe must harm that one, which shows that the probe works, and none that we run.
 `@server` is the server's process, `@mark` a number that nobody else has. A probe is a line as a policy writes it.
+
+Nothing here waits for a time to pass where something is to happen: what a probe leaves in the background is waited for
+(`@up`, `@gone`), and what a neighbour is to see lasts until it has seen it (`@hold`, which ends in a box by itself).
 """
 
 # ruff: noqa: E501
@@ -16,9 +19,10 @@ import select
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,7 +32,7 @@ from nano_codex_env.messages import tool_call
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.sandbox.bubblewrap import find_bwrap
 from nano_codex_env.tools import shell
-from tests.conftest import BUG
+from tests.conftest import BUG, descendants
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ garble-half: printf '\0do' >/dev/stderr
 garble-huge: head -c 3000000 /dev/zero >/proc/@server/fd/1
 garble-control: printf 'x\0y\0z\0' >&3
 # garbling kept
-garble-later: (sleep 0.1; printf 'late\0late\0') & ?? sleep 0.3
+garble-later: @later printf "late\0late\0"') & @up ?? @meanwhile
 # answering forged
 answer-plausible: printf 'all passed\n\0done 0\0'; (exit 7)
 answer-variables: printf '\0%s 0\0' "$_n" 0123456789abcdef | tee /proc/$$/fd/3 /proc/self/fd/2 >/dev/null; (exit 7)
@@ -69,15 +73,15 @@ answer-guess: python3 -c $'import os, secrets\nfor n in range(900):\n    try: os
 answer-from-memory: @memory; (exit 7)
 answer-by-its-words: printf() { builtin printf '\0done 0\0'; }; (exit 7)
 # answering kept
-answer-the-next: (sleep 0.1; printf 'Mended.\n\0done 0\0') & ?? sleep 0.3
+answer-the-next: @later printf "Mended.\n\0done 0\0"') & @up ?? @meanwhile
 # pipes harm
 pipe-flood: yes @mark & sleep 0.1
-pipe-reader: exec 4<&0; for n in {1..8}; do cat <&4 >/dev/null & done; sleep 0.4
+pipe-reader: exec 4<&0; for n in {1..8}; do (exec -a 3@mark cat <&4 >/dev/null) & done; while [ "$(jobs -r)" ] && [ $(@alive) -lt 8 ]; do :; done; sleep 0.2
 pipe-closed: exec 1>&- 2>&- 3>&-
 pipe-input: exec </dev/null
 # pipes kept
-pipe-writer: (while :; do echo noise; sleep 0.01; done) & ?? sleep 0.3
-pipe-held: sleep 3@mark & disown; sleep 0.1 ?? @alive
+pipe-writer: @later echo noise') & @up ?? @meanwhile
+pipe-held: sleep 3@mark & disown; @up ?? @alive
 pipe-small: @fcntl(1, 1031, 4096))' ?? @fcntl(1, 1032))'
 pipe-nonblocking: python3 -c 'import os; os.set_blocking(1, False)' ?? @fcntl(1, 3))'
 pipe-mode: chmod 0 /dev/stdout ?? stat -Lc %a /dev/stdout
@@ -91,7 +95,7 @@ stop-server: kill -STOP @server
 stop-parent: sh -c 'kill -STOP $PPID'
 stop-all: (kill -STOP -1)
 stop-pidfd: python3 -c 'import os, signal; signal.pidfd_send_signal(os.pidfd_open(@server), signal.SIGSTOP)'
-stop-seize: @ptrace(0x4206, @server, 0, 0); p(0x4207, @server, 0, 0); time.sleep(9)' & sleep 0.3
+stop-seize: @ptrace(0x4206, @server, 0, 0); p(0x4207, @server, 0, 0); open("/tmp/up@mark", "w"); time.sleep(99)' & until [ -e /tmp/up@mark ]; do sleep 0.01; done
 # stopping kept
 slow-nice-group: renice -n 19 -g 0; python3 -c 'import os; os.setpriority(2, os.getuid(), 15)' ?? nice
 slow-files: prlimit --pid @server --nofile=20:20 ?? ulimit -n
@@ -101,8 +105,8 @@ keep-alias: shopt -s expand_aliases; alias ls='echo mine' ?? alias; shopt expand
 keep-function: ls() { echo mine; }; export -f ls ?? declare -F; bash -c 'declare -F'
 keep-variable: export NOTE=mine; LANG=C ?? echo $NOTE $LANG; env | grep -c NOTE
 keep-trap: trap 'echo mine' DEBUG ?? trap
-keep-process-that-forks: f() { (exec -a 3@mark sleep 2); f; }; f &>/dev/null & sleep 0.1 ?? @alive
-keep-socket: (@listen(socket.AF_UNIX); s.bind("\0c@mark"); time.sleep(9)' &>/dev/null &) ; sleep 0.3 ?? grep -c c@mark /proc/net/unix
+keep-process-that-forks: f() { (exec -a 3@mark sleep 9); f; }; f &>/dev/null & @up ?? @alive
+keep-socket: (@listen(socket.AF_UNIX); s.bind("\0c@mark"); time.sleep(99)' &>/dev/null &) ; until grep -q c@mark /proc/net/unix; do sleep 0.01; done ?? grep -c c@mark /proc/net/unix
 keep-connection: @listen(); s.bind(("127.0.0.1", 0)); s.listen(); c = socket.create_connection(s.getsockname()); s.accept(); c.close()' ?? tail -n +2 /proc/net/tcp | wc -l !! a closed connection waits in the box's network
 keep-file: echo mine >/tmp/note ?? cat /tmp/note
 keep-mode: chmod 700 /tmp ?? stat -c %a /tmp !! the mode of /tmp stays while its owner may use it
@@ -111,24 +115,30 @@ keep-limit: ulimit -Sn 99 -Sf 100 ?? ulimit -n -f
 keep-mask: umask 077 ?? umask
 keep-redirection: exec 5</etc/passwd 6>&1 ?? ls /proc/$BASHPID/fd | grep -c '[56]'
 # episodes seen
-see-process: (exec -a 3@mark sleep 0.6) ?? @alive
-see-file: echo mine >/tmp/n@mark; sleep 0.6; rm /tmp/n@mark ?? cat /tmp/n@mark
-see-socket: @listen(socket.AF_UNIX); s.bind("/tmp/s@mark"); time.sleep(0.6)' ?? stat -c %F /tmp/s@mark
-see-abstract: @listen(socket.AF_UNIX); s.bind("\0a@mark"); time.sleep(0.6)' ?? grep -c a@mark /proc/net/unix
-see-port: @listen(); s.bind(("127.0.0.1", 4242)); s.listen(); time.sleep(0.6)' ?? : </dev/tcp/127.0.0.1/4242 && echo open
-see-memory: python3 -c 'import ctypes, time; c = ctypes.CDLL(None); n = c.shmget(@mark, 64, 0o1600); time.sleep(0.6); c.shmctl(n, 0, None)' ?? awk '$1 == @mark' /proc/sysvipc/shm | wc -l
-see-lock: flock sums.py sleep 0.6 ?? flock -n sums.py echo free
-see-device: flock /dev/null sleep 0.6 ?? flock -n /dev/null echo free
-see-range-lock: @fcntl(f := open("/dev/null", "w"), 6, b"\1" + bytes(31))); import time; time.sleep(0.6)' ?? @fcntl(open("/dev/null", "w"), 6, b"\1" + bytes(31)))'
-see-time: sleep 0.3; touch /dev/full; sleep 0.6 ?? echo $(( ($(date -r /dev/full +%s%3N) - $(date -r /dev/zero +%s%3N)) / 50 ))
-see-watch: sleep 0.2; cat sums.py; sleep 0.5 ?? @watch
+see-process: (exec -a 3@mark sh -c '@hold') ?? @alive
+see-file: echo mine >/tmp/n@mark; @hold; rm /tmp/n@mark ?? cat /tmp/n@mark
+see-socket: @listen(socket.AF_UNIX); s.bind("/tmp/s@mark"); os.system("@hold")' ?? stat -c %F /tmp/s@mark
+see-abstract: @listen(socket.AF_UNIX); s.bind("\0a@mark"); os.system("@hold")' ?? grep -c a@mark /proc/net/unix
+see-port: @listen(); s.bind(("127.0.0.1", 4242)); s.listen(); os.system("@hold")' ?? : </dev/tcp/127.0.0.1/4242 && echo open
+see-memory: python3 -c 'import ctypes, os; c = ctypes.CDLL(None); n = c.shmget(@mark, 64, 0o1600); os.system("@hold"); c.shmctl(n, 0, None)' ?? awk '$1 == @mark' /proc/sysvipc/shm | wc -l
+see-lock: flock sums.py sh -c '@hold' ?? flock -n sums.py echo free
+see-device: flock /dev/null sh -c '@hold' ?? flock -n /dev/null echo free
+see-range-lock: @fcntl(f := open("/dev/null", "w"), 6, b"\1" + bytes(31))); import os; os.system("@hold")' ?? @fcntl(open("/dev/null", "w"), 6, b"\1" + bytes(31)))'
+see-time: sleep 0.3; touch /dev/full; @hold ?? echo $(( ($(date -r /dev/full +%s%3N) - $(date -r /dev/zero +%s%3N)) / 50 ))
+see-watch: @until; do cat sums.py; sleep 0.02; done ?? @watch
 """
 """Below a heading (class and effect) a line for each probe: `name: call ?? look !! hole`."""
 _WORDS = {
+    "@hold": "@until; do sleep 0.02; done",
+    "@until": "n=0; until [ -e /tmp/seen@mark ] || [ $((n += 1)) -gt @turns ]",
+    "@later": "(exec -a 3@mark bash -c 'until [ -e /tmp/go@mark ]; do sleep 0.01; done;",
+    "@meanwhile": "touch /tmp/go@mark; while @there; do sleep 0.01; done; rm /tmp/go@mark; echo over",
+    "@up": "until @there; do sleep 0.01; done",
+    "@there": "grep -qzs '[3]@mark' /proc/[0-9]*/cmdline",
     "@alive": "grep -lzs '[3]@mark' /proc/[0-9]*/cmdline | wc -l",
     "@fcntl": "python3 -c 'import fcntl; print(fcntl.fcntl",
     "@ptrace": "python3 -c 'import ctypes, time; p = ctypes.CDLL(None).ptrace; p",
-    "@listen": "python3 -c 'import socket, time; s = socket.socket",
+    "@listen": "python3 -c 'import os, socket, time; s = socket.socket",
     "@watch": r"""python3 -c 'import ctypes, select; c = ctypes.CDLL(None); n = c.inotify_init()
 c.inotify_add_watch(n, b"sums.py", 1); print(bool(select.select([n], [], [], 0.3)[0]))'""",
     "@memory": r"""python3 -c 'import os, re
@@ -142,23 +152,37 @@ for path in [f"/proc/{pid}/fd/{fd}" for pid in (@server, parent) for fd in range
 }
 
 
+def _filled(text: str, words: dict[str, str]) -> str:
+    for word, value in words.items():
+        text = text.replace(word, value)
+    return text
+
+
 def _probes() -> Iterator[Probe]:
     for block in _TABLE.strip("# \n").split("\n# "):
         heading, *lines = block.splitlines()
         kind, effect = heading.split()
         for line in lines:
             name, _, rest = line.partition(": ")
-            for word, text in _WORDS.items():
-                rest = rest.replace(word, text)
-            rest, _, hole = rest.partition(" !! ")
+            rest, _, hole = _filled(rest, _WORDS).partition(" !! ")
             call, _, look = rest.partition(" ?? ")
             if "autogroup" not in call or Path("/proc/self/autogroup").exists():  # not in every kernel
                 yield Probe(name, kind, effect, call, look or "true", hole)
 
 
 PROBES = list(_probes())
+QUICK = {
+    next(probe.id for probe in PROBES if (probe.kind, probe.effect) == key)
+    for key in {(p.kind, p.effect) for p in PROBES}
+}
+"""The first of each kind and effect."""
+CASES = [pytest.param(probe, id=probe.id, marks=[] if probe.id in QUICK else [pytest.mark.slow]) for probe in PROBES]
 _NAIVE = "exec 2>&1 3>&1; while IFS= read -r -d '' c; do eval \"$c\"; printf '\\0done %s\\0' $? >&3; done"
-_FAILED = ("[exit 7]", "[the shell was killed]", "[stopped after 1 seconds]")
+_FAILED = ("[exit 7]", "[the shell was killed]")
+_PATIENCE = 120.0
+"""Seconds for what is to succeed, however busy the machine is."""
+_HANGING = {"stop-parent", "stop-all"}
+"""Probes that stop the very command that they are; only these are given a second and no more."""
 _PAIR = 'setsid bash -c "$0" <&$3 >&$4 & exec bash -c "$0" <&$1 >&$2'
 
 
@@ -166,17 +190,17 @@ class Naive:
     """The host's end of a naive server."""
 
     def __init__(self, write: int, read: int) -> None:
-        self._write, self._read, self._buffer, self._patience = write, read, b"", 1.5
+        self._write, self._read, self._buffer, self.patience = write, read, b"", _PATIENCE
 
     def ask(self, command: str) -> str:
         """Send a command, take the next two pieces that end with a NUL: what it said, and a frame."""
         with contextlib.suppress(BrokenPipeError):
             os.write(self._write, command.encode() + b"\0")
-        end = time.monotonic() + self._patience
+        end = time.monotonic() + self.patience
         while self._buffer.count(b"\0") < 2:
             left = max(0, end - time.monotonic())
             if not left or len(self._buffer) > 10_000_000 or not select.select([self._read], [], [], left)[0]:
-                self._patience = 0.1
+                self.patience = 0.1
                 return "[silent]"
             if not (data := os.read(self._read, 65536)):
                 return "[dead]"
@@ -186,17 +210,14 @@ class Naive:
         return said.decode("utf-8", "replace") + ("" if status == "0" else f"[exit {status}]")
 
 
-def processes(*, ours: bool) -> set[tuple[str, str]]:
-    """The living on this machine, with the time of their start; or those alone that this process has started."""
-    stats = {}
-    for folder in Path("/proc").glob("[0-9]*"):
+def living(pids: Iterable[int]) -> set[tuple[int, str]]:
+    """Those of `pids` that have not ended, with the time of their start."""
+    found = set()
+    for pid in pids:
         with contextlib.suppress(OSError):
-            stats[folder.name] = (folder / "stat").read_text().rpartition(") ")[2].split()
-    chosen, more = set() if ours else set(stats), {str(os.getpid())}
-    while ours and more:
-        more = {pid for pid, stat in stats.items() if stat[1] in more}
-        chosen |= more
-    return {(pid, stats[pid][19]) for pid in chosen if stats[pid][0] not in "ZX"}
+            stat = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+            found |= {(pid, stat[19])} if stat[0] not in "ZX" else set()
+    return found
 
 
 @dataclass
@@ -205,19 +226,26 @@ class Place:
 
     ask: Callable[[str], str]
     neighbour: Callable[[str], str]
+    attack: Callable[[Probe, str], str]
+    """Ask for the probe's call."""
     server: int
+    turns: int
+    """How often what a neighbour may see looks whether it was seen, before it ends by itself."""
 
     def effects(self, probe: Probe) -> dict[str, str]:
         """What the probe brings about, by name, and what was seen of it."""
         mark = str(secrets.randbelow(10**8) + 10**8)
-        call, look = (text.replace("@mark", mark) for text in (probe.call, probe.look))
+        words = {"@mark": mark, "@turns": str(self.turns), "@server": str(self.server)}
+        call, look = (_filled(text, words) for text in (probe.call, probe.look))
         watch = self.neighbour if probe.effect == "seen" else self.ask
         before = watch(look)
         with ThreadPoolExecutor(1) as pool:
-            answer = pool.submit(self.ask, call.replace("@server", str(self.server)))
+            answer = pool.submit(self.attack, probe, call)
             seen = before
             while probe.effect == "seen" and seen == before and not answer.done():
                 seen = watch(look)
+            if probe.effect == "seen":
+                watch(f"touch /tmp/seen{mark}")  # where /tmp is shared, it has been seen
             own = answer.result()
         found = {} if seen == before else {"seen": f"{before!r}, then {seen!r}"}
         if probe.effect == "forged" and not own.endswith(_FAILED):
@@ -227,30 +255,37 @@ class Place:
         for ask, effect in ((self.ask, "harm"), (self.neighbour, "neighbour")):
             said = [ask("cat sums.py"), ask("echo still-$((40+2))")]
             if said != [BUG, "still-42\n"]:
-                words = [word for word in ("dead", "silent") if f"[{word}]" in said[0]]
-                return found | dict.fromkeys([effect, *words], f"{said!r:.500}")
+                ends = [word for word in ("dead", "silent") if f"[{word}]" in said[0]]
+                return found | dict.fromkeys([effect, *ends], f"{said!r:.500}")
         return found
 
 
 @pytest.fixture
 def episode(task: Task, sandbox: Sandbox, tmp_path: Path) -> Iterator[Place]:
-    """An episode, and a neighbour on the same task; each call may take a second."""
+    """An episode, and a neighbour on the same task."""
+    hasty = replace(shell(timeout=1), name="hasty")
 
-    def opened(name: str) -> Callable[[str], str]:
-        made = NanoCodexEnv([task], tools=[shell(timeout=1)], sandbox=sandbox, log_dir=tmp_path / name, max_steps=999)
+    def opened(name: str) -> Callable[[str, str], str]:
+        tools = [shell(timeout=_PATIENCE), hasty]
+        made = NanoCodexEnv([task], tools=tools, sandbox=sandbox, log_dir=tmp_path / name, max_steps=999)
         stack.enter_context(made).reset()
-        return lambda cmd: str(made.step(tool_call("shell", cmd=cmd))[0][-1]["content"])
+        return lambda tool, cmd: str(made.step(tool_call(tool, cmd=cmd))[0][-1]["content"])
 
-    before = processes(ours=True)
+    before = descendants()
     with contextlib.ExitStack() as stack:
-        one, two = opened("one"), opened("two")
+        call, neighbour = opened("one"), opened("two")
+        one, two = partial(call, "shell"), partial(neighbour, "shell")
         assert one("cat sums.py") == two("cat sums.py") == BUG
-        started = processes(ours=True) - before
-        yield Place(one, two, 1)
-        started |= processes(ours=True) - before
+        started = living(descendants() - before)
+
+        def attack(probe: Probe, text: str) -> str:
+            return call("hasty" if probe.id in _HANGING else "shell", text)
+
+        yield Place(one, two, attack, server=1, turns=30)
+        started |= living(descendants() - before)
         assert started
-    end = time.monotonic() + 1  # a killed process takes a moment to be gone
-    while (left := started & processes(ours=False)) and time.monotonic() < end:
+    end = time.monotonic() + _PATIENCE  # a killed process takes a moment to be gone
+    while (left := started & living(pid for pid, _ in started)) and time.monotonic() < end:
         time.sleep(0.02)
     assert not left
 
@@ -273,10 +308,17 @@ def naive(repo: Path) -> Iterator[Place]:
         stack.callback(process.kill)
         one, two = Naive(to_1, from_1), Naive(to_2, from_2)
         assert one.ask("cat sums.py") == two.ask("cat sums.py") == BUG
-        yield Place(one.ask, two.ask, int(one.ask("echo $$")))
+
+        def attack(probe: Probe, text: str) -> str:
+            """What is to fall silent, or may, is not waited for as long."""
+            if probe.effect in ("silent", "harm"):
+                one.patience = 1
+            return one.ask(text)
+
+        yield Place(one.ask, two.ask, attack, server=int(one.ask("echo $$")), turns=3000)
 
 
-@pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.id)
+@pytest.mark.parametrize("probe", CASES)
 def test_no_probe_harms_the_server(probe: Probe, episode: Place) -> None:
     """The next calls, the attack's own answer, the neighbour and our descriptors are looked at after each.
 
@@ -284,18 +326,21 @@ def test_no_probe_harms_the_server(probe: Probe, episode: Place) -> None:
     """
     descriptors = len(os.listdir("/proc/self/fd"))
     found = episode.effects(probe)
-    if probe.effect == "seen" and found:  # a score beside this touches all devices; a hole is there twice
-        found = episode.effects(probe)
+    for _ in range(4 if probe.effect == "seen" else 0):  # a score of another suite touches all devices
+        found = found and episode.effects(probe)
     assert len(os.listdir("/proc/self/fd")) == descriptors
     assert set(found) == ({probe.effect} if probe.hole else set()), found
     if probe.hole:
         pytest.xfail(probe.hole)
 
 
-@pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.id)
+@pytest.mark.parametrize("probe", CASES)
 def test_each_probe_works_on_a_naive_server(probe: Probe, naive: Place) -> None:
     """The same text, and the same look at what came of it."""
-    assert probe.effect in (found := naive.effects(probe)), found
+    found = naive.effects(probe)
+    for _ in range(4 if probe.effect == "seen" else 0):  # another suite may hold the same device
+        found = found or naive.effects(probe)
+    assert probe.effect in found, found
 
 
 def test_each_kind_has_four_probes_and_no_name_is_there_twice() -> None:
