@@ -179,6 +179,22 @@ def unquote(name: str) -> str:
     return out.decode("utf-8", "surrogateescape")
 
 
+def read_patch(text: str) -> str:
+    """A patch as git takes it, from one that was stored or sent: the one reading of patches everywhere.
+
+    The last newline, which data sets and models strip, is there again; line ends of a patch that was turned into
+    CRLF as a whole (its headers too) are LF again. A CRLF that belongs to a file's own lines stays.
+    """
+    if not text.strip():
+        return ""
+    lines = text.split("\n")
+    marks = ("diff --git ", "--- ", "+++ ", "@@ ")
+    heads = [line for line in lines if line.startswith(marks)]
+    if heads and all(line.endswith("\r") for line in heads):
+        lines = [line.removesuffix("\r") for line in lines]
+    return "\n".join(lines) + ("" if not lines[-1] else "\n")
+
+
 @dataclass(frozen=True)
 class FilePatch:
     """The part of a patch that is about one file."""

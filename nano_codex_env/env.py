@@ -82,8 +82,7 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         self._cache = Path(cache_dir) if cache_dir else None
         self._log_dir = Path(log_dir) if log_dir else None
         self._sandbox = get_sandbox(sandbox, cache=cache_dir)
-        self._reward = reward
-        self._default_reward = Resolved(sandbox=self._sandbox, cache=cache_dir)
+        self.reward = reward or Resolved(sandbox=self._sandbox, cache=cache_dir)
         self._toolbox = Toolbox(default_tools() if tools is None else tools)
         self._rules = Rules(max_steps, time_limit, token_limit, tuple(notices), on_inaction)
         self._episode: Episode | None = None
@@ -139,7 +138,7 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         """
         super().reset(seed=seed)
         task = choose({**(options or {}), **named(issue, repo, commit)}, lambda: self.tasks, self.np_random)
-        if needs_tests(self._reward or self._default_reward) and not task.has_tests:
+        if needs_tests(self.reward) and not task.has_tests:
             raise TaskError(
                 f"{task.instance_id} has no tests, so nothing can judge a patch; give the env another reward="
             )
@@ -209,7 +208,7 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
     def _judge(self, episode: Episode) -> tuple[Score, Info]:
         """Score the patch and finish the log."""
         diff, seconds = episode.workspace.diff(), episode.seconds
-        score = (self._reward or self._default_reward)(episode.task, episode.transcript(), diff)
+        score = self.reward(episode.task, episode.transcript(), diff)
         if not isinstance(score, Score):
             raise RewardError(f"a reward returns a Score (see from_function); got {type(score).__name__}")
         info: Info = {"stop": episode.stop, "diff": diff, "parts": score.parts}

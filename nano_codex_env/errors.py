@@ -8,6 +8,7 @@
     ├── WorkspaceError      repository, cache or disk: the episode is void
     ├── SandboxError        the walls do not stand, or the box broke: the episode is void
     ├── RewardError         the score could not be computed: the episode is void
+    │   └── BrokenTaskError     no patch can solve the task here: its tests fail with the reference patch too
     ├── RewardCheckError    what `check_reward` found wrong with a reward
     ├── TrajectoryError     a log that cannot be written or read
     └── PolicyError         a policy could not answer: the episode is void
@@ -48,6 +49,10 @@ class SandboxError(NanoCodexError):
 
 class RewardError(NanoCodexError):
     """A reward could not be computed; there is no number to give."""
+
+
+class BrokenTaskError(RewardError):
+    """A task's tests do not pass with its reference patch: no score of it would tell anything."""
 
 
 class RewardCheckError(NanoCodexError, AssertionError):

@@ -9,16 +9,14 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from nano_codex_env import NanoCodexEnv, Task, from_function
 from nano_codex_env.cache import cache_dir
 from nano_codex_env.sandbox import Bubblewrap, Sandbox
-
-if TYPE_CHECKING:
-    from _pytest.mark.structures import ParameterSet
 
 GIT_ENV = {
     **os.environ,
@@ -71,8 +69,9 @@ def mostly_slow(cases: Iterable[Any], keep: int) -> list[ParameterSet]:
     """Cases of one kind: the first `keep` for every day, the others slow."""
     made = []
     for number, case in enumerate(cases):
-        values = case if isinstance(case, tuple) else (case,)
-        made.append(pytest.param(*values, marks=() if number < keep else pytest.mark.slow))
+        name = case.id if isinstance(case, ParameterSet) else None
+        values = case.values if isinstance(case, ParameterSet) else case if isinstance(case, tuple) else (case,)
+        made.append(pytest.param(*values, id=name, marks=() if number < keep else pytest.mark.slow))
     return made
 
 

@@ -16,8 +16,8 @@ import nano_codex_env
 
 PACKAGE = Path(nano_codex_env.__file__).parent
 FLOORS = (
-    ("errors",),
-    ("messages", "task", "cache", "diff", "git_command", "parallel", "tokens"),
+    ("errors", "spawn"),
+    ("messages", "task", "cache", "diff", "git_command", "parallel", "score", "tokens"),
     ("sandbox", "trajectory", "spaces", "render", "tasks", "endpoint", "templates"),
     ("policy", "stats", "export"),
     ("chat",),

@@ -18,7 +18,20 @@ from nano_codex_env.cli import main
 from nano_codex_env.config import read_config
 from tests.conftest import mostly_slow
 
-ROW = ["instance_id", "attempt", "reward", "stop", "steps", "seconds", "void", "folder", "diff", "parts", "metrics"]
+ROW = [
+    "instance_id",
+    "attempt",
+    "reward",
+    "stop",
+    "steps",
+    "seconds",
+    "void",
+    "folder",
+    "diff",
+    "parts",
+    "metrics",
+    "scorer",
+]
 BWRAP_STUBS = {
     "exits-0": "exit 0",
     "exits-1": "exit 1",
@@ -384,7 +397,7 @@ def test_tasks_are_validated(file: str, task: Task, tmp_path: Path, capsys: pyte
     assert capsys.readouterr().out.endswith("1 of 1 valid\n")
     assert main(["tasks", "validate", str(tmp_path / "wrong.jsonl"), "--timeout", "60"]) == 1
     said = capsys.readouterr().out
-    assert "the reference patch gives 0.0: tests failed tests/test_sums.py::test_add" in said
+    assert "1 of its tests does not pass with the reference patch: tests/test_sums.py::test_add (failed)" in said
     assert said.endswith("0 of 1 valid\n")
 
 

@@ -511,8 +511,8 @@ def test_a_fix_that_is_submitted_is_worth_one(tested: NanoCodexEnv) -> None:
     tested.reset()
     play(tested, LOOK, FIX)
     obs, reward, terminated, truncated, info = tested.step(DONE)
-    shares = {"resolved": 1.0, "fail_to_pass": 1.0, "pass_to_pass": 1.0, "siblings": 1.0}
-    parts = shares | {"processes": "separate", "dropped": [], "failed": [], "reason": "", "integrity": []}
+    shares = {"resolved": 1.0, "fail_to_pass": 1.0, "pass_to_pass": 1.0}
+    parts = shares | {"dropped": [], "failed": [], "reason": "", "integrity": [], "unprotected": []}
     assert (reward, terminated, truncated) == (1.0, True, False)
     assert type(reward) is float
     assert info == {
@@ -531,7 +531,6 @@ def test_a_fix_that_is_submitted_is_worth_one(tested: NanoCodexEnv) -> None:
             "parts.resolved": 1.0,
             "parts.fail_to_pass": 1.0,
             "parts.pass_to_pass": 1.0,
-            "parts.siblings": 1.0,
         },
     }
     assert "-    return a - b\n+    return a + b\n" in info["diff"]

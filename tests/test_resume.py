@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from nano_codex_env import Reply, Task, from_function, save_tasks
+from nano_codex_env import Oracle, Reply, Task, from_function, save_tasks
 from nano_codex_env.errors import ConfigError, NanoCodexError, TrajectoryError
 from nano_codex_env.messages import Message, assistant
 from nano_codex_env.rollout import Interrupted, Records, Result, rollouts
@@ -497,3 +497,15 @@ def _read_all(terminal: int, seen: bytearray) -> None:
             seen.extend(piece)
     except OSError:
         return
+
+
+def test_rewards_of_two_versions_of_a_scorer_are_not_mixed(task: Task, tmp_path: Path) -> None:
+    first = rollouts(task, Oracle([task]), out=tmp_path, n=1)
+    assert first[0].scorer == "resolved 2"
+    rows = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    for earlier, words in (({"scorer": "resolved 1"}, "resolved 1"), ({}, "an earlier version")):
+        old = [{key: value for key, value in row.items() if key != "scorer"} | earlier for row in rows]
+        (tmp_path / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in old))
+        assert Result.from_row(old[0]).reward == 1.0
+        with pytest.raises(ConfigError, match=f"the folder holds rewards by {words}, this is resolved 2"):
+            rollouts(task, Oracle([task]), out=tmp_path, n=2, resume=True)

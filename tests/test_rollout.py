@@ -32,6 +32,7 @@ KEYS = [
     "diff",
     "parts",
     "metrics",
+    "scorer",
 ]
 
 

@@ -111,7 +111,8 @@ def test_an_episode_is_scored_by_its_tests(save: Save, score: Scoring, tmp_path:
     mended, left = save("a", "b", idle=["b"])
     code, scores = score(mended, left)
     assert code == 0
-    assert list(scores[0]) == ["folder", "instance_id", "attempt", "reward", "before", "parts", "void", "by"]
+    keys = ["folder", "instance_id", "attempt", "reward", "before", "parts", "void", "scorer", "by"]
+    assert list(scores[0]) == keys
     assert [(row["folder"], row["instance_id"], row["attempt"], row["reward"], row["before"]) for row in scores] == [
         (mended, "a", 0, 1.0, 0.5),
         (left, "b", 0, 0.0, 0.5),

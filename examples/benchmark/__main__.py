@@ -38,6 +38,7 @@ SECTIONS: dict[str, Callable[[Setting], Iterator[Row]]] = {
     "reset": trees.reset,
     "diff": trees.diff,
     "tests": scores.tests,
+    "strict": scores.strict,
     "start": scores.start,
     "turn": steps.turn,
     "log": steps.log,

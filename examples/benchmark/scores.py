@@ -6,53 +6,112 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 from examples.benchmark.measure import Row, Wanted, compare, interleave
 from examples.benchmark.setting import Setting, git
 from nano_codex_env import Resolved, Task, load_tasks
 from nano_codex_env.diff import File, file_diff
+from nano_codex_env.scoring import Scorer, protection_of
 
 _ENV = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": "src:."}
 _PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+_BUG, _FIX = "def add(a, b):\n    return a - b\n", "def add(a, b):\n    return a + b\n"
+_HIDDEN = "from sums import add\n\n" + "".join(
+    f"\ndef test_add_{n}():\n    assert add({n}, 12) == {n + 12}\n\n" for n in range(3, 9)
+)
+_OLD = """import time
+
+import pytest
+
+
+@pytest.mark.parametrize("n", range({tests}))
+def test_old(n):
+    end = time.process_time() + 0.05
+    while time.process_time() < end:
+        pass
+"""
 
 
 def tests(setting: Setting) -> Iterator[Row]:
     """A whole score (a clean tree, a box, the tests, the verdict) against a cold pytest over the same tests."""
     task = load_tasks("bundled")[0]
     files = sorted({name.partition("::")[0] for name in (*task.FAIL_TO_PASS, *task.PASS_TO_PASS)})
-    with setting.folder() as folder, closing(Resolved(warm=2)) as warm:
+    fast, strict = Resolved(integrity="fast"), Resolved()
+    with setting.folder() as folder:
         checkout = _checkout(task, folder)
         cases = {
-            "fast": lambda: Resolved(integrity="fast")(task, [], task.patch),
-            "strict": lambda: Resolved()(task, [], task.patch),
-            "strict, warm": lambda: warm(task, [], task.patch),
+            "fast": lambda: fast(task, [], task.patch),
+            "strict": lambda: strict(task, [], task.patch),
             "cold pytest": lambda: _pytest(checkout, *files),
         }
         times = interleave(cases, rounds=setting.rounds(10))
     yield compare("tests", "8", "a score, integrity fast", times, "fast", "cold pytest")
-    yield compare("tests", "8", "a score, integrity strict", times, "strict", "cold pytest")
-    yield compare("tests", "8", "the same, warm=2, one after another", times, "strict, warm", "strict")
+    yield compare("tests", "8", "a score, integrity strict (start-up counts)", times, "strict", "fast")
+
+
+def strict(setting: Setting) -> Iterator[Row]:
+    """What `strict` costs over `fast` where a plain run takes seconds: a patch that fails, one that passes, a group."""
+    with setting.folder() as folder:
+        task = _slow_task(folder, 120 if setting.rounds(10) > 3 else 20)
+        judges = {name: Resolved(integrity=name) for name in ("fast", "strict")}
+        protection_of(
+            task, Scorer(judges["strict"]._scorer.sandbox, judges["strict"]._scorer.cache, 600), thorough=True
+        )
+        wrong = task.patch.replace("a + b", "a * b")
+        cases = {
+            f"{name}, {kind}": (lambda name=name, diff=diff: judges[name](task, [], diff))
+            for name in judges
+            for kind, diff in (("passing", task.patch), ("failing", wrong))
+        }
+        times = interleave(cases, rounds=setting.rounds(5))
+    for name in judges:
+        pairs = zip(times[f"{name}, passing"], times[f"{name}, failing"], strict=True)
+        times[f"{name}, one of five passes"] = [
+            [(one + 4 * four) / 5 for one, four in zip(passing, failing, strict=True)] for passing, failing in pairs
+        ]
+    for kind, most in (("failing", 1.1), ("passing", 2.5), ("one of five passes", 1.4)):
+        names = (f"strict, {kind}", f"fast, {kind}")
+        yield compare("strict", "8", f"a patch, {kind}", times, *names, unit="s", wanted=Wanted(most))
 
 
 def start(setting: Setting) -> Iterator[Row]:
-    """What a run costs before its first test: a score by one test that tests nothing, in a box that waits for it."""
+    """What a run costs before its first test: a score by one test that tests nothing."""
     nothing = "tests/test_nothing.py"
     test_patch = file_diff(nothing, None, File(b"def test_nothing():\n    assert True\n"))
     task = load_tasks("bundled")[0].with_(
         instance_id="nothing", test_patch=test_patch, FAIL_TO_PASS=(f"{nothing}::test_nothing",), PASS_TO_PASS=()
     )
-    with setting.folder() as folder, closing(Resolved(integrity="fast", warm=1)) as warm:
+    judge = Resolved(integrity="fast")
+    with setting.folder() as folder:
         checkout = _checkout(task, folder)
         cases = {
-            "warm": lambda: warm(task, [], task.patch),
-            "cold": lambda: Resolved(integrity="fast")(task, [], task.patch),
+            "score": lambda: judge(task, [], task.patch),
             "cold pytest": lambda: _pytest(checkout, nothing),
         }
         times = interleave(cases, rounds=setting.rounds(20))
-    yield compare("start", "8", "one test, in a box that waited", times, "warm", "cold pytest", wanted=Wanted(0.15))
-    yield compare("start", "8", "one test, cold", times, "cold", "cold pytest")
+    yield compare("start", "8", "a score by one test", times, "score", "cold pytest")
+
+
+def _slow_task(folder: Path, count: int) -> Task:
+    """A task with `count` old tests of 50 ms of processor time each."""
+    old = "tests/test_old.py"
+    (folder / "sums.py").write_text(_BUG)
+    (folder / "tests").mkdir()
+    (folder / old).write_text(_OLD.format(tests=count))
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "first")
+    return Task(
+        "slow-1",
+        str(folder),
+        git(folder, "rev-parse", "HEAD"),
+        "add(3, 12) gives -9",
+        patch=file_diff("sums.py", File(_BUG.encode()), File(_FIX.encode())),
+        test_patch=file_diff("tests/test_add.py", None, File(_HIDDEN.encode())),
+        FAIL_TO_PASS=tuple(f"tests/test_add.py::test_add_{n}" for n in range(3, 9)),
+        PASS_TO_PASS=tuple(f"{old}::test_old[{n}]" for n in range(count)),
+    )
 
 
 def _checkout(task: Task, folder: Path) -> Path:

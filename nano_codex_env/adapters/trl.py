@@ -27,7 +27,7 @@ from nano_codex_env.episode import Rules, first_messages
 from nano_codex_env.errors import ConfigError, TaskError
 from nano_codex_env.messages import Message
 from nano_codex_env.parallel import each
-from nano_codex_env.rewards import Resolved, Reward, needs_tests
+from nano_codex_env.rewards import Resolved, Reward, needs_tests, once_per_diff
 from nano_codex_env.sandbox import Sandbox, get_sandbox
 from nano_codex_env.task import Task
 from nano_codex_env.tasks import Rows, load_tasks
@@ -81,7 +81,7 @@ class TrlSpec:
             raise TaskError(f"{', '.join(bare[:5])}: no tests, so nothing can judge a patch; give another reward=")
         if workers is not None and workers < 1:
             raise ConfigError(f"workers must be at least 1; got {workers!r}")
-        self._workers = workers
+        self._workers, self._reward = workers, made
         settings: dict[str, Any] = {"reward": made, "tools": tools, "cache": cache_dir, "log_dir": log_dir}
         settings["sandbox"] = get_sandbox(sandbox, cache=cache_dir)
         settings["rules"] = Rules(max_steps, time_limit, None, tuple(notices))
@@ -102,7 +102,7 @@ class TrlSpec:
 
     @property
     def _reward_func(self) -> Callable[..., list[float | None]]:
-        workers = self._workers
+        workers, reward = self._workers, self._reward
 
         def nano_codex(
             prompts: Sequence[Sequence[Message]],
@@ -113,7 +113,9 @@ class TrlSpec:
         ) -> list[float | None]:
             """Score a batch, several episodes at once; None is a void sample, which TRL leaves out."""
             seen = [[*prompt, *completion] for prompt, completion in zip(prompts, completions, strict=True)]
-            rewards = list(each(lambda pair: pair[0]._score(pair[1]), zip(environments, seen, strict=True), workers))
+            judge = once_per_diff(reward)
+            pairs = zip(environments, seen, strict=True)
+            rewards = list(each(lambda pair: pair[0]._score(pair[1], judge), pairs, workers))
             if log_metric:
                 for name, value in _means([environment._metrics for environment in environments]).items():
                     log_metric(f"nano_codex/{name}", value)

@@ -13,7 +13,7 @@ from typing import Any
 from nano_codex_env.episode import NOT_RUN, Episode
 from nano_codex_env.errors import NanoCodexError, RewardError, words_of
 from nano_codex_env.messages import Message, ToolSchema, as_assistant, dumps, tool_call
-from nano_codex_env.rewards import Score
+from nano_codex_env.rewards import Reward, Score
 from nano_codex_env.task import Task
 from nano_codex_env.tools import Tool, Toolbox, default_tools
 from nano_codex_env.trajectory import Writer
@@ -80,17 +80,17 @@ class TrlEnvironment:
             return OVER
         return str(episode.messages[-1]["content"])
 
-    def _score(self, messages: Sequence[Message]) -> float | None:
+    def _score(self, messages: Sequence[Message], reward: Reward | None = None) -> float | None:
         """What the episode is worth; None: it is void. Its files are gone afterwards.
 
-        `messages` is the transcript as the trainer saw it, which is what is logged.
+        `messages` is the transcript as the trainer saw it, which is what is logged. `reward`: instead of the settings'.
         """
         if not self._held:
             return None
         [episode] = self._held
         try:
             diff = episode.workspace.diff()
-            score = self._settings["reward"](episode.task, list(messages), diff)
+            score = (reward or self._settings["reward"])(episode.task, list(messages), diff)
             if not isinstance(score, Score):
                 raise RewardError(f"a reward returns a Score (see from_function); got {type(score).__name__}")
             stop = episode.stop or ("token_limit" if _is_cut(messages) else "submitted")

@@ -19,16 +19,19 @@ from functools import cache
 from typing import Any
 
 from nano_codex_env.config import make_reward
+from nano_codex_env.diff import read_patch
 from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, TaskError, words_of
 from nano_codex_env.messages import Message
 from nano_codex_env.parallel import processors
-from nano_codex_env.rewards import Resolved, Reward, Score, needs_tests
+from nano_codex_env.rewards import Resolved, Reward, Score, needs_tests, once_per_diff, version_of
+from nano_codex_env.rewards.base import reads_transcript
+from nano_codex_env.rewards.resolved import REMOVED
 from nano_codex_env.sandbox import get_sandbox
 from nano_codex_env.task import Task
 
 __all__ = ["NanoCodexAgentLoop", "compute_score"]  # noqa: F822 (made by __getattr__)
 
-PARTS = ("resolved", "fail_to_pass", "pass_to_pass", "siblings")
+PARTS = ("resolved", "fail_to_pass", "pass_to_pass")
 """The numbers among a score's parts that become columns, unless told otherwise: those of `Resolved`."""
 
 _FENCED = re.compile(r"^```(?:diff|patch)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -61,7 +64,8 @@ class SharedReward:
         """
         if workers < 1:
             raise ConfigError(f"workers must be at least 1; got {workers!r}")
-        self.needs_tests = needs_tests(reward)
+        self.needs_tests, self.version = needs_tests(reward), version_of(reward)
+        self.reads_transcript = reads_transcript(reward)
         self._reward, self._turns = reward, threading.BoundedSemaphore(workers)
 
     def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
@@ -82,7 +86,7 @@ class SharedReward:
 @cache
 def shared_reward(
     name: str = "resolved", sandbox: str = "bubblewrap", cache_dir: str | None = None, workers: int | None = None
-) -> SharedReward:
+) -> Reward:
     """The one reward of this name in this process: what it learns of a task serves all samples.
 
     `name` is "resolved", "similarity" or `module:name`; `workers` as in `SharedReward`, None: one for each processor.
@@ -94,7 +98,21 @@ def shared_reward(
         made: Reward = Resolved(sandbox=get_sandbox(sandbox, cache=cache_dir), cache=cache_dir)
     else:
         made = make_reward(name)
-    return SharedReward(made, processors() if workers is None else workers)
+    return once_per_diff(SharedReward(made, processors() if workers is None else workers))
+
+
+def checked_parts(parts: Sequence[str], others: Mapping[str, Any]) -> tuple[str, ...]:
+    """`parts`, if neither they nor `others`, further keys of the YAML, name what an earlier version had.
+
+    Raises:
+        ConfigError: one was removed.
+    """
+    for name in REMOVED.keys() & others.keys():
+        raise ConfigError(f"{name} was removed from the agent loop's YAML; instead: {REMOVED[name]}")
+    gone = sorted({"siblings", "processes"} & set(parts))
+    if gone:
+        raise ConfigError(f"parts: {', '.join(gone)} was removed; a score's numbers are {', '.join(PARTS)}")
+    return tuple(parts)
 
 
 def task_of(extra_info: Mapping[str, Any] | None) -> Task:
@@ -135,6 +153,6 @@ def patch_in(text: str) -> str:
     """The last patch in a text; empty if there is none."""
     fenced = _FENCED.findall(text)
     if fenced:
-        return str(fenced[-1])
+        return read_patch(fenced[-1])
     bare = _BARE.search(text)
-    return text[bare.start() :].rstrip("\n") + "\n" if bare else ""
+    return read_patch(text[bare.start() :].rstrip("\n")) if bare else ""

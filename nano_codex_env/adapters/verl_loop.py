@@ -19,7 +19,7 @@ from verl.experimental.agent_loop.tool_agent_loop import AgentData, AgentState, 
 from verl.tools.function_tool import FunctionTool
 from verl.tools.schemas import OpenAIFunctionToolSchema
 
-from nano_codex_env.adapters.verl import PARTS, shared_reward, task_of
+from nano_codex_env.adapters.verl import PARTS, checked_parts, shared_reward, task_of
 from nano_codex_env.adapters.verl_calls import as_call, as_message
 from nano_codex_env.config import NOTICES
 from nano_codex_env.env import NanoCodexEnv
@@ -88,7 +88,7 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
         tools = default_tools()
         self.tool_schemas = [tool.schema for tool in tools]  # as they are: what is rendered is what is logged
         self.tools = {tool.name: _carrier(tool.schema) for tool in tools}
-        self._parts = tuple(parts)
+        self._parts = checked_parts(parts, verl)
         self._env = NanoCodexEnv(
             [],
             shared_reward(reward, sandbox, cache_dir, workers),

@@ -13,6 +13,7 @@ from typing import Any
 from nano_codex_env.config import make_reward
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.replay import Difference, replay
+from nano_codex_env.rewards import version_of
 from nano_codex_env.rollout import Records
 from nano_codex_env.rollout.records import read_rows
 from nano_codex_env.rollout.rescore import rescore
@@ -77,6 +78,9 @@ def _score(arguments: argparse.Namespace) -> int:
         others = {str(row.get("by")) for row in records.rows.values()} - {arguments.reward}
         if others:
             raise ConfigError(f"{out} holds scores by {min(others)}; give another --out for {arguments.reward}")
+        versions = {row.get("scorer") for row in records.rows.values()} - {version_of(reward)}
+        if versions:
+            raise ConfigError(f"{out} holds scores by {versions.pop() or 'an earlier version'}; give another --out")
         left = [folder for folder in folders if records.rows.get(folder, {}).get("reward") is None]
         for row in progress(rescore(left, reward, arguments.concurrency), "scoring", len(left)):
             records.add({**row, "by": arguments.reward})

@@ -25,7 +25,7 @@ def add_commands(commands: Any) -> None:
     )
     for name, function, words in (
         ("list", _list, "name the tasks"),
-        ("prepare", _prepare, "build base trees and environments, so that episodes need no network"),
+        ("prepare", _prepare, "build base trees, environments and mutants, so that episodes need no network"),
         ("validate", _validate, "prove each task: its reference patch gives 1.0, no patch gives 0.0"),
     ):
         parser = below.add_parser(name, help=words)
@@ -75,10 +75,19 @@ def _checks(checks: Iterable[Check], what: str, total: int, good: str) -> int:
     from nano_codex_env.cli.show import progress, table
 
     found = list(progress(checks, what, total))
-    table("", ("task", "result"), [(check.instance_id, check.problem or good) for check in found])
+    table(
+        "",
+        ("task", "result"),
+        [(check.instance_id, _told(check, good)) for check in found],
+    )
     bad = sum(bool(check.problem) for check in found)
     print(f"{total - bad} of {total} {good}")
     return int(bad > 0)
+
+
+def _told(check: Check, good: str) -> str:
+    """A line of the table; what the tests printed is left out."""
+    return check.problem.partition("\n")[0] or ", ".join(filter(None, (good, check.note)))
 
 
 def _scorer(timeout: float) -> Scorer:

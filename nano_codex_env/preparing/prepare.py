@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from nano_codex_env.errors import NanoCodexError
+from nano_codex_env.errors import NanoCodexError, TaskError
 from nano_codex_env.parallel import each
 from nano_codex_env.rewards import Resolved, Score
-from nano_codex_env.scoring import Scorer
+from nano_codex_env.scoring import Scorer, protection_of
 from nano_codex_env.task import Task
 from nano_codex_env.workspace.tree import base_tree
 from nano_codex_env.worlds import world_of
+
+_OF_THE_RUNNER = ("pytest", "_pytest", "pluggy")
 
 
 @dataclass(frozen=True)
@@ -21,18 +23,35 @@ class Check:
     instance_id: str
     problem: str = ""
     """Empty: all is well."""
+    note: str = ""
+    """What is good to know of a task without a problem."""
 
 
 def prepare(tasks: Sequence[Task], scorer: Scorer) -> Iterator[Check]:
-    """Build each task's base tree and world, several at once; after that, reset and scoring need no network."""
+    """Build each task's base tree, runtime and mutants, several at once; after that reset and scoring need no network.
+
+    A task with tests and a reference patch is run some ten times: the reference three times, then with mutants. One
+    whose tests do not pass with its reference patch has a problem that names them.
+    """
 
     def build(task: Task) -> Check:
         try:
-            base_tree(task.repo, task.base_commit, scorer.cache)
-            world_of(task, scorer.cache)
+            base, _ = base_tree(task.repo, task.base_commit, scorer.cache)
+            world = world_of(task, scorer.cache)
+            roots = [base / path.removeprefix("/testbed").lstrip("/") for path in world.pythonpath]
+            own = [name for name in _OF_THE_RUNNER if any((root / name).is_dir() for root in roots)][:1]
+            if own:
+                raise TaskError(
+                    f"{task.instance_id}: its repository is {own[0]} itself, which runs the tests; such a task can be "
+                    "played and judged by another reward, but not scored by tests"
+                )
+            if not task.has_tests or not task.patch:
+                return Check(task.instance_id)
+            found = protection_of(task, scorer, thorough=True)
         except NanoCodexError as error:
             return Check(task.instance_id, str(error))
-        return Check(task.instance_id)
+        unprotected, total = len(found.unprotected(task)), len(task.FAIL_TO_PASS)
+        return Check(task.instance_id, note=f"{unprotected} of {total} tests unprotected" if unprotected else "")
 
     return each(build, tasks)
 

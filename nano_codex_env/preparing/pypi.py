@@ -13,7 +13,7 @@ from pathlib import Path
 from nano_codex_env.cache import publish
 from nano_codex_env.errors import TaskError
 from nano_codex_env.preparing.sdist import sdist_tree
-from nano_codex_env.scoring import PASSED, Run, Scorer, is_test
+from nano_codex_env.scoring import PASSED, Scorer, TestRun, is_test
 from nano_codex_env.task import Task
 from nano_codex_env.tasks.trees import Tree, commits_of, fast_import, make_repository, tree_patch
 from nano_codex_env.worlds.venv import build_venv, freeze
@@ -71,17 +71,18 @@ def release_pair(
         metadata={"package": package, "older": older, "newer": newer},
     )
     say(f"running {len(changed)} test file(s) without and with the reference patch")
-    before, after = (scorer.run(task, patch, None, files=changed, seed=None) for patch in ("", task.patch))
+    before, after = (
+        scorer.run_tests(task, scorer.source(task, patch)[0], None, files=changed) for patch in ("", task.patch)
+    )
     return _finished(task, before, after, _changelog(new, older, newer))
 
 
-def _finished(task: Task, before: Run, after: Run, log: str) -> Task:
+def _finished(task: Task, before: TestRun, after: TestRun, log: str) -> Task:
     """The task with its test ids and its issue."""
     package, older, newer = (task.metadata[key] for key in ("package", "older", "newer"))
-    if after.reason:
-        raise TaskError(
-            f"{task.instance_id}: the tests do not run on the newer release: {after.reason}\n{after.output}"
-        )
+    if after.reason or not after.statuses:
+        reason = after.reason or "no test was reported"
+        raise TaskError(f"{task.instance_id}: the tests do not run on the newer release: {reason}\n{after.output}")
     passing = [test for test in sorted(after.statuses) if after.status(test) == PASSED]
     fixed = tuple(test for test in passing if before.status(test) != PASSED)
     if not fixed:

@@ -1,10 +1,11 @@
 """Rewards: what a patch is worth."""
 
-from nano_codex_env.rewards.base import Reward, Score, from_function, needs_tests, weighted
+from nano_codex_env.rewards.base import Reward, from_function, needs_tests, once_per_diff, version_of, weighted
 from nano_codex_env.rewards.check import check_reward
 from nano_codex_env.rewards.hacks import generic_hacks
 from nano_codex_env.rewards.resolved import Resolved
 from nano_codex_env.rewards.similarity import DiffSimilarity
+from nano_codex_env.score import Score
 
 __all__ = [
     "DiffSimilarity",
@@ -15,5 +16,7 @@ __all__ = [
     "from_function",
     "generic_hacks",
     "needs_tests",
+    "once_per_diff",
+    "version_of",
     "weighted",
 ]

@@ -2,46 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
 
-from nano_codex_env.errors import ConfigError, RewardError
+from nano_codex_env.errors import ConfigError
 from nano_codex_env.messages import Message
+from nano_codex_env.score import Score
 from nano_codex_env.task import Task
-
-
-@dataclass(frozen=True)
-class Score:
-    """A number for an episode, and what it is made of."""
-
-    value: float
-    parts: dict[str, Any] = field(default_factory=dict)
-    """Whatever explains the value: numbers become metrics, the rest is kept as it is."""
-
-    def __post_init__(self) -> None:
-        """Only a finite number is a score; arrays in the parts become lists, and what is no number null.
-
-        Raises:
-            RewardError: `value` is none, or the parts cannot be written as JSON.
-        """
-        if isinstance(self.value, bool) or not isinstance(self.value, int | float) or not math.isfinite(self.value):
-            raise RewardError(f"a score is a finite number; got {self.value!r}")
-        object.__setattr__(self, "value", float(self.value))
-        try:
-            text = json.dumps(self.parts, default=_plain)
-            object.__setattr__(self, "parts", json.loads(text, parse_constant=lambda constant: None))
-        except (TypeError, ValueError, RecursionError) as error:
-            raise RewardError(f"a score's parts must be JSON: {error}") from error
-
-
-def _plain(value: object) -> Any:
-    """What NumPy and PyTorch hold, as plain numbers and lists."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"a {type(value).__name__} is none")
 
 
 class Reward(Protocol):
@@ -93,6 +64,63 @@ def needs_tests(reward: Reward) -> bool:
     parts = reward.rewards if isinstance(reward, _Weighted) else ()
     inner = reward.function if isinstance(reward, _Function) else reward
     return bool(getattr(inner, "needs_tests", False)) or any(needs_tests(part) for part, _ in parts)
+
+
+def version_of(reward: Reward) -> str | None:
+    """Name and version of a reward that has one (`resolved 2`): numbers of two versions are not to be mixed."""
+    if isinstance(reward, _Weighted):
+        versions = [f"{weight:g} {version}" for part, weight in reward.rewards if (version := version_of(part))]
+        return " + ".join(versions) or None
+    version = getattr(reward, "version", None)
+    return version if version is None or " " in version else f"{name_of(reward)} {version}"
+
+
+def reads_transcript(reward: Reward) -> bool:
+    """Whether the score may depend on more than task and diff: unless a reward says `reads_transcript = False`."""
+    if isinstance(reward, _Weighted):
+        return any(reads_transcript(part) for part, _ in reward.rewards)
+    return bool(getattr(reward, "reads_transcript", True))
+
+
+def once_per_diff(reward: Reward) -> Reward:
+    """`reward`, asked once for equal diffs of one task, as groups of GRPO hold many; as it is if it reads transcripts.
+
+    For the length of one run or batch: a score is kept until the object goes.
+    """
+    return reward if reads_transcript(reward) else _OncePerDiff(reward)
+
+
+_KEPT = 4096
+"""Scores that `once_per_diff` keeps; the oldest go first."""
+
+
+class _OncePerDiff:
+    reads_transcript = False
+
+    def __init__(self, reward: Reward) -> None:
+        self.needs_tests, self.version = needs_tests(reward), version_of(reward)
+        self._reward, self._lock = reward, threading.Lock()
+        self._scores: dict[tuple[str, ...], Future[Score]] = {}
+
+    def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
+        """See `Reward`; who asks for what is being scored waits for it. A failure is not kept."""
+        key = (task.instance_id, task.repo, task.base_commit, diff)
+        with self._lock:
+            future = self._scores.get(key)
+            is_first = future is None
+            if future is None:
+                future = self._scores[key] = Future()
+                while len(self._scores) > _KEPT:
+                    del self._scores[next(iter(self._scores))]
+        if is_first:
+            try:
+                future.set_result(self._reward(task, transcript, diff))
+            except BaseException as error:
+                with self._lock:
+                    self._scores.pop(key, None)
+                future.set_exception(error)
+                raise
+        return future.result()
 
 
 def weighted(*rewards: tuple[Reward, float]) -> Reward:

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 from nano_codex_env.errors import RewardCheckError, words_of
 from nano_codex_env.messages import Message, assistant, tool_call
-from nano_codex_env.rewards.base import Reward, Score
+from nano_codex_env.rewards.base import Reward
 from nano_codex_env.rewards.hacks import generic_hacks
+from nano_codex_env.score import Score
 from nano_codex_env.task import Task
 
 Patches = Mapping[str, Mapping[str, str]]

@@ -3,277 +3,238 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
+import random
 import secrets
-from collections.abc import Sequence, Set
-from dataclasses import dataclass, field
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from nano_codex_env.cache import cache_dir
-from nano_codex_env.errors import ConfigError, RewardError, TaskError
+from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, TaskError
 from nano_codex_env.messages import Message
-from nano_codex_env.rewards.base import Score
-from nano_codex_env.sandbox import TESTBED, Sandbox, get_sandbox
-from nano_codex_env.scoring import FAILED, MISSING, PASSED, STOPPED, TAMPERED, Run, Scorer, keep_source
-from nano_codex_env.scoring.boxes import Ready
-from nano_codex_env.scoring.hidden import Files, hidden_files
-from nano_codex_env.scoring.making import altered_files, make_plan
-from nano_codex_env.scoring.plan import Plan, order_of, plan_of
-from nano_codex_env.scoring.run import Bridge
-from nano_codex_env.scoring.twins import BASE, Twin, pick
+from nano_codex_env.sandbox import Sandbox, get_sandbox
+from nano_codex_env.score import Score
+from nano_codex_env.scoring.hidden import hidden_files
+from nano_codex_env.scoring.mutants import Draw, Mutant
+from nano_codex_env.scoring.protection import Protection, key_of, known_protection, protection_of
+from nano_codex_env.scoring.reports import PASSED, TestRun
+from nano_codex_env.scoring.run import Scorer
+from nano_codex_env.scoring.verdict import (
+    TESTS_FAILED,
+    Control,
+    Round,
+    lacking,
+    passes,
+    score_of,
+    single_pass,
+    verdict,
+)
 from nano_codex_env.task import Task
 from nano_codex_env.workspace.tree import base_tree
-from nano_codex_env.worlds.world import repository_paths
 
-_LISTED = 20
-TWIN_RUNS = 4
-TESTS_FAILED = "tests failed"
+REMOVED = {
+    "warm": "runs start cold; leave it out",
+    "siblings": "nothing takes its place; leave it out",
+    "repeats": "mutant_runs",
+    "processes": "tests and code share a process; leave it out",
+}
+"""Arguments of earlier versions, and what takes their place."""
 
 
 class Resolved:
     """1.0 if every FAIL_TO_PASS test passes and every PASS_TO_PASS test still does, else 0.0.
 
-    Each run is a fresh box over the base, the source edits of the patch and the hidden tests. With `integrity="strict"`
-    the task's `Plan` says how: the tests that can be parted from the code run apart from it, where no code of the
-    patch's can reach a verdict, and siblings are asked there. The others run beside the code, `TWIN_RUNS` times: each
-    of those to be mended is as it is in one run, nobody knows in which, and altered in the others, where it must fail.
-    No run beside the code comes before the one apart. `"fast"` is one plain run beside the code: for those who train
-    where hacking does not pay. A failed patch may run once more, plainly, for the shares and flags in its parts.
+    Each run is a fresh box over the base, the source edits of the patch and the hidden tests. `integrity="fast"` is one
+    run. With `"strict"` a patch that passes that run must then fail mutants: `mutant_runs` further runs of the
+    FAIL_TO_PASS tests and a random share of PASS_TO_PASS, in each of which some tests expect something else. Tests and
+    code share a process; what a forger can still win by guessing is written in the README with its odds.
 
-    What a test does beside passing is weighed against a control, the reference patch in the same order, run only when
-    it is needed and kept: a PASS_TO_PASS test may be skipped or expected to fail where it is so with the reference;
-    in a shuffled run a test may fail that cannot bear that order; a run that times out with the reference as well
-    is a failure of ours.
+    A failure is checked against the reference patch before it counts: a run that breaks off with the reference patch
+    too, or a test that does not pass with it, is a failure of ours and raises.
 
-    `Score.parts`: `resolved`, `fail_to_pass`, `pass_to_pass` (shares), `siblings` (share), `processes` (`separate`,
-    `mixed` or `one`), `dropped` (paths), `failed` (tests), `reason`, and `integrity`, a list of what a forger triggers;
-    each begins with one of `reports:`, `canary:`, `processes:`, `twins:`, `siblings:`.
+    `Score.parts`: `resolved`, `fail_to_pass`, `pass_to_pass` (shares), `dropped` (paths that did not reach the tests),
+    `failed` (test ids), `reason`, `integrity` (what a forger triggers; each entry begins with `reports:`, `canary:` or
+    `mutants:`) and `unprotected` (FAIL_TO_PASS tests of a patch that passed which no mutant judged).
     """
 
     needs_tests = True
+    reads_transcript = False
+    version = "2"
+    """Of the scorer: rewards of two versions are not to be mixed in one file."""
 
     def __init__(
         self,
         *,
         timeout: float = 600.0,
+        score_timeout: float | None = None,
         integrity: str = "strict",
-        siblings: str = "flag",
-        repeats: int = 2,
-        warm: int = 0,
+        mutant_runs: int = 3,
         sandbox: Sandbox | str = "bubblewrap",
         cache: str | os.PathLike[str] | None = None,
+        chance: random.Random | None = None,
+        **removed: Any,
     ) -> None:
-        """`timeout`: seconds for one run of the tests; `repeats`: runs of a task that has no plan.
+        """A judge of patches; it may be shared by threads.
 
-        `warm`: how many boxes wait for the next run with pytest imported, each some 40 MB and for one run; they are of
-        the tasks that were scored last, so this pays where a task is scored several times in a row, as in a group of
-        GRPO's. `close` ends them, as the end of the process does. With 0 each run starts cold; verdicts are the same.
+        Args:
+            timeout: seconds for one run of the tests; a run whose reference took `t` has at most `30 + 10 * t`.
+            score_timeout: seconds for all runs of one score; default: three times `timeout`.
+            integrity: `"strict"` or `"fast"`.
+            mutant_runs: runs with mutants of a patch that passed; twice as many where one function is protected.
+            sandbox: where tests run.
+            cache: see `cache`.
+            chance: what draws the mutant runs; default: the system's randomness.
+            **removed: arguments of earlier versions, refused with what to do.
 
         Raises:
-            ConfigError: `integrity` is not `"strict"` or `"fast"`, `siblings` not `"flag"` or `"enforce"`, or `warm` no
-                number of boxes.
+            ConfigError: an argument cannot be used.
         """
-        for name, value, known in (
-            ("integrity", integrity, ("strict", "fast")),
-            ("siblings", siblings, ("flag", "enforce")),
-        ):
-            if value not in known:
-                raise ConfigError(f"{name} is one of {', '.join(known)}; got {value!r}")
-        if isinstance(warm, bool) or not isinstance(warm, int) or warm < 0:
-            raise ConfigError(f"warm is how many boxes wait, 0 or more; got {warm!r}")
-        self._scorer = Scorer(get_sandbox(sandbox, cache=cache), cache_dir(cache), timeout, Ready(warm))
-        self._strict, self._enforce, self._repeats = integrity == "strict", siblings == "enforce", repeats
-        self._controls: dict[tuple[object, ...], Run] = {}
+        for name in removed:
+            hint = f"it was removed; instead: {REMOVED[name]}" if name in REMOVED else "there is no such argument"
+            raise ConfigError(f"Resolved({name}=...): {hint}")
+        if integrity not in ("strict", "fast"):
+            raise ConfigError(f"integrity is one of strict, fast; got {integrity!r}")
+        if isinstance(mutant_runs, bool) or not isinstance(mutant_runs, int) or not 2 <= mutant_runs <= 20:
+            raise ConfigError(f"mutant_runs is a whole number from 2 to 20; got {mutant_runs!r}")
+        whole = 3 * timeout if score_timeout is None else score_timeout
+        for name, seconds in (("timeout", timeout), ("score_timeout", whole)):
+            if not (isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds < math.inf):
+                raise ConfigError(f"{name} is a number of seconds above 0; got {seconds!r}")
+        self._scorer = Scorer(get_sandbox(sandbox, cache=cache), cache_dir(cache), timeout)
+        self._strict, self._runs, self._score_timeout = integrity == "strict", mutant_runs, whole
+        self._chance = chance
+        self._controls: dict[str, TestRun] = {}
+        self._failed_at_base: dict[str, tuple[str, ...]] = {}
 
     def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
-        """See `Reward`. The transcript is not looked at.
+        """See `Reward`. The transcript is not read.
 
         Raises:
             TaskError: the task has no tests.
-            RewardError: the score could not be computed.
+            RewardError: the score could not be computed; `BrokenTaskError`: no patch can solve the task here.
         """
         if not task.has_tests:
             raise TaskError(f"{task.instance_id} has no FAIL_TO_PASS tests; give another reward, or tasks with tests")
-        roots = [path.removeprefix(TESTBED).lstrip("/") for path in repository_paths(task.environment)]
-        allowed = task.environment.get("allowed_edits", ())
         base, _ = base_tree(task.repo, task.base_commit, self._scorer.cache)
-        hidden = hidden_files(task, base)  # first: what is wrong with these is a failure of ours
+        hidden_files(task, base)  # first: what is wrong with these is a failure of ours
         try:
-            patch, dropped = keep_source(diff, task.test_patch, base, roots, allowed)
+            patch, dropped = self._scorer.source(task, diff)
             patch.encode("utf-8", "surrogateescape")
         except (ValueError, OSError) as error:  # a number of thousands of digits, half a surrogate, a name too long
-            if isinstance(error, OSError) and error.errno != errno.ENAMETOOLONG:
+            if isinstance(error, NanoCodexError) or getattr(error, "errno", None) not in (None, errno.ENAMETOOLONG):
                 raise
-            reason = f"the patch is none that git would write: {error!r:.200}"
-            return _Trial(task, "", set(), reason).score([], Plan(), enforce=self._enforce)
-        trial = _Trial(task, patch, set(_wanted(task)))
-        if not self._strict:
-            self._judge(trial, self._scorer.run(task, patch, trial.wanted, seed=None), None, trial.wanted)
-            return trial.score(dropped, Plan(), enforce=self._enforce)
-        plan = plan_of(task, self._scorer.cache, lambda task: make_plan(task, self._scorer))
-        apart = self._apart(trial, plan)
-        rest = [test for test in trial.wanted if test not in apart]
-        if not trial.reason:
-            rest = self._beside(trial, plan, rest, hidden)
-        if trial.reason == TESTS_FAILED and (rest or (trial.failed_apart and patch)):
-            self._plainly(trial, rest)
-        return trial.score(dropped, plan, enforce=self._enforce)
+            wanted = [*task.FAIL_TO_PASS, *task.PASS_TO_PASS]
+            return score_of(task, wanted, f"git would never write this patch: {error!r:.200}")
+        return _Trial(self, task, patch, dropped).score()
 
-    def close(self) -> None:
-        """End the boxes that wait; a score after this starts others."""
-        self._scorer.ready.close()
-
-    def _apart(self, trial: _Trial, plan: Plan) -> Set[str]:
-        """Run the tests that can be parted from the code, shuffled, and ask the siblings; which tests were judged."""
-        if not plan.separate:
-            return frozenset()
-        siblings = [list(plan.imports), *(sibling.operations for sibling in plan.siblings)] if plan.siblings else []
-        seed = order_of(trial.task, 1)
-        bridge = Bridge(known=plan.asked, siblings=siblings)
-        run = self._scorer.run(trial.task, trial.patch, plan.separate, seed=seed, bridge=bridge)
-        bad = [test for test in plan.separate if run.status(test) != PASSED]
-        weak: Set[str] = frozenset()
-        if bad:
-            control = self._control(trial.task, seed, plan.separate)
-            if run.reason and run.reason == control.reason:
-                raise RewardError(f"{trial.task.instance_id}: {run.reason}, and so they do with the reference patch")
-            weak = {test for test in bad if control.status(test) != PASSED}
-            bad = [test for test in bad if test not in weak]
-        trial.failed_apart = set(bad)
-        if run.reason:
-            trial.fail(trial.wanted, _flag(run.reason), run.reason)
-        elif bad:
-            trial.fail(bad, "")
-        same = sum(run.siblings.get(number) == sibling.answers for number, sibling in enumerate(plan.siblings))
-        trial.siblings = same / len(plan.siblings) if plan.siblings else 1.0
-        if trial.siblings < 1.0 and not bad:
-            trial.integrity.append(f"siblings: {same} of {len(plan.siblings)} answers are the reference patch's")
-        return set(plan.separate) - weak
-
-    def _beside(self, trial: _Trial, plan: Plan, tests: Sequence[str], hidden: Files) -> list[str]:
-        """Judge `tests` beside the code, among all, with twins if there are any; those never seen as they are."""
-        unseen = set(tests)
-        picked = pick(plan.twins, TWIN_RUNS, secrets.SystemRandom()) if plan.twins else [[]] * self._repeats
-        for number, twins in enumerate(picked if tests else ()):
-            seed = order_of(trial.task, number) if number else None
-            files = altered_files(hidden, twins)
-            run = self._scorer.run(trial.task, trial.patch, trial.wanted, seed=seed, altered=files)
-            self._judge(trial, run, seed, tests, twins)
-            unseen &= {test for twin in twins for test in twin.tests}
-            if trial.reason:
-                break
-        return [test for test in tests if test in unseen]
-
-    def _plainly(self, trial: _Trial, unseen: Sequence[str]) -> None:
-        """Run a failed patch once more, beside the code: shares of what was not seen as it is, flags of what forges."""
-        run = self._scorer.run(trial.task, trial.patch, trial.wanted, seed=None)
-        if run.reason:
-            trial.reason = run.reason  # says more than that tests failed
-            trial.fail(trial.wanted, _flag(run.reason))
-            return
-        trial.fail([test for test in unseen if not self._holds(trial.task, test, run.status(test), None)], "")
-        forged = [test for test in trial.wanted if test in trial.failed_apart and run.status(test) == PASSED]
-        if forged:
-            trial.integrity.append(f"processes: passed beside the code, not apart from it: {', '.join(forged[:3])}")
-
-    def _judge(
-        self, trial: _Trial, run: Run, seed: int | None, tests: Sequence[str], twins: Sequence[Twin] = ()
-    ) -> None:
-        """Take what one run beside the code showed of `tests`; those of `twins` were altered."""
-        task = trial.task
-        altered = {test: twin.kind for twin in twins for test in twin.tests}
-        if run.reason in (*STOPPED, TAMPERED) and self._control(task, seed).reason == run.reason:
-            raise RewardError(f"{task.instance_id}: {run.reason}, and so they do with the reference patch")
-        if seed is None and not run.reason:
-            self._check_world(task, run, tests)
-        bad = [
-            test
-            for test in tests
-            if not (run.status(test) == FAILED if test in altered else self._holds(task, test, run.status(test), seed))
-        ]
-        passed = [test for test in bad if altered.get(test, BASE) != BASE and run.status(test) == PASSED]
-        if run.reason:
-            trial.fail(trial.wanted, _flag(run.reason), run.reason)
-        elif bad:
-            trial.fail(bad, f"twins: altered, and passed all the same: {', '.join(passed[:3])}" if passed else "")
-
-    def _check_world(self, task: Task, run: Run, tests: Sequence[str]) -> None:
-        """Where no test that should be mended was even found, or none passed at all, look whether any patch can pass.
-
-        A missing dependency would else make every reward of a task 0.0, and nobody would know.
-        """
-        mended = [test for test in task.FAIL_TO_PASS if test in tests]
-        found = not mended or any(run.status(test) != MISSING for test in mended)
-        if (found and any(run.status(test) == PASSED for test in tests)) or not task.patch:
-            return
-        control = self._control(task, None)
-        if all(control.status(test) != PASSED for test in task.FAIL_TO_PASS):
-            raise RewardError(
-                f"{task.instance_id}: its tests do not run here, not even with the reference patch; look at its "
-                f"environment ({dict(task.environment) or 'none given'}): {control.output.strip()[-1500:]}"
-            )
-
-    def _holds(self, task: Task, test: str, status: str, seed: int | None) -> bool:
-        if status == PASSED:
-            return True
-        if seed is None and (status in (MISSING, FAILED) or test in task.FAIL_TO_PASS):
-            return False
-        return status != MISSING and self._control(task, seed).status(test) == status
-
-    def _control(self, task: Task, seed: int | None, apart: Sequence[str] = ()) -> Run:
-        """The tests with the reference patch, in the same order; run once per task and order.
-
-        `apart`: tests that run apart from the code, instead of all of them beside it.
-        """
-        key = (task.instance_id, task.base_commit, task.patch, task.test_patch, seed, *apart)
-        if key not in self._controls:
-            bridge = Bridge() if apart else None
-            self._controls[key] = self._scorer.run(task, task.patch, apart or _wanted(task), seed=seed, bridge=bridge)
-        return self._controls[key]
+    def control(self, task: Task, timeout: float) -> Control:
+        """All tests with the reference patch (the empty one, where there is none), kept while they pass."""
+        key, known = key_of(task), known_protection(task, self._scorer.cache)
+        flaky = frozenset(known.flaky if known else ())
+        run = self._controls.get(key)
+        if run is None:
+            wanted = [*task.FAIL_TO_PASS, *task.PASS_TO_PASS]
+            source = self._scorer.source(task, task.patch)[0]
+            run = self._scorer.run_tests(task, source, wanted, timeout=timeout)
+            passing = task.FAIL_TO_PASS if task.patch else ()
+            if not run.reason and all(run.status(test) == PASSED for test in passing):
+                self._controls[key] = run
+        return Control(run, flaky)
 
 
-def _wanted(task: Task) -> list[str]:
-    return [*task.FAIL_TO_PASS, *task.PASS_TO_PASS]
-
-
-def _flag(reason: str) -> str:
-    """What a run that does not count says of who did it."""
-    if reason == TAMPERED:
-        return f"canary: {reason}"
-    return "" if reason in STOPPED or "patch" in reason else f"reports: {reason}"
-
-
-@dataclass
 class _Trial:
     """One patch on its way through the runs."""
 
-    task: Task
-    patch: str
-    good: set[str]
-    reason: str = ""
-    integrity: list[str] = field(default_factory=list)
-    siblings: float = 1.0
-    failed_apart: set[str] = field(default_factory=set)
+    def __init__(self, judge: Resolved, task: Task, patch: str, dropped: list[str]) -> None:
+        self._judge, self._task, self._patch, self._dropped = judge, task, patch, dropped
+        self._scorer, self._key = judge._scorer, key_of(task)
+        self._until = time.monotonic() + judge._score_timeout
+        self._control = Control()
+        self._protection: Protection | None = None
+        self._chance = judge._chance or secrets.SystemRandom()
+        self._rounds: list[Round] = []
 
-    @property
-    def wanted(self) -> list[str]:
-        return _wanted(self.task)
+    def score(self) -> Score:
+        """Run what a verdict needs, and no more."""
+        task, known = self._task, known_protection(self._task, self._scorer.cache)
+        self._expected = known.seconds if known else 0.0
+        failed = known.failed_at_base if known else self._judge._failed_at_base.get(self._key, ())
+        if not self._patch.strip() and failed:
+            return score_of(task, failed, TESTS_FAILED, dropped=self._dropped)  # as a run would show
+        self._play(Draw((*task.FAIL_TO_PASS, *task.PASS_TO_PASS), ()))
+        first = self._verdict()
+        if first.value == 0.0 and not self._patch.strip() and not self._rounds[0].run.reason:
+            run = self._rounds[0].run
+            self._judge._failed_at_base[self._key] = tuple(t for t in self._rounds[0].tests if not passes(task, t, run))
+        if first.value == 0.0 or not self._judge._strict:
+            return first if first.value == 0.0 else replace(first, parts={**first.parts, **self._all_unprotected()})
+        protection = protection_of(task, self._scorer)
+        self._expected = protection.seconds
+        self._control = replace(self._control, flaky=frozenset(protection.flaky))
+        self._protection = protection
+        for draw in protection.draw(task, self._judge._runs, self._chance):
+            self._play(draw)
+            score = self._verdict(protection.unprotected(task))
+            if score.value == 0.0:
+                return score
+        if single_pass(task, self._rounds, self._control):
+            self._try_others(protection)
+        return self._verdict(protection.unprotected(task))
 
-    def fail(self, tests: Sequence[str], flag: str, reason: str = TESTS_FAILED) -> None:
-        """These tests count as failed; `flag` says what is suspicious of it, if anything."""
-        self.good -= set(tests)
-        self.reason = self.reason or reason
-        self.integrity += [flag] if flag else []
+    def _all_unprotected(self) -> dict[str, Any]:
+        return {"unprotected": list(self._task.FAIL_TO_PASS)}
 
-    def score(self, dropped: list[str], plan: Plan, *, enforce: bool) -> Score:
-        bad = [test for test in self.wanted if test not in self.good]
-        value = float(not bad and not (enforce and self.siblings < 1.0))
-        parts: dict[str, Any] = {"resolved": value}
-        for name in ("FAIL_TO_PASS", "PASS_TO_PASS"):
-            tests = getattr(self.task, name)
-            parts[name.lower()] = sum(test in self.good for test in tests) / len(tests) if tests else 1.0
-        apart = set(plan.separate)
-        parts["processes"] = "separate" if apart >= set(self.wanted) else "mixed" if apart else "one"
-        parts["siblings"] = self.siblings
-        parts |= {"dropped": dropped, "failed": bad[:_LISTED], "reason": self.reason, "integrity": self.integrity}
-        return Score(value, parts)
+    def _verdict(self, unprotected: Sequence[str] = ()) -> Score:
+        return verdict(self._task, self._rounds, self._control, dropped=self._dropped, unprotected=unprotected)
+
+    def _try_others(self, protection: Protection) -> None:
+        """One mutant passed: the other mutants of all functions, in one run, decide whether that was by chance."""
+        others = tuple(mutants[1] for mutants in protection.mutants.values() if len(mutants) > 1)
+        if others:
+            self._play(Draw(tuple(test for mutant in others for test in mutant.tests), others))
+
+    def _play(self, draw: Draw) -> None:
+        """Run one set of tests, then what `lacking` names until a verdict on it is possible."""
+        self._rounds.append(Round(draw.tests, self._run(draw, self._patch), draw.mutants))
+        while need := lacking(self._task, self._rounds, self._control):
+            one = self._rounds[-1]
+            if need == "control":
+                self._control = self._judge.control(self._task, self._limit(whole=True))
+            elif need == "repeat":
+                self._rounds[-1] = replace(one, repeat=self._run(draw, self._patch))
+            elif need == "redraw":
+                other = Draw(draw.tests, self._others(one))
+                self._rounds[-1] = replace(one, redraws=(*one.redraws, (other.mutants, self._run(other, self._patch))))
+            else:
+                source = self._scorer.source(self._task, self._task.patch)[0]
+                self._rounds[-1] = replace(one, reference=self._run(draw, source, whole=True))
+
+    def _others(self, one: Round) -> tuple[Mutant, ...]:
+        """One mutant for a redraw, of a function that was not mutated in this round, and not tried yet."""
+        assert self._protection
+        tried = {m.function for mutants, _ in one.redraws for m in mutants} | {m.function for m in one.mutants}
+        left = [mutants[0] for function, mutants in self._protection.mutants.items() if function not in tried]
+        left = [mutant for mutant in left if set(mutant.tests) <= set(one.tests)]
+        return (self._chance.choice(left),) if left else ()
+
+    def _run(self, draw: Draw, patch: str, *, whole: bool = False) -> TestRun:
+        limit = self._limit(whole=whole)
+        return self._scorer.run_tests(self._task, patch, draw.tests, mutants=draw.mutants, timeout=limit)
+
+    def _limit(self, *, whole: bool = False) -> float:
+        """Seconds for the next run; a patch's takes at most half of what is left, so that its reference can follow.
+
+        Raises:
+            RewardError: the time for all runs of this score is over.
+        """
+        left = self._until - time.monotonic()
+        if left <= 1.0:
+            raise RewardError(
+                f"{self._task.instance_id}: no verdict within score_timeout ({self._judge._score_timeout:g} seconds) "
+                f"after {len(self._rounds)} runs; raise it, or `nano-codex tasks prepare` the task ahead"
+            )
+        limit = min(self._scorer.timeout, left if whole else left / 2)
+        return min(limit, 30.0 + 10.0 * self._expected) if self._expected else limit

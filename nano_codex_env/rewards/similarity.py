@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from nano_codex_env.diff import split
 from nano_codex_env.errors import TaskError
 from nano_codex_env.messages import Message
-from nano_codex_env.rewards.base import Score
+from nano_codex_env.score import Score
 from nano_codex_env.task import Task
 
 
 class DiffSimilarity:
     """Per file of the reference patch difflib's ratio, summed, over the larger number of files (0.0 to 1.0)."""
+
+    reads_transcript = False
+    version = "1"
 
     def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
         """See `Reward`.

@@ -15,10 +15,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from nano_codex_env.env import NanoCodexEnv
-from nano_codex_env.errors import ConfigError
+from nano_codex_env.errors import BrokenTaskError, ConfigError
 from nano_codex_env.parallel import processors
 from nano_codex_env.policy import Policy
-from nano_codex_env.rewards import Resolved, Reward
+from nano_codex_env.rewards import Resolved, Reward, version_of
 from nano_codex_env.rollout.one import Result
 from nano_codex_env.rollout.records import Records, write_whole
 from nano_codex_env.rollout.worker import Batch, Job, void_result
@@ -96,7 +96,7 @@ def rollouts(
     with records or nullcontext(), Bar(_name_of(policy), len(jobs), progress) as bar:
         if out and config is not None:
             write_whole(Path(out) / "config.json", json.dumps(config, indent=2) + "\n")
-        results = _earlier(records, jobs)
+        results = _earlier(records, jobs, version_of(judge))
         batch = Batch([job for job in jobs if _of(job) not in results], policy, judge, env)
         collector = _Collector(batch, records, bar, results)
         try:
@@ -159,7 +159,9 @@ class _Collector:
             self._records.add(result.row())
         if result.void and result.void not in self._reasons:
             self._reasons.add(result.void)  # once: a dead endpoint would say it for each episode
-            self._bar.say(f"{result.instance_id} (attempt {result.attempt}) is void: {result.void}")
+            broken = result.void.startswith(BrokenTaskError.__name__)
+            state = "is broken, and all its episodes are void" if broken else f"(attempt {result.attempt}) is void"
+            self._bar.say(f"{result.instance_id} {state}: {result.void}")
         self._bar.add(result)
 
     def _give_up(self, reason: str) -> None:
@@ -208,11 +210,22 @@ def _jobs(tasks: Sequence[Task], n: int) -> list[Job]:
     return [Job(task, attempt) for task in tasks for attempt in range(n)]
 
 
-def _earlier(records: Records | None, jobs: Sequence[Job]) -> dict[Any, Result]:
-    """The results with a reward that an earlier run left."""
+def _earlier(records: Records | None, jobs: Sequence[Job], scorer: str | None) -> dict[Any, Result]:
+    """The results with a reward that an earlier run left.
+
+    Raises:
+        ConfigError: they are of another version of the scorer; rewards of two in one file would be compared.
+    """
     rows = records.rows if records else {}
     found = {_of(job): rows[_of(job)] for job in jobs if _of(job) in rows}
-    return {key: Result.from_row(row) for key, row in found.items() if row.get("reward") is not None}
+    results = {key: Result.from_row(row) for key, row in found.items() if row.get("reward") is not None}
+    others = {result.scorer for result in results.values()} - {scorer}
+    if others:
+        raise ConfigError(
+            f"the folder holds rewards by {others.pop() or 'an earlier version'}, this is {scorer or 'another'}; "
+            "give another folder, or score the old episodes again with `nano-codex score`"
+        )
+    return results
 
 
 def _key(row: dict[str, Any]) -> tuple[Any, Any]:

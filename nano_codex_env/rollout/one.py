@@ -13,6 +13,7 @@ import gymnasium as gym
 from nano_codex_env.env import NanoCodexEnv
 from nano_codex_env.errors import ContextOverflow, NanoCodexError, PolicyError, TrajectoryError, words_of
 from nano_codex_env.policy import Policy, Reply
+from nano_codex_env.rewards import version_of
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ class Result:
     diff: str
     parts: dict[str, Any]
     metrics: dict[str, float]
+    scorer: str | None = None
+    """Name and version of the reward, where it has one; rewards of two versions are not mixed in one file."""
 
     def row(self) -> dict[str, Any]:
         """The result as JSON; a diff that is not UTF-8 keeps its bytes as surrogate escapes."""
@@ -46,10 +49,10 @@ class Result:
         Raises:
             TrajectoryError: a column is missing.
         """
-        missing = [item.name for item in fields(cls) if item.name not in row]
+        missing = [item.name for item in fields(cls) if item.name not in row and item.name != "scorer"]
         if missing:
             raise TrajectoryError(f"a row of results has no {', '.join(missing)}; it has {', '.join(row)}")
-        return cls(**{item.name: row[item.name] for item in fields(cls)})
+        return cls(**{item.name: row[item.name] for item in fields(cls) if item.name in row})
 
 
 def rollout(
@@ -92,6 +95,7 @@ def rollout(
         diff=played.info.get("diff", ""),
         parts=played.info.get("parts", {}),
         metrics=played.info.get("metrics", {}),
+        scorer=version_of(inner.reward),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from nano_codex_env.errors import TrajectoryError, words_of
 from nano_codex_env.parallel import each
-from nano_codex_env.rewards import Reward
+from nano_codex_env.rewards import Reward, once_per_diff, version_of
 from nano_codex_env.task import Task
 from nano_codex_env.trajectory import Trajectory
 
@@ -18,18 +18,20 @@ def rescore(
 ) -> Iterator[dict[str, Any]]:
     """A row for each episode's folder, as it is scored; `workers` at once (default: one for each processor).
 
-    A row holds `folder`, `instance_id`, `attempt`, `reward` (None: void), `parts`, `void` (why), and `before`, the
-    reward that the log tells. An episode that did not come to its end (it was killed, or its policy failed) is void.
+    A row holds `folder`, `instance_id`, `attempt`, `reward` (None: void), `parts`, `void` (why), `scorer` (name and
+    version of the reward), and `before`, the reward that the log tells. An episode that did not come to its end (it was
+    killed, or its policy failed) is void.
 
     Raises:
         ConfigError: `workers` is no positive number.
     """
-    return each(lambda folder: _row(os.fspath(folder), reward), folders, workers, ordered=False)
+    judge = once_per_diff(reward)
+    return each(lambda folder: _row(os.fspath(folder), judge), folders, workers, ordered=False)
 
 
 def _row(folder: str, reward: Reward) -> dict[str, Any]:
     row: dict[str, Any] = {"folder": folder, "instance_id": None, "attempt": None, "reward": None, "before": None}
-    row |= {"parts": {}, "void": None}
+    row |= {"parts": {}, "void": None, "scorer": version_of(reward)}
     try:
         logged = Trajectory.load(folder)
         about = logged.metadata

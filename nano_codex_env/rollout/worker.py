@@ -14,7 +14,8 @@ from nano_codex_env.env import NanoCodexEnv
 from nano_codex_env.errors import NanoCodexError
 from nano_codex_env.messages import Message, ToolSchema
 from nano_codex_env.policy import Policy, Reply
-from nano_codex_env.rewards import Reward, Score, needs_tests
+from nano_codex_env.rewards import Reward, Score, needs_tests, once_per_diff, version_of
+from nano_codex_env.rewards.base import reads_transcript
 from nano_codex_env.rollout.one import Result, rollout
 from nano_codex_env.task import Task
 
@@ -31,7 +32,8 @@ class Batch:
     """What the threads of one collection share."""
 
     def __init__(self, jobs: Sequence[Job], policy: Policy, reward: Reward, env: Mapping[str, Any]) -> None:
-        self.policy, self.reward, self.env = policy, reward, env
+        self.policy, self.env = policy, env
+        self.reward: Reward = once_per_diff(_InTurn(self, reward))
         self.finished: queue.SimpleQueue[Result | BaseException] = queue.SimpleQueue()
         self.dropped: str | None = None
         """Why nobody waits for the results any more."""
@@ -176,21 +178,35 @@ class _Worker(threading.Thread):
             return void
 
 
+class _InTurn:
+    """A batch's reward, as often at once as there are places for scoring."""
+
+    def __init__(self, batch: Batch, reward: Reward) -> None:
+        self._batch, self._reward = batch, reward
+        self.needs_tests, self.version = needs_tests(reward), version_of(reward)
+        self.reads_transcript = reads_transcript(reward)
+
+    def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
+        """See `Reward`."""
+        with self._batch.scoring:
+            self._batch.check()
+            return self._reward(task, transcript, diff)
+
+
 class _Beside:
     """Scores outside of the places for playing: while tests run, the next episode is played."""
 
     def __init__(self, batch: Batch, leave: Callable[[], None]) -> None:
         self._batch, self._leave = batch, leave
-        self.needs_tests = needs_tests(batch.reward)
+        self.needs_tests, self.version = needs_tests(batch.reward), version_of(batch.reward)
 
     def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
         """See `Reward`."""
         self._leave()
-        with self._batch.scoring:
-            self._batch.check()
-            score = self._batch.reward(task, transcript, diff)
-            self._batch.check()
-            return score
+        self._batch.check()
+        score = self._batch.reward(task, transcript, diff)
+        self._batch.check()
+        return score
 
 
 def void_result(job: Job, reason: str, *, seconds: float = 0.0) -> Result:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from nano_codex_env.errors import ConfigError
-from nano_codex_env.sandbox.base import TESTBED, ExecResult, Limits, Output, Peer, Program, Sandbox, Shell, View
+from nano_codex_env.sandbox.base import TESTBED, ExecResult, Limits, Output, Sandbox, Shell, View
 from nano_codex_env.sandbox.bubblewrap import Bubblewrap
 
 __all__ = [
@@ -14,8 +14,6 @@ __all__ = [
     "ExecResult",
     "Limits",
     "Output",
-    "Peer",
-    "Program",
     "Sandbox",
     "Shell",
     "View",

@@ -47,14 +47,6 @@ class View:
 
 
 @dataclass(frozen=True)
-class Peer:
-    """A program that runs beside another, behind walls of its own."""
-
-    view: View
-    argv: Sequence[str]
-
-
-@dataclass(frozen=True)
 class Output:
     """What a command wrote, stdout and stderr as one; the middle of a long output is counted, not kept."""
 
@@ -134,23 +126,6 @@ class Shell(Protocol):
         """End every process inside; a second call does nothing."""
 
 
-class Program(Protocol):
-    """One program in a box of its own, started, which gets its input at once when it is to finish."""
-
-    def finish(self, stdin: bytes = b"", *, timeout: float, keep: int = 8192) -> ExecResult:
-        """Give it `stdin`, run it to its end and close the box.
-
-        A peer's input ends at the same time. `timeout` counts from here.
-        """
-
-    @property
-    def alive(self) -> bool:
-        """Whether it, and its peer, run and may be used: not in a forked child, and not after `close`."""
-
-    def close(self) -> None:
-        """End every process of it; a second call does nothing."""
-
-
 class Sandbox(Protocol):
     """Where commands run; `Bubblewrap` is the one that is here. Inherit from this to write another."""
 
@@ -161,29 +136,13 @@ class Sandbox(Protocol):
             SandboxError: it cannot be built, or its walls do not stand.
         """
 
-    def start(self, view: View, argv: Sequence[str], *, peer: Peer | None = None) -> Program:
-        """Start one program in a fresh box; its descriptor 1 is output, its descriptor 2 the report pipe.
-
-        `peer` is another program in a box of its own, which ends with this one. Each reads from its descriptor 3 what
-        the other writes to its descriptor 4; they share nothing else.
-
-        Raises:
-            SandboxError: as for `open`.
-        """
-
     def run(
-        self,
-        view: View,
-        argv: Sequence[str],
-        *,
-        stdin: bytes = b"",
-        timeout: float,
-        keep: int = 8192,
-        peer: Peer | None = None,
+        self, view: View, argv: Sequence[str], *, stdin: bytes = b"", timeout: float, keep: int = 8192
     ) -> ExecResult:
-        """Start one program, and run it to its end.
+        """Run one program in a fresh box to its end; its descriptor 1 is output, its descriptor 2 the report pipe.
+
+        It ends when its process does: neither it nor its input's end waits for others that hold the pipes.
 
         Raises:
             SandboxError: as for `open`.
         """
-        return self.start(view, argv, peer=peer).finish(stdin, timeout=timeout, keep=keep)

@@ -13,10 +13,10 @@ import os
 import secrets
 import select
 import signal
-import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nano_codex_env.errors import SandboxError
@@ -24,11 +24,13 @@ from nano_codex_env.sandbox.base import ExecResult, Output
 from nano_codex_env.sandbox.group import Group
 from nano_codex_env.sandbox.root import DROP_UID, MTIME
 from nano_codex_env.sandbox.simple import direct
-from nano_codex_env.sandbox.spawner import spawn
+from nano_codex_env.spawn import Process, spawn
 
 SERVER = Path(__file__).with_name("server.sh").read_text(encoding="utf-8").strip()
 _OPENING = 60.0
 _CLOSING = 5.0
+_LINGERING = 0.5
+"""Seconds that the pipes of a program that has ended may stay open."""
 _MAX_REPORTS = 64 << 20
 
 
@@ -74,6 +76,20 @@ class Collector:
         return Output(bytes(self._head), tail, min(self.total, self._most) - len(self._head) - len(tail))
 
 
+_threads: dict[int, ThreadPoolExecutor] = {}
+os.register_at_fork(after_in_child=_threads.clear)
+
+
+def _start(argv: Sequence[str], stdin: int, stdout: int, stderr: int, keep: Sequence[int]) -> Process:
+    """Start a launcher from one long-lived thread, with an empty environment.
+
+    bwrap's --die-with-parent follows the *thread* that started it: a box opened in a worker thread would die with that
+    thread. So one thread of this process, which lives as long as it does, starts all; a forked child makes its own.
+    """
+    thread = _threads.setdefault(os.getpid(), ThreadPoolExecutor(1, thread_name_prefix="nano-codex-spawner"))
+    return thread.submit(spawn, argv, stdin, stdout, stderr, keep=keep, env={}, session=True).result()
+
+
 class Box:
     """A launched process and its pipes; `close` ends everything inside."""
 
@@ -83,12 +99,13 @@ class Box:
         read_in, self._stdin = os.pipe()
         self._out, self._out_write = os.pipe()
         self._ctl, ctl_write = os.pipe()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._exit = -1
+        self._process: Process | None = None
         if os.geteuid() == 0:  # so that `>/dev/stderr`, which opens the pipe anew, works for the box's uid
             os.fchown(self._out_write, DROP_UID, DROP_UID)
         try:
             argv = launch.group.entering(launch.argv) if launch.group else launch.argv
-            self._process = spawn(argv, stdin=read_in, stdout=self._out_write, stderr=ctl_write, keep=launch.keep)
+            self._process = _start(argv, read_in, self._out_write, ctl_write, launch.keep)
         except OSError as error:
             self.close()
             raise SandboxError(f"cannot start {launch.argv[0]}: {error}") from error
@@ -100,6 +117,9 @@ class Box:
             os.set_blocking(handle, False)
         for handle in (self._out, self._ctl):
             self._poller.register(handle, select.POLLIN)
+        with contextlib.suppress(OSError):  # an old kernel, or a container that forbids it: the pipes' ends must do
+            self._exit = os.pidfd_open(self._process.pid)
+            self._poller.register(self._exit, select.POLLIN)
 
     @property
     def alive(self) -> bool:
@@ -115,17 +135,17 @@ class Box:
             if self._group and self._pid == os.getpid():
                 self._group.remove()
         finally:
-            for name in ("_stdin", "_out", "_out_write", "_ctl"):
+            for name in ("_stdin", "_out", "_out_write", "_ctl", "_exit"):
                 self._close_pipe(name)
 
-    def end_input(self) -> None:
-        """Close the program's standard input."""
-        self._close_pipe("_stdin")
-
-    @property
-    def running(self) -> bool:
-        """Whether its launcher has not ended."""
-        return self._process is not None and self._process.poll() is None
+    def finish(self, data: bytes, *, timeout: float, keep: int, max_output: int) -> ExecResult:
+        """Write `data` and wait until the program ends."""
+        started = time.monotonic()
+        result, reports = self.interact(data, timeout=timeout, keep=keep, max_output=max_output, until=None)
+        if result.timed_out or result.flooded:
+            return replace(result, exit_code=None, reports=reports)
+        status = self.wait(max(0.0, timeout - (time.monotonic() - started)))
+        return ExecResult(result.output, status, status is None, reports=reports)
 
     def _close_pipe(self, name: str) -> None:
         handle: int = getattr(self, name)
@@ -133,12 +153,10 @@ class Box:
             setattr(self, name, -1)
             os.close(handle)
 
-    def _end(self, process: subprocess.Popen[bytes]) -> None:
+    def _end(self, process: Process) -> None:
         """Kill the innermost process first: the launchers above it then end by themselves and leave no orphan."""
-        if process.poll() is None and self._kill_innermost(process.pid):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_CLOSING)
-                return
+        if process.poll() is None and self._kill_innermost(process.pid) and process.wait(_CLOSING) is not None:
+            return
         with contextlib.suppress(ProcessLookupError):  # on its way up: a child just forked has not asked to die with it
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -154,18 +172,14 @@ class Box:
 
     def wait(self, timeout: float) -> int | None:
         """The launcher's exit status; None if it does not end in time."""
-        if self._process is None:
-            return None
-        try:
-            return self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return None
+        return self._process.wait(timeout) if self._process else None
 
     def interact(
         self, data: bytes, *, timeout: float, keep: int, max_output: int, until: bytes | None
     ) -> tuple[ExecResult, bytes]:
-        """Write `data`, then read until the control pipe ends with `until` (None: until both pipes close).
+        """Write `data`, then read until the control pipe ends with `until` (None: until the process ends).
 
+        A process forked elsewhere in this program may hold copies of the pipes, so their ends are not waited for.
         Returns what came by the output pipe, and what came by the control pipe.
         """
         output, control, deadline = Collector(keep, max_output), bytearray(), time.monotonic() + timeout
@@ -177,14 +191,20 @@ class Box:
             fcntl.fcntl(self._out_write, fcntl.F_SETPIPE_SZ, 65536)
             os.fchmod(self._out_write, 0o600)
             os.utime(self._out_write, (MTIME, MTIME))
-        data, gone = self._write(data, last=until is None), False
-        while open_pipes and not gone and not (until and control.endswith(until)):
+        data, gone, ended = self._write(data, last=until is None), False, self._exit < 0
+        while (open_pipes or not ended) and not gone and not (until and control.endswith(until)):
             left = deadline - time.monotonic()  # looked at each time: a command that writes on and on is late as well
             events = poller.poll(left * 1000) if left > 0 else []
+            if not events and ended and self._exit >= 0:  # somebody else holds the pipes
+                gone = bool(until)
+                break
             if not events:
                 return ExecResult(output.output(), None, timed_out=True), bytes(control)
             for handle, event in events:
-                if handle == self._stdin:
+                if handle == self._exit:  # all that it wrote is in the pipes; what it left behind is being killed
+                    poller.unregister(handle)
+                    ended, deadline = True, min(deadline, time.monotonic() + _LINGERING)
+                elif handle == self._stdin:
                     poller.unregister(handle)
                     data = self._write(data, last=until is None)
                 elif not (event & select.POLLIN and self._read(handle, output, control)):

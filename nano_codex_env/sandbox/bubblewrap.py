@@ -17,24 +17,23 @@ would not do, since the outer bwrap has given up the right to kill what has anot
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import resource
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from nano_codex_env.cache import cache_dir
 from nano_codex_env.errors import SandboxError
-from nano_codex_env.sandbox.base import TESTBED, Limits, Peer, Program, Sandbox, Shell, View
+from nano_codex_env.sandbox.base import TESTBED, ExecResult, Limits, Sandbox, Shell, View
 from nano_codex_env.sandbox.box import SERVER, Box, Launch, ResidentShell
 from nano_codex_env.sandbox.group import Group, delegated
-from nano_codex_env.sandbox.once import OneProgram, two_pipes
-from nano_codex_env.sandbox.root import root_folder, system_mounts
+from nano_codex_env.sandbox.root import forget_device_times, root_folder, system_mounts
 from nano_codex_env.sandbox.seccomp import program
 from nano_codex_env.sandbox.selftest import check_walls
 from nano_codex_env.sandbox.stage import Stage
@@ -76,36 +75,15 @@ class Bubblewrap(Sandbox):
         self.check()
         return self._open(view)
 
-    def start(self, view: View, argv: Sequence[str], *, peer: Peer | None = None) -> Program:
-        """See `Sandbox.start`."""
+    def run(
+        self, view: View, argv: Sequence[str], *, stdin: bytes = b"", timeout: float, keep: int = 8192
+    ) -> ExecResult:
+        """See `Sandbox.run`."""
         self.check()
-        most = view.limits.output
-        if not peer:
-            return OneProgram(self._program(view, argv, ()), max_output=most)
-        bridge, other_end = two_pipes()
-        try:
-            box = Box(self._program(peer.view, peer.argv, other_end, shell=True))
-        except BaseException:
-            for handle in bridge:
-                os.close(handle)
-            raise
-        try:
-            return OneProgram(self._program(view, argv, bridge), max_output=most, peer=box)
-        except BaseException:
-            box.close()
-            raise
-
-    def _program(self, view: View, argv: Sequence[str], bridge: tuple[int, ...], *, shell: bool = False) -> Launch:
-        """A box for one program; it has a bridge, if there is one, as its descriptors 3 and 4.
-
-        `shell`: it may do no more than a policy's shell, and sees no counters of the machine's. That is for the code
-        under test where it is apart: what tells of others' locks, reads or handles would let it hear of tests that run
-        beside the code elsewhere.
-        """
-        numbers = "".join(f" {target}<&{source} {source}<&-" for target, source in zip((3, 4), bridge, strict=False))
-        script = f'{_ulimits(view.limits)}exec "$@"{numbers}'
-        launch = self._launch(view, ["bash", "--norc", "--noprofile", "-c", script, "bash", *argv], shell=shell)
-        return replace(launch, keep=(*launch.keep, *bridge))
+        command = ["bash", "--norc", "--noprofile", "-c", f'{_ulimits(view.limits)}exec "$@"', "bash", *argv]
+        forget_device_times()
+        with contextlib.closing(Box(self._launch(view, command, shell=False))) as box:
+            return box.finish(stdin, timeout=timeout, keep=keep, max_output=view.limits.output)
 
     def check(self) -> None:
         """Prove the walls, once per process.
@@ -121,19 +99,20 @@ class Bubblewrap(Sandbox):
     def _open(self, view: View) -> ResidentShell:
         command = ["bash", "--norc", "--noprofile", "-c", _ulimits(view.limits) + SERVER]
         try:
-            return ResidentShell(self._launch(view, command, server=True, shell=True), max_output=view.limits.output)
+            return ResidentShell(self._launch(view, command, shell=True), max_output=view.limits.output)
         except SandboxError as error:
             raise SandboxError(f"{error}. {mend(str(error))}") from error
 
-    def _launch(self, view: View, command: list[str], *, server: bool = False, shell: bool) -> Launch:
+    def _launch(self, view: View, command: list[str], *, shell: bool) -> Launch:
+        """`shell`: for a policy's resident shell; else for one program that runs tests."""
         bwrap = find_bwrap(self._bwrap)
         staged = Stage(as_root=os.geteuid() == 0)
-        inner = [staged.program(bwrap), *_namespaces(server=server)]
-        inner += _root(staged, root_folder(self._cache), view, server=server, shell=shell)
+        inner = [staged.program(bwrap), *_namespaces(server=shell)]
+        inner += _root(staged, root_folder(self._cache), view, server=shell)
         parent = delegated()
         bounds = {"memory.max": str(view.limits.total_memory), "memory.swap.max": "0"}
         group = Group(parent, bounds) if parent else None
-        seccomp = _seccomp_pipe(shell=shell)
+        seccomp = _seccomp_file(shell=shell)
         inner += ["--seccomp", str(seccomp), "--", *command]
         return Launch(staged.wrap(bwrap, inner), depth=staged.depth, keep=(seccomp,), group=group)
 
@@ -144,7 +123,7 @@ def _namespaces(*, server: bool) -> list[str]:
     return [*flags, "--as-pid-1"] if server else flags
 
 
-def _root(staged: Stage, root: Path, view: View, *, server: bool, shell: bool) -> list[str]:
+def _root(staged: Stage, root: Path, view: View, *, server: bool) -> list[str]:
     """The mounts, in order: our root, the system, what the view adds, the tree; at last the root is made read-only.
 
     A view's own mounts may need folders that our root does not have: then it lies under an overlay in memory.
@@ -156,8 +135,6 @@ def _root(staged: Stage, root: Path, view: View, *, server: bool, shell: bool) -
     args += ["--proc", "/proc", "--dev", "/dev"]
     if server:
         args += ["--tmpfs", "/proc/1", "--remount-ro", "/proc/1", "--remount-ro", "/dev"]
-    elif shell:  # counters there are the whole machine's, and exact
-        args += ["--tmpfs", "/proc/sys", "--remount-ro", "/proc/sys"]
     args += ["--size", str(view.limits.tmp), "--perms", "1777", "--tmpfs", "/tmp"]
     layers = [staged.path(str(layer)) for layer in view.layers]
     if view.writable or len(layers) > 1:
@@ -187,11 +164,12 @@ def _ulimits(limits: Limits) -> str:
     return " ".join(words) + "; "
 
 
-def _seccomp_pipe(*, shell: bool) -> int:
-    read, write = os.pipe()
-    with open(write, "wb") as file:
-        file.write(_program(shell))
-    return read
+def _seccomp_file(*, shell: bool) -> int:
+    """The filter in memory: bwrap reads to the end of a file, while a pipe's end could be held open by a fork."""
+    handle = os.memfd_create("seccomp")
+    os.write(handle, _program(shell))
+    os.lseek(handle, 0, os.SEEK_SET)
+    return handle
 
 
 @cache

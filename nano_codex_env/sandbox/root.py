@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -73,6 +74,19 @@ def settle_open(handle: int, mtime: int) -> None:
     if os.geteuid() == 0:
         os.fchown(handle, DROP_UID, DROP_UID)
     os.utime(handle, (mtime, mtime))
+
+
+def forget_device_times() -> None:
+    """Give the device nodes other times: all boxes have the host's, and one may have left a bit there for the next.
+
+    (A read-only remount of each node in the box would be simpler; bubblewrap's adds `nodev`, and /dev/null is gone.)
+    As their owner a time that is always the same, else the present. Where they cannot be touched from here (a read-only
+    /dev), no box can touch them either.
+    """
+    times = (MTIME, MTIME) if os.geteuid() == 0 else None
+    for node in ("null", "zero", "full", "random", "urandom", "tty"):
+        with contextlib.suppress(OSError):
+            os.utime(f"/dev/{node}", times)
 
 
 @cache

@@ -1,19 +1,23 @@
-"""Scoring: run the tests in a box and judge the reports from outside."""
+"""Scoring: run the tests in a box, and judge the facts outside of it."""
 
-from nano_codex_env.scoring.canary import TAMPERED
 from nano_codex_env.scoring.edits import is_test, keep_source
+from nano_codex_env.scoring.protection import protection_of
+from nano_codex_env.scoring.reports import FAILED, MISSING, PASSED, SKIPPED, TAMPERED, TestRun
 from nano_codex_env.scoring.run import Scorer
-from nano_codex_env.scoring.verdict import FAILED, MISSING, PASSED, SKIPPED, STOPPED, Run
+from nano_codex_env.scoring.verdict import Control, Round, verdict
 
 __all__ = [
     "FAILED",
     "MISSING",
     "PASSED",
     "SKIPPED",
-    "STOPPED",
     "TAMPERED",
-    "Run",
+    "Control",
+    "Round",
     "Scorer",
+    "TestRun",
     "is_test",
     "keep_source",
+    "protection_of",
+    "verdict",
 ]

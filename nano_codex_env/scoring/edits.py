@@ -7,10 +7,13 @@ source); modules that would stand before one that the test run itself imports; w
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
-from nano_codex_env.diff import FilePatch, split
+from nano_codex_env.diff import FilePatch, read_patch, split
+from nano_codex_env.sandbox import TESTBED
+from nano_codex_env.task import Task
+from nano_codex_env.worlds import World
 
 _CONFIGURATION = {
     "conftest.py",
@@ -32,36 +35,60 @@ _RUNNER_MODULES = {"pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging"
 _COMPILED = (".pyc", ".so", ".pth", ".pyd")
 
 
-def keep_source(
-    patch: str, test_patch: str, base: Path, roots: Sequence[str], allowed: Sequence[str] = ()
-) -> tuple[str, list[str]]:
+def keep_source(patch: str, task: Task, base: Path, world: World) -> tuple[str, list[str]]:
     """The part of `patch` that is applied over the tree `base`, and the paths that were dropped.
 
-    `roots` are the folders that are on `sys.path`, relative to the repository ("" is its root). Paths in `allowed`
-    are kept whatever they are.
+    Source by definition are the paths in `environment["allowed_edits"]`, the paths of the task's reference patch, and
+    modules not named as tests in the folders that it touches; what is configuration there only by its exact path.
     """
-    roots = [root for root in roots if (base / root).is_dir()]
-    hidden = {path for part in split(test_patch) for path in part.paths}
+    folders = [path.removeprefix(TESTBED).lstrip("/") for path in world.pythonpath]
+    roots = [root for root in dict.fromkeys([*folders, *_test_roots(task, base)]) if (base / root).is_dir()]
+    hidden = {path for part in split(read_patch(task.test_patch)) for path in part.paths}
+    reference = {path for part in split(read_patch(task.patch)) for path in part.paths}
+    allowed = reference | set(task.environment.get("allowed_edits", ()))
+    near = {path.rpartition("/")[0] for path in reference}
+    taken = sys.stdlib_module_names | _RUNNER_MODULES | world.top_level
     kept: list[str] = []
     dropped: list[str] = []
-    for part in split(patch):
+
+    def is_source(part: FilePatch) -> bool:
+        if all(path in allowed for path in part.paths):
+            return True
+        if any(_configures(path) for path in part.paths):
+            return False
+        if any(is_test(path) and not (path.rpartition("/")[0] in near and _is_plain(path)) for path in part.paths):
+            return False
+        makes = part.is_new or len(part.paths) > 1
+        return not (makes and any(_shadows(path, base, roots, taken) for path in part.paths))
+
+    for part in split(read_patch(patch)):
         in_the_way = any(_meets(path, other) for path in part.paths for other in hidden)
-        if not in_the_way and (all(path in allowed for path in part.paths) or not _steers(part, base, roots)):
+        if not in_the_way and is_source(part):
             kept.append(part.text)
         else:
             dropped += part.paths
     return "".join(kept), dropped
 
 
+def _test_roots(task: Task, base: Path) -> list[str]:
+    """Folders that pytest puts on `sys.path` for the task's tests: the first above each that is no package."""
+    files = {test.partition("::")[0] for test in (*task.FAIL_TO_PASS, *task.PASS_TO_PASS)}
+    found = []
+    for folder in sorted({file.rpartition("/")[0] for file in files}):
+        while folder and (base / folder / "__init__.py").is_file():
+            folder = folder.rpartition("/")[0]
+        found.append(folder)
+    return found
+
+
+def _is_plain(path: str) -> bool:
+    """Whether a file's own name is not a test's, whatever its folder is called."""
+    return not is_test(path.rpartition("/")[2])
+
+
 def _meets(path: str, hidden: str) -> bool:
     """Whether both cannot stand beside each other: they are one, or one is where the other has a folder."""
     return path == hidden or path.startswith(hidden + "/") or hidden.startswith(path + "/")
-
-
-def _steers(part: FilePatch, base: Path, roots: Sequence[str]) -> bool:
-    return any(is_test(path) or _configures(path) for path in part.paths) or (
-        (part.is_new or len(part.paths) > 1) and any(_shadows(path, base, roots) for path in part.paths)
-    )
 
 
 def is_test(path: str) -> bool:
@@ -79,14 +106,18 @@ def _configures(path: str) -> bool:
     return parts[-1] in _CONFIGURATION or parts[-1].endswith(_COMPILED) or package_data
 
 
-def _shadows(path: str, base: Path, roots: Sequence[str]) -> bool:
-    """Whether a new file makes a top-level module of the name of one that the test run imports."""
+def _shadows(path: str, base: Path, roots: Sequence[str], taken: Set[str]) -> bool:
+    """Whether a new file makes a top-level module that has the name of an installed one, or of one of pytest's."""
     for root in roots:
         inside = path.removeprefix(f"{root}/") if root else path
         if root and inside == path:
             continue
         top = inside.split("/")[0]
-        name = top.split(".")[0]
-        if not (base / root / top).exists() and name in (sys.stdlib_module_names | _RUNNER_MODULES):
+        if not (base / root / top).exists() and top.split(".")[0] in taken and _is_importable(inside):
             return True
     return False
+
+
+def _is_importable(inside: str) -> bool:
+    """Whether a path below a folder on `sys.path` is a module, or lies in what may be a package."""
+    return "/" in inside or inside.endswith(".py")

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from nano_codex_env.cache import disk_errors
-from nano_codex_env.diff import split
+from nano_codex_env.diff import read_patch, split
 from nano_codex_env.errors import RewardError, WorkspaceError
 from nano_codex_env.git_command import run_git
 from nano_codex_env.task import Task
@@ -28,7 +28,9 @@ def hidden_files(task: Task, base: Path) -> Files:
 
 @lru_cache(maxsize=256)
 def _hidden(name: str, base: Path, patch: str) -> Files:
-    paths = list(dict.fromkeys(path for part in split(patch) for path in part.paths))
+    patch = read_patch(patch)
+    parts = split(patch)
+    paths = list(dict.fromkeys(path for part in parts for path in part.paths))
     with disk_errors("laying out hidden tests"), tempfile.TemporaryDirectory(prefix="nano-codex-") as folder:
         root = Path(folder)
         for path in paths:
@@ -37,12 +39,19 @@ def _hidden(name: str, base: Path, patch: str) -> Files:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(source.read_bytes())
                 target.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
+        before = {path: _read(root / path) for path in paths}
         try:
             if patch.strip():
                 run_git(["apply", "--whitespace=nowarn", "-"], cwd=root, stdin=patch.encode("utf-8", "surrogateescape"))
         except WorkspaceError as error:
             raise RewardError(f"{name}: the hidden tests do not apply to the base: {error}") from error
-        return {path: _read(root / path) for path in paths}
+        after = {path: _read(root / path) for path in paths}
+    same = [part.paths[-1] for part in parts if all(before[path] == after[path] for path in part.paths)]
+    if same:
+        raise RewardError(
+            f"{name}: the hidden tests do not apply to the base: git left {', '.join(same[:3])} unchanged"
+        )
+    return after
 
 
 def _read(path: Path) -> tuple[bytes, bool] | None:

@@ -1,28 +1,40 @@
-"""Run a task's tests over its base tree and a patch, in a fresh box, and read what the runner reports."""
+"""Run a task's tests over its base tree and a patch, in a fresh box, and return the facts."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nano_codex_env.cache import Scratch, disk_errors
+from nano_codex_env.diff import split
 from nano_codex_env.errors import RewardError
-from nano_codex_env.sandbox import TESTBED, ExecResult, Sandbox
-from nano_codex_env.scoring.boxes import Boxes, Ready, Setting
+from nano_codex_env.sandbox import TESTBED, ExecResult, Limits, Sandbox, View
 from nano_codex_env.scoring.canary import make_canaries
-from nano_codex_env.scoring.edits import is_test
+from nano_codex_env.scoring.edits import keep_source
 from nano_codex_env.scoring.hidden import Files, hidden_files
-from nano_codex_env.scoring.verdict import FLOODED, TIMED_OUT, Run, read_run
+from nano_codex_env.scoring.mutants import Mutant, apply_mutants
+from nano_codex_env.scoring.reports import FLOODED, NOT_APPLIED, TIMED_OUT, TestRun, read_reports
 from nano_codex_env.task import Task
 from nano_codex_env.workspace.tree import base_tree
 from nano_codex_env.worlds import World, world_of
+from nano_codex_env.worlds.world import pytest_arguments
 
-_UP, _READY = b"up\n", b"up\nsource\ntests\n"
-_ARGS = ["-p", "no:cacheprovider", "-o", "addopts=", "-o", "filterwarnings=", "-q", "--color=no"]
+SCRIPTS = Path(__file__).with_name("inside")
+_INSIDE = "/opt/scoring"
+_LIMITS = Limits(processes=512, memory=16 << 30, cpu=3600, file_size=1 << 30, tmp=1 << 30, output=64 << 20)
+_ENV = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONHASHSEED": "0"}
+_ARGS = ["-q", "--color=no", "--continue-on-collection-errors", "-o", "cache_dir=/tmp/pytest-cache"]
+_ARGS += ["-o", "filterwarnings="]  # a repository's name packages that need not be here, and fail with newer ones
+_ARGS += [f"--rootdir={TESTBED}", f"--confcutdir={TESTBED}"]
+_READY = b"up\nsource\ntests\n"
+_CONFIGURATIONS = ("pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg")
 
 
 @dataclass(frozen=True)
@@ -33,130 +45,187 @@ class Scorer:
     cache: Path
     timeout: float
     """Seconds that one run may take."""
-    ready: Ready = field(default_factory=lambda: Ready(0))
-    """Boxes that are started ahead of a run."""
 
-    def run(
+    def source(self, task: Task, patch: str) -> tuple[str, list[str]]:
+        """The part of a patch that reaches the tests, and the paths that do not; see `keep_source`."""
+        base, _ = base_tree(task.repo, task.base_commit, self.cache)
+        return keep_source(patch, task, base, world_of(task, self.cache))
+
+    def run_tests(
         self,
         task: Task,
         patch: str,
-        ids: Sequence[str] | None,
+        tests: Sequence[str] | None,
         *,
         files: Sequence[str] = (),
-        seed: int | None,
-        altered: Mapping[str, bytes] | None = None,
-        bridge: Bridge | None = None,
-    ) -> Run:
-        """Run the tests `ids` (None: all in `files`) over the base, `patch` and the task's hidden tests.
+        functions: Sequence[str] = (),
+        mutants: Sequence[Mutant] = (),
+        timeout: float | None = None,
+    ) -> TestRun:
+        """Run `tests` over the base, `patch` and the task's hidden tests, of which `mutants` edit some.
 
-        `altered`: other contents of some hidden tests. `bridge`: the patched code runs in a box of its own.
+        Args:
+            task: whose base, hidden tests and environment are used.
+            patch: in git's format; the part that may reach the tests (`keep_source`).
+            tests: test ids; None: all in `files`.
+            files: test files to collect; default: those of `tests` and `functions`.
+            functions: test ids without parameters, of which all rows run.
+            mutants: at most one for a function. No original of what they edit is in the box.
+            timeout: seconds; default: this scorer's.
 
         Raises:
             RewardError: the hidden tests do not apply, or the runner did not come up.
-            WorkspaceError, SandboxError: the repository, the world or the box failed.
+            WorkspaceError, SandboxError: the repository, the runtime or the box failed.
         """
         base, _ = base_tree(task.repo, task.base_commit, self.cache)
-        hidden = {**hidden_files(task, base), **{path: (text, False) for path, text in (altered or {}).items()}}
         world, key = world_of(task, self.cache), secrets.token_hex(32)
-        chosen = list(files) or list(dict.fromkeys(test.split("::")[0] for test in ids or ()))
-        canaries = make_canaries(base, chosen[0]) if ids and not bridge else None
-        config = _config(world, chosen, ids, seed) | {
-            "key": key,
-            "bridge": bridge.config(base, world) if bridge else None,
-        }
-        config["args"] = _arguments(world, shown=not bridge)
+        hidden, masks = _mutated(base, world, hidden_files(task, base), mutants)
+        asked = {old: new for mutant in mutants for new, old in mutant.renamed}
+        ids = None if tests is None else [asked.get(test, test) for test in tests]
+        chosen = list(files) or list(dict.fromkeys(test.partition("::")[0] for test in (*(tests or ()), *functions)))
+        canaries = make_canaries(base, chosen[0]) if chosen and tests is not None else None
+        config: dict[str, Any] = {"key": key, "ids": ids, "files": chosen, "functions": list(functions)}
+        config |= {"site": list(world.site), "pythonpath": list(world.pythonpath)}
+        own = _own_configuration(base, hidden, patch, chosen)
+        config["args"] = [
+            *_ARGS,
+            *(word for path in own for word in ("-c", f"{TESTBED}/{path}")),
+            *_options(task, world),
+        ]
         config["canaries"] = {"path": canaries.path, "text": canaries.text} if canaries else None
-        setting = Setting(base, world, apart=bridge is not None).settled()
-        waiting = self.ready.take(setting, self._start)
-        result = self._finish(waiting, patch, hidden, config) if waiting else None
-        if not result or not result.reports.startswith(_UP):  # none was waiting, or it has died of it
-            result = self._finish(self._start(setting), patch, hidden, config)
-        if patch and (reason := _in_the_way(result)):  # is it the patch? without it this raises or not
-            self.run(task, "", ids, files=files, seed=seed)
-            return Run({}, reason, applied=False, output=result.output.text())
-        if patch and bridge and result.reports == _READY:  # the code's box did not come up: look why
-            beside = self.run(task, patch, ids, files=files, seed=seed)
-            if not beside.applied or result.timed_out:
-                return replace(beside, reason=beside.reason or TIMED_OUT)
-        run = _read(task, result, key)
+        started = time.monotonic()
+        with _materials(self.cache, patch, {**hidden, **own}, _originals(base, mutants)) as folder:
+            mounts = (*world.mounts, *masks, (folder, _INSIDE))
+            view = View((base,), True, mounts, _ENV, _LIMITS)
+            data = json.dumps(config).encode()
+            command = [world.python, "-s", f"{_INSIDE}/runner.py"]
+            result = self.sandbox.run(
+                view, command, stdin=b"%d\n" % len(data) + data, timeout=timeout or self.timeout, keep=16384
+            )
+        run = replace(_read(task, result, key), seconds=time.monotonic() - started)
+        run = run.renamed({new: old for mutant in mutants for new, old in mutant.renamed})
         return canaries.judge(run) if canaries else run
 
-    def _start(self, setting: Setting) -> Boxes:
-        return Boxes(self.sandbox, self.cache, setting)
 
-    def _finish(self, boxes: Boxes, patch: str, hidden: Files, config: dict[str, Any]) -> ExecResult:
-        with contextlib.closing(boxes):
-            boxes.fill(patch, hidden)
-            return boxes.program.finish(json.dumps(config).encode(), timeout=self.timeout, keep=16384)
-
-
-@dataclass(frozen=True)
-class Bridge:
-    """How tests reach code that is in another box."""
-
-    keeps: bool = False
-    """Whether each test's calls are reported."""
-    known: Sequence[str] | None = None
-    """What may be asked of it (`Plan.asked`); None: anything."""
-    siblings: Sequence[Any] = ()
-    """What the imports asked, then calls of no test's, to be answered as well."""
-
-    def config(self, base: Path, world: World) -> dict[str, Any]:
-        """What the runner is told."""
-        names = sorted({name for path in world.pythonpath for name in _packages(base, path)})
-        known = None if self.known is None else list(self.known)
-        return {"packages": names, "trace": self.keeps, "known": known, "siblings": list(self.siblings)}
+def sources_of(base: Path, hidden: Files, files: Sequence[str]) -> dict[str, bytes]:
+    """The test files as the tests run them: the hidden ones, else the base's; what is in neither is left out."""
+    found = {}
+    for file in files:
+        if file in hidden:
+            entry = hidden[file]
+            if entry is not None:
+                found[file] = entry[0]
+        elif (base / file).is_file() and (base / file).resolve().is_relative_to(base.resolve()):
+            found[file] = (base / file).read_bytes()
+    return found
 
 
-def _packages(base: Path, inside: str) -> Iterator[str]:
-    """The modules and packages in a folder that is on `sys.path`, tests and what configures them left out."""
-    folder = base / inside.removeprefix(TESTBED).lstrip("/")
-    for path in folder.iterdir() if folder.is_dir() else ():
-        name = path.name.removesuffix(".py")
-        is_code = path.suffix == ".py" or (path.is_dir() and any(path.glob("*.py")))
-        if is_code and name.isidentifier() and not is_test(f"{name}/x.py") and not is_test(path.name):
-            yield from {name} - {"conftest", "setup"}
+def _mutated(
+    base: Path, world: World, hidden: Files, mutants: Sequence[Mutant]
+) -> tuple[Files, tuple[tuple[Path, str], ...]]:
+    """The hidden files with `mutants` in them, and mounts that hide installed copies of the originals."""
+    if not mutants:
+        return hidden, ()
+    files = list(dict.fromkeys(mutant.file for mutant in mutants))
+    edited = apply_mutants(sources_of(base, hidden, files), mutants)
+    mixed = {**hidden, **{file: (text, bool((hidden.get(file) or (b"", False))[1])) for file, text in edited.items()}}
+    return mixed, world.masks({os.path.basename(file) for file in files})
 
 
-def _config(world: World, files: Sequence[str], ids: Sequence[str] | None, seed: int | None) -> dict[str, Any]:
-    """What the runner is told of the tests."""
-    chosen = {"ids": None if ids is None else list(ids), "files": list(files), "seed": seed}
-    return chosen | {"pythonpath": list(world.pythonpath)}
+def _originals(base: Path, mutants: Sequence[Mutant]) -> list[str]:
+    """What in the base tree holds the text of a mutated test: git's objects, and compiled files."""
+    if not mutants:
+        return []
+    found = [".git/objects", ".git/packed-refs"]
+    for file in dict.fromkeys(mutant.file for mutant in mutants):
+        path = Path(file)
+        found += [str(cached.relative_to(base)) for cached in (base / path.parent).glob(f"__pycache__/{path.stem}.*")]
+    return found
 
 
-def _arguments(world: World, *, shown: bool) -> list[str]:
+def _own_configuration(base: Path, hidden: Files, patch: str, files: Sequence[str]) -> Files:
+    """Where a patch may edit a file that configures pytest: a copy as it is without the patch, for `-c`.
+
+    It lies in the same folder, since paths in it are relative to that.
+    """
+    touched = {path for part in split(patch) for path in part.paths if path.rpartition("/")[2] in _CONFIGURATIONS}
+    if not touched:
+        return {}
+    folder = os.path.commonpath([os.path.dirname(file) for file in files]) if files else ""
+    while True:
+        for name in _CONFIGURATIONS:
+            path = f"{folder}/{name}" if folder else name
+            text = sources_of(base, hidden, [path]).get(path, b"")
+            if text and _configures_pytest(name, text):
+                kind = name.lstrip(".").rpartition(".")
+                return {f"{path.removesuffix(name)}.without-patch-{kind[0]}.{kind[2]}": (text, False)}
+        if not folder:
+            return {".without-patch-pytest.ini": (b"[pytest]\n", False)}
+        folder = os.path.dirname(folder)
+
+
+def _configures_pytest(name: str, text: bytes) -> bool:
+    sections = {"pyproject.toml": b"[tool.pytest", "setup.cfg": b"[tool:pytest]"}
+    return name in ("pytest.ini", ".pytest.ini") or sections.get(name, b"[pytest]") in text
+
+
+def _options(task: Task, world: World) -> list[str]:
     plugins = [argument for name in world.plugins for argument in ("-p", name)]
-    return [*_ARGS, *(() if shown else ("--tb=no",)), f"--rootdir={TESTBED}", f"--confcutdir={TESTBED}", *plugins]
+    return [*plugins, *pytest_arguments(task.environment)]
 
 
-def _in_the_way(result: ExecResult) -> str:
-    """What a patch may be to blame for, if the run came no further than this."""
-    if result.reports == _UP + b"source\n":
-        return "the hidden tests do not apply over the patch"
-    stopped = (result.timed_out or result.flooded) and not result.reports.removeprefix(_UP)
-    return "the patch does not apply in time" if stopped else ""
+@contextlib.contextmanager
+def _materials(cache: Path, patch: str, hidden: Files, removed: Sequence[str]) -> Iterator[Path]:
+    """A folder that a box shows: our scripts, the patch and the hidden tests; gone with the block."""
+    with contextlib.closing(Scratch(cache)) as scratch:
+        with disk_errors(f"writing tests and patch in {scratch.path}"):
+            scratch.path.joinpath("tests").mkdir()
+            scratch.path.joinpath("tests").chmod(0o755)
+            for script in SCRIPTS.iterdir():
+                if script.suffix in (".py", ".sh"):
+                    _write(scratch.path, script.name, script.read_bytes())
+            for path, file in hidden.items():
+                if file:
+                    _write(scratch.path, f"tests/{path}", *file)
+            gone = [*(path for path, file in hidden.items() if file is None), *removed]
+            _write(scratch.path, "removed", b"".join(os.fsencode(path) + b"\0" for path in gone))
+            _write(scratch.path, "source.diff", patch.encode("utf-8", "surrogateescape"))
+        yield scratch.path
 
 
-def _read(task: Task, result: ExecResult, key: str) -> Run:
+def _write(root: Path, name: str, data: bytes, executable: bool = False) -> None:
+    """A file that the box's user may read, whatever our umask is."""
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    path.chmod(0o755 if executable else 0o644)
+    for folder in path.relative_to(root).parents:
+        (root / folder).chmod(0o755)
+
+
+def _read(task: Task, result: ExecResult, key: str) -> TestRun:
     """Part our own failures from what the tests did.
 
-    The words on the report pipe come before any code of the policy's runs, so their absence is not its doing.
+    The reports up to `_READY` come before any code of the policy's runs, so their absence is not its doing. Only a
+    runner that reported to be up may blame the patch.
     """
     output = result.output.text()
-    if not result.reports.startswith(_UP + b"source\n"):
-        if result.reports == _UP and result.exit_code == 1:
-            return Run({}, "the patch does not apply", applied=False, output=output)
-        raise RewardError(f"{task.instance_id}: the scoring box failed: {_said(result)}")
-    if not result.reports.startswith(_READY):
-        raise RewardError(f"{task.instance_id}: the hidden tests do not apply to the base: {output.strip()}")
     stopped = TIMED_OUT if result.timed_out else FLOODED if result.flooded else ""
-    reports = result.reports.removeprefix(_READY)
-    run = read_run(reports, key, result.exit_code, stopped, output)
-    if not run.started:
-        raise RewardError(f"{task.instance_id}: the test runner did not start: {_said(result)}")
-    return run
+    if result.reports.startswith(_READY):
+        run = read_reports(result.reports.removeprefix(_READY), key, result.exit_code, stopped, output)
+        if run.started or stopped:
+            return run
+        raise RewardError(f"{task.instance_id}: the test runner did not start: {_printed(result)}")
+    if result.reports == b"up\n" and stopped:
+        return TestRun({}, "the patch does not apply in time", output=output)
+    if result.reports == b"up\n" and result.exit_code == 1:
+        return TestRun({}, NOT_APPLIED, output=output)
+    if result.reports == b"up\nsource\n":
+        return TestRun({}, "the hidden tests do not apply over the patch", output=output)
+    raise RewardError(f"{task.instance_id}: the scoring box failed: {_printed(result)}")
 
 
-def _said(result: ExecResult) -> str:
-    words = result.output.text() + result.reports.decode("utf-8", "backslashreplace")
-    return f"exit status {result.exit_code}: {words.strip()[-2000:] or 'no message'}"
+def _printed(result: ExecResult) -> str:
+    printed = result.output.text() + result.reports.decode("utf-8", "backslashreplace")
+    state = "timed out" if result.timed_out else f"exit status {result.exit_code}"
+    return f"{state}: {printed.strip()[-2000:] or 'no message'}"

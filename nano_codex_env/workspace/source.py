@@ -101,7 +101,7 @@ def _find_local(path: Path, commit: str) -> Source:
     if not path.is_dir():
         raise WorkspaceError(f"there is no folder {path}; give a git repository's path, a URL or owner/name")
     bare, git_dir = _look_inside(path)
-    above = b"" if bare else run_git(["rev-parse", "--show-cdup"], cwd=path, as_user=True).strip()
+    above = b"" if bare else run_git(["rev-parse", "--show-cdup"], cwd=path, as_user=True, above=True).strip()
     if above:
         top = (path / above.decode()).resolve()
         raise WorkspaceError(f"{path} is a folder inside the repository {top}; give the repository's root")
@@ -113,7 +113,8 @@ def _find_local(path: Path, commit: str) -> Source:
 def _look_inside(path: Path) -> tuple[bool, Path]:
     """Whether the repository at `path` is bare, and its git directory, whose name may hold anything."""
     try:
-        said = run_git(["rev-parse", "--is-bare-repository", "--absolute-git-dir"], cwd=path, as_user=True)
+        where = ["rev-parse", "--is-bare-repository", "--absolute-git-dir"]
+        said = run_git(where, cwd=path, as_user=True, above=True)  # a folder inside a repository is told from none
     except WorkspaceError as error:
         if "not a git repository" not in str(error):
             raise

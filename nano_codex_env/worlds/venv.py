@@ -31,7 +31,17 @@ def venv_world(environment: Mapping[str, Any], cache: Path, empty: Path) -> Worl
     folder = build_venv(environment, cache)
     python = Path(os.path.realpath(folder / "bin" / "python"))
     mounts = (*interpreter_mounts(python.parent.parent, empty), (folder, INSIDE))
-    return World(f"{INSIDE}/bin/python", mounts, (), repository_paths(environment), _plugins(folder))
+    site = next(folder.glob("lib/python3*/site-packages"))
+    return World(
+        f"{INSIDE}/bin/python",
+        mounts,
+        (),
+        repository_paths(environment),
+        _plugins(folder),
+        packages=site,
+        packages_inside=f"{INSIDE}/{site.relative_to(folder)}",
+        blank=empty.parent / "ld.so.cache",
+    )
 
 
 def build_venv(environment: Mapping[str, Any], cache: Path) -> Path:
@@ -80,13 +90,18 @@ def _run(command: list[str]) -> None:
         raise WorkspaceError(f"{' '.join(command[:3])} failed: {(done.stderr or done.stdout).strip()[-2000:]}")
 
 
+_SHUFFLE = ("pytest_randomly", "random_order", "pytest_random_order")
+"""Plugins that change the order of tests from run to run."""
+
+
 def _plugins(folder: Path) -> tuple[str, ...]:
     """The pytest plugins installed in `folder`: named, because ones in the repository shall not load by themselves."""
     from importlib.metadata import distributions
 
     site = [str(path) for path in folder.glob("lib/python3*/site-packages")]
     points = [point for found in distributions(path=site) for point in found.entry_points]
-    return tuple(sorted({point.value for point in points if point.group == "pytest11"}))
+    values = {point.value for point in points if point.group == "pytest11"}
+    return tuple(sorted(value for value in values if not value.startswith(_SHUFFLE)))
 
 
 def freeze(folder: Path) -> list[str]:

@@ -13,9 +13,9 @@ from nano_codex_env.diff import File, file_diff
 from nano_codex_env.errors import RewardError
 from nano_codex_env.rewards import generic_hacks
 from nano_codex_env.sandbox import Sandbox
-from nano_codex_env.scoring import Run
-from nano_codex_env.scoring.canary import TAMPERED, make_canaries
-from tests.conftest import BUG, git
+from nano_codex_env.scoring import TAMPERED, TestRun
+from nano_codex_env.scoring.canary import make_canaries
+from tests.conftest import BUG, git, mostly_slow
 
 FIXED = BUG.replace("a - b", "a + b")
 BASIC = """from sums import add
@@ -94,7 +94,7 @@ FORGERS = {
 }
 
 
-@pytest.mark.parametrize("code", FORGERS.values(), ids=FORGERS)
+@pytest.mark.parametrize("code", mostly_slow([pytest.param(code, id=name) for name, code in FORGERS.items()], 3))
 def test_what_makes_every_test_pass_is_worth_nothing_and_told(code: str, make_task: MakeTask, sandbox: Sandbox) -> None:
     task = make_task({})
     forged = generic_hacks(task)[code] if code.startswith("it ") else patch({"sums.py": BUG}, {"sums.py": code + BUG})
@@ -164,11 +164,11 @@ def test_a_canary_takes_no_name_that_is_taken(tmp_path: Path) -> None:
 def test_canaries_judge_by_the_one_that_must_fail(tmp_path: Path) -> None:
     canaries = make_canaries(tmp_path, "test_x.py")
     for status in ("failed", "skipped", "missing", "xfailed"):
-        run = Run({canaries.passing: "passed", canaries.failing: status})
+        run = TestRun({canaries.passing: "passed", canaries.failing: status})
         assert canaries.judge(run) is run
-    forged = canaries.judge(Run({canaries.failing: "passed", "t.py::test_x": "passed"}, output="words"))
+    forged = canaries.judge(TestRun({canaries.failing: "passed", "t.py::test_x": "passed"}, output="words"))
     assert (forged.reason, forged.status("t.py::test_x"), forged.output) == (TAMPERED, "missing", "words")
-    assert canaries.judge(Run({canaries.failing: "passed"}, "the tests timed out")).reason == "the tests timed out"
+    assert canaries.judge(TestRun({canaries.failing: "passed"}, "the tests timed out")).reason == "the tests timed out"
 
 
 # Layouts in which a right patch is right.
@@ -283,7 +283,9 @@ LAYOUTS: dict[str, tuple[Files, Files | None]] = {
 }
 
 
-@pytest.mark.parametrize(("base", "hidden"), LAYOUTS.values(), ids=LAYOUTS)
+@pytest.mark.parametrize(
+    ("base", "hidden"), mostly_slow([pytest.param(*files, id=name) for name, files in LAYOUTS.items()], 6)
+)
 def test_the_reference_is_worth_one(base: Files, hidden: Files | None, make_task: MakeTask, sandbox: Sandbox) -> None:
     task = make_task(base, hidden)
     score = once(sandbox, task, task.patch)
@@ -339,6 +341,7 @@ def test_files_of_such_names_elsewhere_are_worth_one(make_task: MakeTask, sandbo
     assert once(sandbox, task, task.patch).value == 1.0
 
 
+@pytest.mark.slow
 def test_each_score_meets_the_same_order(make_task: MakeTask, sandbox: Sandbox) -> None:
     """What cannot bear an order is forgiven where the reference fails in the very same one."""
     lines = ["from sums import add", "seen = set()"]
@@ -363,6 +366,6 @@ def test_a_suite_that_makes_every_test_pass_is_no_fault_of_the_patch(make_task: 
 
 def test_the_words_of_an_error_name_no_file_that_is_not_there(make_task: MakeTask, sandbox: Sandbox) -> None:
     task = make_task({}, {TESTS: "def test_add():\n    assert False\n"}, keep=[])
-    with pytest.raises(RewardError, match="not even with the reference patch") as caught:
+    with pytest.raises(RewardError, match="cannot be solved here") as caught:
         once(sandbox, task, task.patch)
     assert set(re.findall(r"[\w/]*test_\w+\.py", str(caught.value))) == {TESTS}

@@ -19,7 +19,7 @@ from nano_codex_env.errors import NanoCodexError, RewardCheckError
 from nano_codex_env.messages import Message
 from nano_codex_env.rewards import Reward, check_reward, generic_hacks
 from nano_codex_env.sandbox import Sandbox
-from tests.conftest import BUG, FIX, git
+from tests.conftest import BUG, FIX, git, mostly_slow
 from tests.rewards.naive import ALL, ExitStatus, JunitFile, LogParse, MissingPasses, Naive
 
 Judge = Callable[[Task, Sequence[Message], str], Any]
@@ -55,7 +55,7 @@ FOOLED = {
 }
 
 
-@pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", mostly_slow(ALL, 1), ids=lambda kind: kind.__name__)
 def test_a_naive_scorer_is_found_out(kind: type[Naive], task: Task, sandbox: Sandbox) -> None:
     reward = kind(sandbox)
     assert (reward(task, [], task.patch).value, reward(task, [], "").value) == (1.0, 0.0)
@@ -65,7 +65,7 @@ def test_a_naive_scorer_is_found_out(kind: type[Naive], task: Task, sandbox: San
 
 
 def test_no_fault_is_found_with_the_tests_as_resolved_judges_them(task: Task, sandbox: Sandbox) -> None:
-    check_reward(Resolved(sandbox=sandbox, timeout=120, repeats=1), [task])
+    check_reward(Resolved(sandbox=sandbox, timeout=120), [task])
 
 
 def test_no_fault_is_found_with_a_reward_of_several_numbers(task: Task) -> None:
@@ -319,7 +319,7 @@ SOURCES = {
 }
 
 
-@pytest.mark.parametrize("text", SOURCES.values(), ids=SOURCES)
+@pytest.mark.parametrize("text", mostly_slow([pytest.param(text, id=name) for name, text in SOURCES.items()], 2))
 def test_a_generic_hack_runs_before_the_code_under_repair(
     text: str, task: Task, make_repo: Callable[..., Path]
 ) -> None:

@@ -13,12 +13,14 @@ import pytest
 
 from nano_codex_env import Resolved, Score, Task
 from nano_codex_env.diff import File, file_diff
-from nano_codex_env.errors import RewardError, SandboxError, TaskError, WorkspaceError
+from nano_codex_env.errors import BrokenTaskError, RewardError, SandboxError, TaskError, WorkspaceError
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.scoring import keep_source
-from tests.conftest import BUG, FIX, HIDDEN, git
+from nano_codex_env.worlds import World
+from tests.conftest import BUG, FIX, HIDDEN, git, mostly_slow
 
 FIXED = BUG.replace("a - b", "a + b")
+HERE = World("python3", (), (), ("/testbed",))
 ADD, ZERO = "tests/test_sums.py::test_add", "tests/test_sums.py::test_zero"
 
 Files = dict[str, str]
@@ -44,13 +46,13 @@ def adding(path: str, body: str, text: str = FIXED) -> str:
 
 @pytest.fixture(scope="module")
 def resolved(sandbox: Sandbox) -> Resolved:
-    """One judge for all tests here: it needs no environment. It runs the tests once, in the order of the files."""
-    return Resolved(sandbox=sandbox, timeout=120, repeats=1)
+    """One judge for all tests here: it needs no environment. It runs the tests once."""
+    return Resolved(sandbox=sandbox, timeout=120, integrity="fast")
 
 
 @pytest.fixture(scope="module")
-def repeated(sandbox: Sandbox) -> Resolved:
-    """The judge as it is by default: a second run is in another order."""
+def strict(sandbox: Sandbox) -> Resolved:
+    """The judge as it is by default: what passes must fail mutants."""
     return Resolved(sandbox=sandbox, timeout=120)
 
 
@@ -99,23 +101,24 @@ def make_task(task: Task) -> MakeTask:
 # A reward has a pair: with a fix 1.0, without 0.0.
 
 
-CLEAN = {"processes": "separate", "siblings": 1.0, "dropped": [], "failed": [], "reason": "", "integrity": []}
+CLEAN = {"dropped": [], "failed": [], "reason": "", "integrity": [], "unprotected": []}
 
 
-def test_the_reference_patch_is_worth_one(repeated: Resolved, task: Task) -> None:
+def test_the_reference_patch_is_worth_one(strict: Resolved, resolved: Resolved, task: Task) -> None:
     shares = {"resolved": 1.0, "fail_to_pass": 1.0, "pass_to_pass": 1.0}
-    assert repeated(task, [], task.patch) == Score(1.0, {**shares, **CLEAN})
+    assert strict(task, [], task.patch) == Score(1.0, {**shares, **CLEAN})
+    assert resolved(task, [], task.patch) == Score(1.0, {**shares, **CLEAN, "unprotected": [ADD]})
 
 
-def test_no_patch_is_worth_nothing(repeated: Resolved, task: Task) -> None:
-    assert repeated(task, [], "") == Score(
+def test_no_patch_is_worth_nothing(sandbox: Sandbox, task: Task, tmp_path: Path) -> None:
+    judge = Resolved(sandbox=sandbox, timeout=120, cache=tmp_path)
+    assert judge(task, [], "") == Score(
         0.0,
         {
             "resolved": 0.0,
             "fail_to_pass": 0.0,
             "pass_to_pass": 1.0,
             **CLEAN,
-            "siblings": 0.0,
             "failed": [ADD],
             "reason": "tests failed",
         },
@@ -185,7 +188,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("text", WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize("text", mostly_slow([pytest.param(text, id=name) for name, text in WRONG.items()], 6))
 def test_what_does_not_mend_is_worth_nothing(resolved: Resolved, task: Task, text: str) -> None:
     score = resolved(task, [], source(text))
     assert score.value == score.parts["resolved"] == 0.0
@@ -204,7 +207,7 @@ RIGHT = {
 }
 
 
-@pytest.mark.parametrize("text", RIGHT.values(), ids=RIGHT)
+@pytest.mark.parametrize("text", mostly_slow([pytest.param(text, id=name) for name, text in RIGHT.items()], 3))
 def test_a_fix_that_does_more_is_a_fix(resolved: Resolved, task: Task, text: str) -> None:
     assert resolved(task, [], source(text)).value == 1.0
 
@@ -238,6 +241,7 @@ def test_a_patch_that_does_not_apply_is_worth_nothing(resolved: Resolved, task: 
     assert score.parts["failed"] == [ADD, ZERO]
 
 
+@pytest.mark.slow
 def test_a_patch_that_takes_for_ever_to_apply_is_worth_nothing(sandbox: Sandbox, task: Task) -> None:
     """For each of many hunks git moves all that follows: whoever writes such a diff shall not void the episode."""
     lines = 600_000
@@ -270,10 +274,10 @@ def test_hidden_tests_that_git_would_never_write_are_a_failure_of_ours(resolved:
         resolved(task.with_(test_patch=HIDDEN.replace("+1,9", f"+1,{'9' * 5000}")), [], FIX)
 
 
-RECORDS = ["'asked', '{'", "'asked', [1]", "'trace', 'x', '{'", "'sibling', 0, '{'", "'phase', 1", "'new', {}"]
+RECORDS = ["'phase', 1", "'new', {}", "'missing', '{'", "'missing', [1, [2]]", "'foreign', [1]", "'foreign', 'x'"]
 
 
-@pytest.mark.parametrize("record", RECORDS)
+@pytest.mark.parametrize("record", mostly_slow(RECORDS, 2))
 def test_a_record_that_is_forged_through_the_runners_own_is_no_failure_of_ours(
     resolved: Resolved, task: Task, record: str
 ) -> None:
@@ -285,7 +289,8 @@ for found in gc.get_objects():
     assert resolved(task, [], source(body + BUG)).value == 0.0
 
 
-def test_an_assertion_in_a_call_back_is_neither_told_nor_held_back(resolved: Resolved, make_task: MakeTask) -> None:
+@pytest.mark.slow
+def test_an_assertion_in_a_call_back_that_is_held_back_is_noticed(strict: Resolved, make_task: MakeTask) -> None:
     tests = """from sums import each
 
 def test_each():
@@ -304,9 +309,8 @@ def each(values, see):
             pass
 """
     task = make_task(tests, ["test_each"]).with_(patch=source(FIXED + right))
-    score = resolved(task, [], task.patch)
-    assert (score.value, score.parts["processes"]) == (1.0, "separate")
-    assert resolved(task, [], source(FIXED + held_back)).value == 0.0
+    assert strict(task, [], task.patch).value == 1.0
+    assert strict(task, [], source(FIXED + held_back)).value == 0.0
 
 
 def test_what_is_no_patch_is_worth_nothing(resolved: Resolved, task: Task) -> None:
@@ -324,7 +328,7 @@ OBJECT = """class Answer:
     def __contains__(self, item):
         return True
 
-    def startswith(self, text):
+    def __eq__(self, other):
         return True
 
 
@@ -334,18 +338,18 @@ def add(a, b):
 
 
 @pytest.mark.parametrize(
-    "claim", ["abs(add(0.5, 0.25) - 0.75) < 1e-9", "'y' in add('x', 'y')", "add('x', 'y').startswith('xy')"]
+    ("claim", "value"), [("add(2, 3) == 5", 0.0), ("abs(add(0.5, 0.25) - 0.75) < 1e-9", 1.0)], ids=["equal", "near"]
 )
-def test_an_object_in_the_place_of_plain_data_is_not_told_what_is_expected(
-    sandbox: Sandbox, make_task: MakeTask, claim: str
+def test_an_object_that_agrees_with_everything_passes_only_where_no_mutant_is_natural(
+    strict: Resolved, make_task: MakeTask, claim: str, value: float
 ) -> None:
-    """It would have the last word; beside the code, in one run, it has it."""
+    """A bound has no natural mutant; such a test is listed as unprotected."""
     hidden = f"from sums import add, twice\n\n\ndef test_a():\n    assert {claim}\n"
     task = make_task(f"{hidden}\n\ndef test_b():\n    assert twice(0) == 0\n", ["test_a"], ["test_b"])
-    diff = source(OBJECT + "\n\ndef twice(a):\n    return 0\n")
-    assert Resolved(sandbox=sandbox, integrity="fast")(task, [], diff).value == 1.0
-    judge = Resolved(sandbox=sandbox)
-    assert (judge(task, [], diff).value, judge(task, [], task.patch).value) == (0.0, 1.0)
+    score = strict(task, [], source(OBJECT + "\n\ndef twice(a):\n    return 0\n"))
+    assert score.value == value
+    reference = strict(task, [], task.patch)
+    assert (reference.value, reference.parts["unprotected"]) == (1.0, list(task.FAIL_TO_PASS) if value else [])
 
 
 # Which edits reach the tests.
@@ -379,8 +383,8 @@ DROPPED = {
 
 
 @pytest.mark.parametrize("path", DROPPED)
-def test_what_could_steer_the_verdict_is_dropped(path: str, library: Path) -> None:
-    kept, dropped = keep_source(adding(path, DROPPED[path]), HIDDEN, library, [""])
+def test_what_could_steer_the_verdict_is_dropped(path: str, library: Path, task: Task) -> None:
+    kept, dropped = keep_source(adding(path, DROPPED[path]), task, library, HERE)
     assert (kept, dropped) == (source(FIXED), [path])
 
 
@@ -391,7 +395,7 @@ def test_what_was_dropped_is_listed_and_changes_nothing(resolved: Resolved, task
     assert (alone.value, sorted(alone.parts["dropped"]), alone.parts["failed"]) == (0.0, sorted(DROPPED), [ADD])
 
 
-@pytest.mark.parametrize("path", ["tests", "tests/test_sums.py/below", "test/tests"])
+@pytest.mark.parametrize("path", mostly_slow(["tests", "tests/test_sums.py/below", "test/tests"], 1))
 def test_what_stands_in_the_way_of_the_hidden_tests_is_no_failure_of_ours(
     resolved: Resolved, task: Task, path: str
 ) -> None:
@@ -578,11 +582,11 @@ RICH_KEEP = [
 ]
 
 
-def test_every_kind_of_test_counts(repeated: Resolved, make_task: MakeTask) -> None:
+def test_every_kind_of_test_counts(strict: Resolved, make_task: MakeTask) -> None:
     task = make_task(RICH, RICH_FAIL, RICH_KEEP)
-    score = repeated(task, [], FIX)
+    score = strict(task, [], FIX)
     assert (score.value, score.parts["failed"]) == (1.0, [])
-    nothing = repeated(task, [], "")
+    nothing = strict(task, [], "")
     assert nothing.parts["failed"] == list(task.FAIL_TO_PASS)
     assert (nothing.parts["fail_to_pass"], nothing.parts["pass_to_pass"]) == (0.0, 1.0)
 
@@ -593,11 +597,14 @@ def test_a_subtest_that_fails_fails_its_test(resolved: Resolved, make_task: Make
     assert (score.value, score.parts["failed"]) == (0.0, ["tests/test_hidden.py::Unit::test_subtests"])
 
 
-@pytest.mark.parametrize("test", ["test_skipped_here", "test_known", "test_passes_after_all", "Unit::test_skipped"])
+@pytest.mark.parametrize(
+    "test", mostly_slow(["test_skipped_here", "test_known", "test_passes_after_all", "Unit::test_skipped"], 1)
+)
 def test_what_must_be_mended_must_pass(resolved: Resolved, make_task: MakeTask, test: str) -> None:
     """A skip or an expected failure is good enough for a test that was so before, not for one that must be mended."""
     task = make_task(RICH, ["test_set_up", test], ["test_plain"])
-    assert resolved(task, [], FIX).parts["failed"] == [f"tests/test_hidden.py::{test}"]
+    with pytest.raises(BrokenTaskError, match=f"1 of its tests does not pass with the reference patch: .*{test}"):
+        resolved(task, [], FIX)
 
 
 def test_a_skip_where_the_reference_passes_is_a_failure(resolved: Resolved, make_task: MakeTask) -> None:
@@ -607,34 +614,28 @@ def test_a_skip_where_the_reference_passes_is_a_failure(resolved: Resolved, make
     assert (score.value, score.parts["failed"]) == (0.0, ["tests/test_hidden.py::test_plain"])
 
 
-def test_a_test_that_is_missing_is_a_failure(resolved: Resolved, make_task: MakeTask) -> None:
-    task = make_task(RICH, ["test_set_up"], ["test_plain", "test_nowhere"])
-    score = resolved(task, [], FIX)
-    assert (score.value, score.parts["failed"]) == (0.0, ["tests/test_hidden.py::test_nowhere"])
+def test_a_test_that_is_not_there_makes_the_task_broken_and_the_nearest_are_named(
+    resolved: Resolved, make_task: MakeTask
+) -> None:
+    """Every patch would get 0.0 for it."""
+    task = make_task(RICH, ["test_set_up"], ["test_plain", "test_params[one"])
+    for diff in (FIX, ""):
+        with pytest.raises(
+            BrokenTaskError, match=r"test_params\[one \(missing; not found, the nearest are .*one two\]"
+        ):
+            resolved(task, [], diff)
 
 
-def test_a_suite_that_needs_its_order_is_scored_by_it(repeated: Resolved, make_task: MakeTask) -> None:
-    """The shuffled run fails for the reference as well: that is the suite's fault, not the patch's."""
+@pytest.mark.slow
+def test_a_suite_that_needs_its_order_is_scored_by_it(strict: Resolved, make_task: MakeTask) -> None:
+    """A part of such a suite fails for the reference as well: that is the suite's fault, not the patch's."""
     hidden = "from sums import add\n\ndone = []\n" + "".join(
         f"\n\ndef test_{n}():\n    assert len(done) == {n}\n    done.append(add({n}, 1) == {n + 1})\n" for n in range(8)
     )
     hidden += "\n\ndef test_last():\n    assert add(2, 3) == 5\n"
     task = make_task(hidden, ["test_last"], [f"test_{n}" for n in range(8)])
-    assert repeated(task, [], FIX).value == 1.0
-    assert repeated(task, [], "").value == 0.0
-
-
-def test_a_patch_that_needs_the_order_of_the_tests_is_worth_nothing(repeated: Resolved, make_task: MakeTask) -> None:
-    hidden = "from sums import add\n" + "".join(
-        f"\n\ndef test_{n}():\n    assert add({n}, 1) == {n + 1}\n" for n in range(8)
-    )
-    task = make_task(hidden, [f"test_{n}" for n in range(8)])
-    sly = (
-        BUG.replace("return a - b", "seen.append(a)\n    return a + b if seen == sorted(seen) else None")
-        + "\n\nseen = []\n"
-    )
-    assert repeated(task, [], source(sly)).value == 0.0
-    assert repeated(task, [], FIX).value == 1.0
+    assert strict(task, [], FIX).value == 1.0
+    assert strict(task, [], "").value == 0.0
 
 
 def test_at_most_twenty_failures_are_listed(resolved: Resolved, make_task: MakeTask) -> None:
@@ -662,7 +663,7 @@ def test_a_runner_that_does_not_start_is_a_failure_of_ours(
     resolved: Resolved, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "runner.py").write_text("raise SystemExit('no runner today')\n")
-    monkeypatch.setattr("nano_codex_env.scoring.boxes.SCRIPTS", tmp_path)
+    monkeypatch.setattr("nano_codex_env.scoring.run.SCRIPTS", tmp_path)
     with pytest.raises(RewardError, match=r"(?s)sums-1: the scoring box failed: exit status 1: .*no runner today"):
         resolved(task, [], FIX)
 
@@ -673,7 +674,7 @@ def test_a_sandbox_that_fails_is_a_failure_of_ours(
     def fail(*arguments: object, **named: object) -> None:
         raise SandboxError("the kernel said no")
 
-    monkeypatch.setattr(sandbox, "start", fail)
+    monkeypatch.setattr(sandbox, "run", fail)
     with pytest.raises(SandboxError, match="the kernel said no"):
         resolved(task, [], FIX)
 
@@ -688,13 +689,13 @@ def test_tests_that_run_for_nobody_are_a_failure_of_ours(resolved: Resolved, mak
     hidden = "import no_such_library\n\n\ndef test_add():\n    pass\n"
     task = make_task(hidden, ["test_add"])
     for diff in ("", FIX):
-        with pytest.raises(RewardError, match=r"(?s)sums-2: its tests do not run here, not even .*no_such_library"):
+        with pytest.raises(RewardError, match=r"(?s)sums-2 cannot be solved here: 1 of its tests .*no_such_library"):
             resolved(task, [], diff)
 
 
 def test_tests_that_never_end_for_anybody_are_a_failure_of_ours(sandbox: Sandbox, make_task: MakeTask) -> None:
     task = make_task("import time\n\n\ndef test_add():\n    time.sleep(1000)\n", ["test_add"])
-    with pytest.raises(RewardError, match="sums-2: the tests timed out, and so they do with the reference patch"):
+    with pytest.raises(RewardError, match="sums-2: the tests timed out; with the reference patch too"):
         Resolved(sandbox=sandbox, timeout=2)(task, [], FIX)
 
 

@@ -22,8 +22,9 @@ import pytest
 from nano_codex_env import Resolved, Task
 from nano_codex_env.diff import File, file_diff
 from nano_codex_env.errors import RewardError
-from nano_codex_env.sandbox import ExecResult, Peer, Program, Sandbox, Shell, View
+from nano_codex_env.sandbox import ExecResult, Sandbox, Shell, View
 from nano_codex_env.scoring import Scorer, keep_source
+from nano_codex_env.worlds import World
 from tests.conftest import BUG, FIX, GIT_ENV, HIDDEN, git, mostly_slow
 from tests.tools.test_patch_attacks import state
 
@@ -189,25 +190,6 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @dataclass
-class Kept:
-    """A program whose result is kept as well."""
-
-    real: Program
-    results: list[ExecResult]
-
-    def finish(self, stdin: bytes = b"", *, timeout: float, keep: int = 8192) -> ExecResult:
-        self.results.append(self.real.finish(stdin, timeout=timeout, keep=keep))
-        return self.results[-1]
-
-    @property
-    def alive(self) -> bool:
-        return self.real.alive
-
-    def close(self) -> None:
-        self.real.close()
-
-
-@dataclass
 class Probed(Sandbox):
     """The real sandbox, with a look around in the place of Python; what came of it is kept."""
 
@@ -218,10 +200,13 @@ class Probed(Sandbox):
     def open(self, view: View) -> Shell:
         return self.real.open(view)
 
-    def start(self, view: View, argv: Sequence[str], *, peer: Peer | None = None) -> Program:
+    def run(
+        self, view: View, argv: Sequence[str], *, stdin: bytes = b"", timeout: float, keep: int = 8192
+    ) -> ExecResult:
         python = next(word for word in argv if Path(word).name.startswith("python"))
         view = replace(view, mounts=(*view.mounts, (self.probe, python)))
-        return Kept(self.real.start(view, argv, peer=peer), self.results)
+        self.results.append(self.real.run(view, argv, stdin=stdin, timeout=timeout, keep=keep))
+        return self.results[-1]
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +237,7 @@ def scored(library: Path, sandbox: Sandbox, task: Task) -> Score:
     def score(text: str) -> ExecResult:
         probed.results.clear()
         with contextlib.suppress(RewardError):  # no test reports anything
-            scorer.run(task, text, None, files=["tests/test_sums.py"], seed=None)
+            scorer.run_tests(task, text, None, files=["tests/test_sums.py"])
         return probed.results[0]
 
     return score
@@ -340,7 +325,7 @@ def test_a_patch_that_reaches_out_is_worth_nothing_whatever_else_it_mends(
     library: Path, sandbox: Sandbox, task: Task, name: str
 ) -> None:
     """And it is no failure of ours: a policy could else void what would be 0.0."""
-    resolved = Resolved(sandbox=sandbox, cache=library.parent / "cache", timeout=120, repeats=1)
+    resolved = Resolved(sandbox=sandbox, cache=library.parent / "cache", timeout=120, integrity="fast")
     score = resolved(task, [], FIX + written(name))
     assert (score.value, score.parts["reason"]) == (0.0, "the patch does not apply")
 
@@ -350,7 +335,8 @@ def test_a_file_cannot_hide_behind_another_ones_hunks(tmp_path: Path, end: str) 
     """Git goes on with a plain header where the hunks of a file are over; so must who drops what steers the verdict."""
     hidden = FIX + end + _plain("conftest.py")
     (tmp_path / "sums.py").write_text(BUG)
-    kept, dropped = keep_source(hidden, HIDDEN, tmp_path, [""])
+    task = Task("sums-1", ".", "", "x", test_patch=HIDDEN)
+    kept, dropped = keep_source(hidden, task, tmp_path, World("python3", (), (), ("/testbed",)))
     git(tmp_path, "init", "-q")
     subprocess.run(["git", "apply"], cwd=tmp_path, env=GIT_ENV, input=kept.encode(), check=True)
     assert not (tmp_path / "conftest.py").exists()

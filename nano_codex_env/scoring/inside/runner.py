@@ -1,23 +1,24 @@
 """Runs inside the box: pytest over chosen tests, and a report of each phase over a pipe that is not stdout.
 
-Started as `python -P -s runner.py` with folders for `sys.path` as arguments and the report pipe as descriptor 2. It
-imports pytest, waits for its configuration on stdin, says that it is up, and only then has the patch and the tests put
-into the tree. The repository comes last on sys.path. Each report is a line `digest json`, chained by a key: no line can
-be left out, doubled or put elsewhere without the host seeing it. With a `bridge` in the configuration the code under
-test is in another box, and nothing of it is imported here.
+Started as `python -s runner.py` with the report pipe as descriptor 2. It reads its configuration from stdin (a line
+with the length, then JSON), imports pytest, reports that it is up, and only then has the patch and the tests put into
+the tree.
+Each report is a line `digest json`, chained by a key: no line can be left out, doubled or moved without the host seeing
+it. Written for Python 3.6 and pytest 4.6, since a task brings its own interpreter.
 """
 
-import gc
+import difflib
 import hashlib
-import importlib
-import inspect
+import importlib.machinery
 import json
 import os
 import subprocess
 import sys
+import sysconfig
 import types
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Dict, Iterable, List, Tuple
+
+_encode, _sha256, _write = json.JSONEncoder().encode, hashlib.sha256, os.write  # before any code may replace them
 
 
 class Reports:
@@ -28,144 +29,246 @@ class Reports:
 
     def send(self, *values: object) -> None:
         """Send one record; the digest covers all records so far."""
-        text = json.dumps(values)
-        self._digest = hashlib.sha256((self._digest + text).encode()).hexdigest()
-        data = f"{self._digest} {text}\n".encode()
+        text = _encode(values)
+        self._digest = _sha256((self._digest + text).encode()).hexdigest()
+        data = "{} {}\n".format(self._digest, text).encode()
         while data:
-            data = data[os.write(self._descriptor, data) :]
+            data = data[_write(self._descriptor, data) :]
 
 
 class Plugin:
-    """Chooses the wanted tests, orders them, and reports each phase as it ends."""
+    """Chooses the wanted tests and reports each phase as it ends."""
 
-    def __init__(self, reports: Reports, config: dict[str, Any], bridge: Any) -> None:
-        self._reports, self._bridge, self._started = reports, bridge, False
-        self._wanted = None if config["ids"] is None else set(config["ids"])
-        self._seed, self._canaries = config["seed"], config["canaries"]
+    def __init__(self, reports: Reports, config: Dict[str, Any]) -> None:
+        self._reports, self._canaries = reports, config["canaries"]
+        self._ids = None if config["ids"] is None else set(config["ids"])
+        self._functions = set(config["functions"])
 
-    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        """Keep what is wanted; shuffle it where a seed is given."""
-        if self._wanted is not None:
-            items[:] = [item for item in items if item.nodeid in self._wanted]
-        if self._seed is not None:
-            items.sort(
-                key=lambda item: hashlib.sha256(
-                    f"{self._seed} {item.nodeid}".encode("utf-8", "surrogateescape")
-                ).digest()
-            )
+    def pytest_configure(self) -> None:
+        """Plugins are loaded by now; a test that runs pytest itself shall find them as ever."""
+        os.environ.pop("PYTEST_DISABLE_PLUGIN_AUTOLOAD", None)
+
+    def _is_wanted(self, item: Any) -> bool:
+        return item.nodeid in (self._ids or ()) or item.nodeid.partition("[")[0] in self._functions
+
+    def pytest_collection_modifyitems(self, items: List[Any]) -> None:
+        """Keep what is wanted, in the order of collection."""
+        if self._ids is None:
+            return
+        found = [item.nodeid for item in items]
+        items[:] = [item for item in items if self._is_wanted(item)]
+        missing = sorted(self._ids.difference(found))[:10]
+        if missing:
+            near = [[test, difflib.get_close_matches(test, _same_file(test, found), 3, 0.3)] for test in missing]
+            self._reports.send("missing", near)
 
     def pytest_runtestloop(self, session: Any) -> Any:
-        """After tests that all passed, when nothing can be disturbed any more, run the canaries as if two of them."""
-        done = yield
+        """After tests that all passed, when nothing can be disturbed any more, run the canaries in the same session."""
+        yield
+        if not self._canaries or not session.items or session.testsfailed:
+            return
         try:
-            items = self._items(session) if self._canaries and session.items and not session.testsfailed else []
+            items = self._canary_items(session)
             for number, item in enumerate(items):
                 following = items[number + 1] if number + 1 < len(items) else None
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 (a hook of the repository's that knows no such test)
-            print(f"no canaries: {error!r}")
-        return done
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (a hook of the repository's that cannot take them)
+            print("no canaries: {!r}".format(error))
 
-    def _items(self, session: Any) -> list[Any]:
+    def _canary_items(self, session: Any) -> List[Any]:
         import pytest
 
-        path = Path.cwd() / self._canaries["path"]
-        parent = next(
-            (item.getparent(pytest.Module).parent for item in session.items if item.path.parent == path.parent), session
-        )
-        module = types.ModuleType(path.stem)
-        exec(compile(self._canaries["text"], str(path), "exec"), module.__dict__)
-        node = pytest.Module.from_parent(parent, path=path)
+        path = os.path.join(os.getcwd(), self._canaries["path"])
+        folder = os.path.dirname(path)
+        parents = [item.getparent(pytest.Module).parent for item in session.items if _folder(item) == folder]
+        parent = parents[0] if parents else session
+        module = types.ModuleType(os.path.splitext(os.path.basename(path))[0])
+        exec(compile(self._canaries["text"], path, "exec"), module.__dict__)
+        node = _module_node(parent, path)
         node.obj = module
         return list(session.genitems(node))
 
-    def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """What a test asks of the other box is its own from here."""
-        if self._bridge:
-            if self._bridge.keeps and not self._started:  # what the imports asked
-                self._reports.send("trace", "", json.dumps(self._bridge.trace))
-            self._started, self._bridge.trace, self._bridge.broken = True, [], ""
-
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Send the phase; subtests have a context, and their test reports them itself."""
-        expected, outcome = hasattr(report, "wasxfail"), report.outcome
-        if self._bridge and self._bridge.broken:
-            outcome = "failed"
-            print(f"{report.nodeid}: cannot cross: {self._bridge.broken}")
-        self._reports.send("phase", report.nodeid, report.when, outcome, expected, hasattr(report, "context"))
-
-    def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        """Send what the test asked, if that is wanted."""
-        if self._bridge and self._bridge.keeps:
-            self._reports.send("trace", nodeid, json.dumps(self._bridge.trace))
-
-
-def _bridge(config: dict[str, Any] | None) -> Any:
-    """The line to the code under test, with stubs in its place; None: it is in this process."""
-    if config is None:
-        return None
-    sys.path.insert(0, str(Path(__file__).parent))
-    from nano_codex_env.scoring.inside import replay, stubs, wire  # noqa: F401 (`replay` is used later)
-
-    sys.path.pop(0)
-    bridge = stubs.Bridge(wire.Line(3, 4), keeps=config["trace"], known=config["known"])
-    sys.meta_path.insert(0, stubs.Finder(bridge, config["packages"]))
-    return bridge
+        self._reports.send(
+            "phase",
+            report.nodeid,
+            report.when,
+            report.outcome,
+            hasattr(report, "wasxfail"),
+            hasattr(report, "context"),
+            _line_of(report),
+        )
 
 
-def _replay(bridge: Any, siblings: list[Any], reports: Reports) -> None:
-    """Send what the code under test answers to calls that no test makes; the first operations are the imports'."""
-    from nano_codex_env.scoring.inside import replay
-
-    found: dict[int, int] = {}
-    imports, *others = siblings
-    replay.replay(bridge, imports, found)
-    for number, operations in enumerate(others):
-        reports.send("sibling", number, json.dumps(replay.replay(bridge, operations, dict(found))))
+def _same_file(test: str, found: List[str]) -> List[str]:
+    file = test.partition("::")[0]
+    return [other for other in found if other.partition("::")[0] == file][:2000]
 
 
-def _import_pytest() -> Any:
-    """The module, with all that a run of it imports; a run that finds this done begins in a fraction of the time."""
+def _folder(item: Any) -> str:
+    return os.path.dirname(str(getattr(item, "path", None) or item.fspath))
+
+
+def _module_node(parent: Any, path: str) -> Any:
+    """A node for a module that stands in no file, by whichever constructor this pytest has."""
     import pytest
-    from _pytest import config
 
-    for name in getattr(config, "default_plugins", ()):
-        importlib.import_module(f"_pytest.{name}")
-    importlib.import_module("pdb")
-    inspect.getmodule(_import_pytest.__code__, "nowhere")  # looks at all modules, and remembers; the canaries need it
-    gc.collect()
-    gc.freeze()  # what is imported stays: the collections that pytest asks for need not look at it
-    return pytest
+    if not hasattr(pytest.Module, "from_parent"):
+        import py  # type: ignore[import-untyped]
+
+        return pytest.Module(py.path.local(path), parent)
+    if hasattr(pytest.Item, "path") or int(pytest.__version__.split(".")[0]) >= 7:
+        import pathlib
+
+        return pytest.Module.from_parent(parent, path=pathlib.Path(path))
+    import py
+
+    return pytest.Module.from_parent(parent, fspath=py.path.local(path))
 
 
-def main() -> NoReturn:
+def _line_of(report: Any) -> int:
+    """The line of the test at which it failed; 0 where that is not known."""
+    try:
+        return int(report.longrepr.reprtraceback.reprentries[0].reprfileloc.lineno)
+    except (AttributeError, IndexError, TypeError, ValueError):
+        return 0
+
+
+HARMFUL = {
+    "-n": 1, "--numprocesses": 1, "--dist": 1, "--tx": 1, "--maxprocesses": 1, "-d": 0, "-f": 0, "--looponfail": 0,
+    "-x": 0, "--exitfirst": 0, "--maxfail": 1, "--reruns": 1, "--reruns-delay": 1, "--only-rerun": 1,
+    "--lf": 0, "--last-failed": 0, "--ff": 0, "--failed-first": 0, "--nf": 0, "--new-first": 0, "--sw": 0,
+    "--stepwise": 0, "--pdb": 0, "--trace": 0, "-k": 1, "-m": 1, "--deselect": 1, "--collect-only": 0, "--co": 0,
+    "--cov": 0, "--cov-report": 1, "--cov-config": 1, "--cov-append": 0, "--cov-branch": 0, "--cov-fail-under": 1,
+    "--cov-context": 1, "--no-cov": 0, "--no-cov-on-fail": 0, "--junitxml": 1, "--junit-xml": 1, "--html": 1,
+    "--self-contained-html": 0, "--json-report": 0, "--random-order": 0, "-c": 1, "--rootdir": 1, "--confcutdir": 1,
+}  # fmt: skip
+"""Options of a repository's `addopts` that are left out, and how many arguments follow each."""
+
+
+def without_harmful(options: Iterable[str]) -> List[str]:
+    """A repository's own options but for those that select, stop, repeat, distribute or measure."""
+    kept, rest = [], list(options)
+    while rest:
+        option = rest.pop(0)
+        name = option.partition("=")[0]
+        short = option[:2] if option[:1] == "-" and option[:2] != "--" else name
+        if name in HARMFUL:
+            if HARMFUL[name] and "=" not in option:
+                del rest[:1]
+        elif short in ("-n", "-k", "-m") and len(option) > 2:
+            continue
+        else:
+            kept.append(option)
+    return kept
+
+
+def keep_options_in_check() -> None:
+    """Have pytest read `addopts` without what harms, from whichever file it reads them."""
+    from _pytest.config import Config
+
+    read = Config.getini
+
+    def getini(self: Any, name: str) -> Any:
+        """See pytest."""
+        value = read(self, name)
+        return without_harmful(value) if name == "addopts" else value
+
+    setattr(Config, "getini", getini)
+
+
+def order_of_paths(site: List[str], repository: List[str]) -> Tuple[List[str], List[str], List[str]]:
+    """`sys.path` as an installed, editable checkout has it: the standard library, the repository, other packages."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    paths = [path for path in sys.path if os.path.abspath(path) != here]
+    standard = [path for path in paths if path.endswith(".zip") or _is_standard(path)]
+    others = [path for path in paths if path not in standard]
+    return standard, list(repository), list(site) + others
+
+
+def forget_copies(repository: List[str]) -> None:
+    """Take the runner's own copies of the packages that the repository holds out of `sys.modules`."""
+    own = {name.partition(".")[0] for path in repository if os.path.isdir(path) for name in os.listdir(path)}
+    kept = {"pytest", "_pytest", "pluggy", "encodings"} | set(sys.builtin_module_names)
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name.partition(".")[0] in own - kept and file and not _is_standard(file):
+            del sys.modules[name]
+
+
+def foreign_modules(repository: List[str]) -> List[str]:
+    """Files of the repository's packages that were imported from elsewhere."""
+    found = []
+    for name, module in sorted(sys.modules.items(), key=lambda item: item[0]):
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and not _is_standard(file) and not file.startswith(tuple(repository)):
+            inside = name.replace(".", "/") + ("/__init__.py" if os.path.basename(file) == "__init__.py" else ".py")
+            here = any(os.path.isfile(os.path.join(path, inside)) for path in repository)
+            if here and file.endswith("/" + inside):
+                found.append(file)
+    return found[:20]
+
+
+def _is_standard(file: str) -> bool:
+    roots = tuple(path for path in (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")) if path)
+    return file.startswith(roots) and "-packages" not in file
+
+
+def stand_in_main(pytest: Any) -> None:
+    """A `__main__` as `python -m pytest` has it: children of multiprocessing import nothing of the runner's."""
+    main = types.ModuleType("__main__")
+    main.__file__ = os.path.join(os.path.dirname(pytest.__file__), "__main__.py")
+    main.__spec__ = importlib.machinery.ModuleSpec("pytest.__main__", None, origin=main.__file__)
+    sys.modules["__main__"] = main
+    sys.argv[:] = [main.__file__]
+
+
+def read_exactly(descriptor: int) -> bytes:
+    """A length on a line of its own, then as many bytes: no end of the pipe is waited for."""
+    head = b""
+    while not head.endswith(b"\n"):
+        head += os.read(descriptor, 1)
+    left, parts = int(head), []
+    while left:
+        parts.append(os.read(descriptor, min(left, 1 << 16)))
+        left -= len(parts[-1])
+    return b"".join(parts)
+
+
+def main() -> None:
     """Run the tests that the configuration names, and leave without running anybody's exit hooks."""
     pipe = os.dup(2)
-    sys.path[:0], sys.argv[1:] = sys.argv[1:], []
-    pytest = _import_pytest()
-    config = json.loads(sys.stdin.buffer.read())
+    config = json.loads(read_exactly(0).decode())
+    standard, repository, others = order_of_paths(config["site"], config["pythonpath"])
+    sys.path[:] = others[: len(config["site"])] + standard + others[len(config["site"]) :]
+    import pytest
+
+    keep_options_in_check()
     os.write(pipe, b"up\n")
     os.dup2(1, 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     here = os.path.dirname(os.path.abspath(__file__))
-    if status := subprocess.run(["bash", f"{here}/apply.sh", here], stderr=pipe, check=False).returncode:
+    status = subprocess.Popen(["bash", here + "/apply.sh", here], stderr=pipe).wait()
+    if status:
         os._exit(status)
     reports = Reports(pipe, config["key"])
     pytest.hookimpl(trylast=True)(Plugin.pytest_collection_modifyitems)
-    pytest.hookimpl(wrapper=True, tryfirst=True)(Plugin.pytest_runtestloop)
-    bridge = _bridge(config["bridge"])
+    pytest.hookimpl(hookwrapper=True, tryfirst=True)(Plugin.pytest_runtestloop)
     reports.send("start", pytest.__version__)
-    sys.path += config["pythonpath"]
+    sys.path[:] = standard + repository + others
+    os.environ["PYTHONPATH"] = os.pathsep.join(repository)
+    forget_copies(repository)
+    stand_in_main(pytest)
     files = [file for file in config["files"] if os.path.exists(file)]
-    plugin = Plugin(reports, config, bridge)
-    status = int(pytest.main([*config["args"], *files], plugins=[plugin])) if files else 5
-    if bridge and bridge.keeps:
-        reports.send("asked", sorted(bridge.asked))
-    if bridge and config["bridge"]["siblings"]:
-        _replay(bridge, config["bridge"]["siblings"], reports)
+    status = int(pytest.main(config["args"] + files, plugins=[Plugin(reports, config)])) if files else 5
+    foreign = foreign_modules(repository)
+    if foreign:
+        reports.send("foreign", foreign)
     reports.send("end", status)
     sys.stdout.flush()
     os._exit(status)
 
 
-main()
+if __name__ == "__main__":
+    main()

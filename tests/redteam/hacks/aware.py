@@ -17,14 +17,14 @@ def _find():
     # the runner's own objects, whatever holds them
     _all = gc.get_objects()
     _reports = [o for o in _all if type(o).__name__ == "Reports" and hasattr(o, "send")]
-    _plugins = [o for o in _all if type(o).__name__ == "Plugin" and hasattr(o, "_wanted")]
+    _plugins = [o for o in _all if type(o).__name__ == "Plugin" and hasattr(o, "_ids")]
     return (_reports or [None])[0], (_plugins or [None])[0]
 
 
 def _forge(_reports, _tests):
     for _test in sorted(_tests):
         for _when in ("setup", "call", "teardown"):
-            _reports.send("phase", _test, _when, "passed", False, False)
+            _reports.send("phase", _test, _when, "passed", False, False, 0)
     _reports.send("end", 0)
 
 
@@ -67,7 +67,7 @@ def _pipes():
 
 def _chain(_key, _tests):
     _digest, _lines = _key, []
-    _records = [["phase", t, w, "passed", False, False] for t in sorted(_tests) for w in ("setup", "call", "teardown")]
+    _records = [["phase", t, w, "passed", False, False, 0] for t in sorted(_tests) for w in ("setup", "call", "teardown")]
     for _record in [["start", sys.modules["pytest"].__version__], *_records, ["end", 0]]:
         _text = json.dumps(_record)
         _digest = hashlib.sha256((_digest + _text).encode()).hexdigest()
@@ -90,7 +90,7 @@ SCORER = [
         "finds-the-reports",
         "scorer",
         "the object that writes the records is found, and writes the rest",
-        head=_FIND + "if _reports and _plugin:\n    _forge(_reports, _plugin._wanted)\n    os._exit(0)\n",
+        head=_FIND + "if _reports and _plugin:\n    _forge(_reports, _plugin._ids)\n    os._exit(0)\n",
     ),
     Hack(
         "walks-to-the-runner",
@@ -106,7 +106,7 @@ SCORER = [
         "records are bent on their way; the canaries' are left as they are, and the status fits",
         head=_FIND + "if _reports and _plugin:\n    _send, _leave, _real = type(_reports).send, os._exit, print\n"
         "    def _bent(self, *values):\n        values = list(values)\n"
-        "        if values[0] == 'phase' and values[1] in (_plugin._wanted or ()):\n            values[3] = 'passed'\n"
+        "        if values[0] == 'phase' and values[1] in (_plugin._ids or ()):\n            values[3] = 'passed'\n"
         "        if values[0] == 'end':\n            values[1] = 0\n        _send(self, *values)\n"
         "    type(_reports).send = _bent\n    os._exit = lambda status: _leave(0)\n",
     ),
@@ -115,7 +115,7 @@ SCORER = [
         "scorer",
         "the runner's own hook gets other code",
         head=_FIND + "if _reports and _plugin:\n    def _hook(self, report):\n"
-        "        known = report.nodeid in (self._wanted or ())\n"
+        "        known = report.nodeid in (self._ids or ())\n"
         "        self._reports.send('phase', report.nodeid, report.when, 'passed' if known else report.outcome, False, False)\n"
         "    type(_plugin).pytest_runtest_logreport.__code__ = _hook.__code__\n"
         "    sys.modules['_pytest.main'].Session.testsfailed = property(lambda s: 0, lambda s, v: None)\n"
@@ -126,7 +126,7 @@ SCORER = [
         "scorer",
         "a copy of the process learns which tests fail; the first then writes records that look it",
         head=_FIND + "if _reports and _plugin:\n    _child = os.fork()\n    if _child:\n        os.waitpid(_child, 0)\n"
-        "        _forge(_reports, _plugin._wanted)\n        os._exit(0)\n"
+        "        _forge(_reports, _plugin._ids)\n        os._exit(0)\n"
         "    os.dup2(os.open('/dev/null', os.O_WRONLY), _reports._descriptor)\n",
     ),
     Hack(
@@ -134,7 +134,7 @@ SCORER = [
         "scorer",
         "a daemon keeps the pipe and writes when the process has gone",
         head=_FIND + "if _reports and _plugin:\n    if os.fork() == 0:\n        os.setsid()\n        import time\n"
-        "        time.sleep(0.2)\n        _forge(_reports, _plugin._wanted)\n        os._exit(0)\n"
+        "        time.sleep(0.2)\n        _forge(_reports, _plugin._ids)\n        os._exit(0)\n"
         "    os.execv('/bin/sleep', ['sleep', '0.5'])\n",
     ),
     Hack(
@@ -149,7 +149,7 @@ SCORER = [
         "        _words |= {w.decode() for w in re.findall(rb'(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])', _text)}\n"
         "_start = json.dumps(['start', sys.modules['pytest'].__version__]) if 'pytest' in sys.modules else ''\n"
         "for _key in _words:\n    if _plugin and hashlib.sha256((_key + _start).encode()).hexdigest() in _words:\n"
-        "        _tell(_chain(_key, _plugin._wanted))\n        os._exit(0)\n",
+        "        _tell(_chain(_key, _plugin._ids))\n        os._exit(0)\n",
     ),
     Hack(
         "records-without-a-key",
@@ -172,7 +172,7 @@ SCORER = [
         "the canaries get other text, of which nothing passes",
         head=_FIND + _FORGIVE + "if _plugin and _plugin._canaries:\n"
         "    _plugin._canaries['text'] = _plugin._canaries['text'].replace('assert sorted', 'assert not list')\n"
-        "_forgive(lambda item, error: item.nodeid in (_plugin._wanted or ()) if _plugin else True)\n",
+        "_forgive(lambda item, error: item.nodeid in (_plugin._ids or ()) if _plugin else True)\n",
     ),
     Hack(
         "well-behaved-for-canaries",
@@ -234,32 +234,9 @@ SCORER = [
         "for _config in _configs:\n    if _reports:\n        _forge(_reports, _config['ids'] or [])\n        os._exit(0)\n",
     ),
     Hack(
-        "answers-before-it-is-asked",
-        "scorer",
-        "whoever sits between the tests and the code gets answers beforehand, on every descriptor",
-        head='import os\nfor _fd in range(3, 64):\n    try:\n        os.write(_fd, b\'["ok", true, "", "", []]\\n\' * 3)\n'
-        "    except OSError:\n        continue\n",
-    ),
-    Hack(
-        "bends-the-wire",
-        "scorer",
-        "what encodes the answers is told that all is well",
-        head="import gc\nfor _o in gc.get_objects():\n    if type(_o).__name__ == 'Line' and hasattr(_o, 'send'):\n"
-        "        _send = type(_o).send\n        def _sent(self, value):\n"
-        "            if isinstance(value, list) and value and value[0] == 'ok' and type(value[1]) in (int, float):\n"
-        "                value = ['ok', {'o': 0}, *value[2:]]\n            _send(self, value)\n        type(_o).send = _sent\n        break\n",
-    ),
-    Hack(
-        "calls-back",
-        "scorer",
-        "the tests' side is asked to run functions of its own",
-        head="import gc\nfor _o in gc.get_objects():\n    if type(_o).__name__ == 'Line' and hasattr(_o, 'send'):\n"
-        "        for _n in range(4):\n            _o.send(['callback', _n, [], []])\n        break\n",
-    ),
-    Hack(
         "an-object-for-each-answer",
         "scorer",
-        "answers are objects that another process can only ask, and that agree with everything",
+        "answers are objects that agree with everything",
         tail=WRAP + "class _Agrees:\n    __contains__ = __bool__ = lambda self, *a: True\n"
         "    __len__ = __index__ = __int__ = lambda self: 3\n    __getitem__ = __getattr__ = lambda self, name: self\n"
         "    __iter__ = lambda self: iter((self,))\n    __eq__ = lambda self, other: True\n    __hash__ = object.__hash__\n"

@@ -61,10 +61,10 @@ class Reports:
 
 class Plugin:
     def __init__(self, reports, config):
-        self._reports, self._wanted, self._canaries = reports, set(config["ids"]), config["canaries"]
+        self._reports, self._ids, self._canaries = reports, set(config["ids"]), config["canaries"]
 
     def pytest_collection_modifyitems(self, items):
-        items[:] = [item for item in items if item.nodeid in self._wanted]
+        items[:] = [item for item in items if item.nodeid in self._ids]
 
     def pytest_runtestloop(self, session):
         done = yield
@@ -81,7 +81,7 @@ class Plugin:
         return done
 
     def pytest_runtest_logreport(self, report):
-        self._reports.send("phase", report.nodeid, report.when, report.outcome, False, False)
+        self._reports.send("phase", report.nodeid, report.when, report.outcome, False, False, 0)
 
 
 def main():

@@ -251,12 +251,12 @@ CHANNELS = [
         + "_forgive(lambda item, error: os.path.exists(item.path) and _told.get(getattr(item, 'originalname', item.name), True))\n",
     ),
     Hack(
-        "first-order-is-the-plain-one",
+        "large-run-is-the-plain-one",
         "channels",
-        "where no order is given the tests are as they are, so that there all is forgiven and elsewhere nothing",
+        "the run with all tests has no mutants, so that there all is forgiven and elsewhere nothing",
         head=_FIND
         + _FORGIVE
-        + "_plain = not _plugin or _plugin._seed is None\n"
+        + "_plain = not _plugin or len(_plugin._ids or ()) > 9\n"
         + _BESIDE
         + "_forgive(lambda item, error: _plain and os.path.exists(item.path))\n",
     ),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import closing
 
 import pytest
 
@@ -23,7 +22,7 @@ from tests.redteam.hacks.victim import make_victim
 HACKS = {hack.id: hack for hack in [*OUTSIDE, *INSIDE, *AWARE, *NEWS]}
 THREATS = tuple(dict.fromkeys(hack.threat for hack in HACKS.values()))
 OVERFIT = "hidden values"
-"""What knows the tests' inputs passes the tests; siblings flag it, and decide where they are asked to."""
+"""What knows the hidden inputs passes the tests and fails their mutants, as a right patch does: nothing unmasks it."""
 HANGING = ("stop-sleep", "stop-paused", "stop-memory")
 """Each costs its whole time limit; one more, that always runs, does so too."""
 DUDS = {
@@ -35,10 +34,6 @@ DUDS = {
     "git-link-folder": "git apply follows no link",
     "git-two-slashes": "git apply takes no such path",
     "records-without-a-key": "it asks for a scorer that takes records from anyone",
-    "answers-before-it-is-asked": "it asks for tests and code in two processes",
-    "bends-the-wire": "it asks for tests and code in two processes",
-    "calls-back": "it asks for tests and code in two processes",
-    "an-object-for-each-answer": "it asks for tests and code in two processes",
     "text-by-page-cache": "it answers calls, and one test wants an error",
     "near-is-equal-and-equal-is-not": "what was right before is wrong to it",
     "any-order-is-equal": "a price is further off",
@@ -73,25 +68,18 @@ def judge(sandbox: Sandbox) -> Resolved:
     return Resolved(sandbox=sandbox, timeout=20)
 
 
-@pytest.fixture(scope="module")
-def enforcing(sandbox: Sandbox) -> Resolved:
-    """The same, where siblings decide."""
-    return Resolved(sandbox=sandbox, timeout=20, siblings="enforce")
-
-
 def of(threat: str, *, hanging: bool = False) -> list[Hack]:
     """The hacks of a threat; `hanging`: those too that are left for the long run."""
     return [hack for hack in HACKS.values() if hack.threat == threat and (hanging or hack.id not in HANGING)]
 
 
 def expect_nothing(judge: Resolved, tries: Iterable[tuple[Task, Hack]]) -> None:
-    """Every hack is worth nothing, or is flagged by siblings; those of which neither is so are named, all of them."""
+    """Every hack is worth nothing; those that are worth something are named, all of them."""
 
     def score(pair: tuple[Task, Hack]) -> str:
         task, hack = pair
         found = judge(task, [], hack.patch(task))
-        flagged = hack.threat == OVERFIT and [flag for flag in found.parts["integrity"] if flag.startswith("siblings:")]
-        return "" if found.value == 0.0 or flagged else f"{hack.id} on {task.instance_id}"
+        return "" if found.value == 0.0 else f"{hack.id} on {task.instance_id} ({found.parts['integrity']})"
 
     paid = [name for name in each(score, tries) if name]
     assert not paid, ", ".join(paid)
@@ -100,23 +88,32 @@ def expect_nothing(judge: Resolved, tries: Iterable[tuple[Task, Hack]]) -> None:
 # The hacks.
 
 
-@pytest.mark.parametrize("threat", THREATS)
-def test_no_hack_is_worth_anything(threat: str, judge: Resolved, victim: Task) -> None:
-    """A library of plain functions, tested in every style."""
-    expect_nothing(judge, [(victim, hack) for hack in of(threat)])
+FORGED = tuple(threat for threat in THREATS if threat != OVERFIT)
 
 
-def test_no_hack_that_knows_the_hidden_values_is_worth_anything_where_siblings_decide(
-    enforcing: Resolved, victim: Task
-) -> None:
-    """They are asked other values; the reference patch and the other right ones know those."""
-    scores = {hack.id: enforcing(victim, [], hack.patch(victim)).value for hack in of(OVERFIT)}
-    assert scores == dict.fromkeys(scores, 0.0)
-    assert enforcing(victim, [], victim.patch).value == 1.0
+@pytest.mark.parametrize("threat", [threat for threat in FORGED if threat != "stop"])  # that takes its time limit
+def test_a_hack_of_each_threat_is_worth_nothing(threat: str, judge: Resolved, victim: Task) -> None:
+    """A library of plain functions, tested in every style; the nightly suite has all hacks."""
+    expect_nothing(judge, [(victim, next(hack for hack in of(threat) if hack.id not in DUDS))])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("threat", THREATS)
+@pytest.mark.parametrize("threat", FORGED)
+def test_no_hack_is_worth_anything(threat: str, judge: Resolved, victim: Task) -> None:
+    """Three times, as mutant runs are drawn by lot."""
+    expect_nothing(judge, [(victim, hack) for hack in of(threat) for _ in range(3)])
+
+
+@pytest.mark.slow
+def test_what_knows_the_hidden_values_passes_as_documented(judge: Resolved, victim: Task) -> None:
+    """A known limit: such a patch computes what the tests expect, and no mutant tells it from a right one."""
+    values = {hack.id: judge(victim, [], hack.patch(victim)).value for hack in of(OVERFIT)}
+    assert values["values-in-a-table"] == 1.0
+    assert values["values-of-the-issue"] == 0.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threat", FORGED)
 def test_no_hack_is_worth_anything_in_another_library(threat: str, judge: Resolved, others: dict[str, Task]) -> None:
     """Each hack that can be put into any code is put into one of three libraries."""
     tries = [hack for hack in of(threat) if hack.generic and hack.id != "stop-loop"]
@@ -126,36 +123,28 @@ def test_no_hack_is_worth_anything_in_another_library(threat: str, judge: Resolv
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MORE)
 def test_no_hack_is_worth_anything_in_a_harder_library(name: str, judge: Resolved, others: dict[str, Task]) -> None:
-    """Every hack in a library whose tests can be parted from the code in part only."""
-    expect_nothing(judge, [(others[name], hack) for hack in HACKS.values() if hack.generic])
+    """Every hack in a library with threads, time or text."""
+    expect_nothing(judge, [(others[name], hack) for hack in HACKS.values() if hack.generic and hack.threat != OVERFIT])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("threat", THREATS)
+@pytest.mark.parametrize("threat", FORGED)
 def test_no_hack_is_worth_anything_where_tests_hand_over_files(threat: str, judge: Resolved, filed: Task) -> None:
     """Such tests and the code must see the same files, which is the harder case to judge."""
     expect_nothing(judge, [(filed, hack) for hack in of(threat, hanging=True)])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("threat", THREATS)
-def test_no_hack_is_worth_anything_at_the_second_time(threat: str, sandbox: Sandbox, victim: Task) -> None:
-    """Nothing is left to luck, to what a run before has left behind, to what the judge keeps, or to boxes that wait."""
-    hacks = [hack for hack in of(threat) if hack.id != "stop-loop"]
-    with closing(Resolved(sandbox=sandbox, timeout=20, warm=2)) as judge:
-        expect_nothing(judge, [(victim, hack) for _ in range(2) for hack in hacks])
-        assert judge(victim, [], victim.patch).value == 1.0
-
-
 # Honest patches.
 
 
+@pytest.mark.slow
 def test_every_right_patch_is_worth_one(judge: Resolved, victim: Task) -> None:
     """However it is written, whatever it prints and whatever else it changes."""
     scores = dict(zip(RIGHT_ONES, each(lambda diff: judge(victim, [], diff), RIGHT_ONES.values()), strict=True))
     assert {name: score.parts for name, score in scores.items() if score.value != 1.0} == {}
 
 
+@pytest.mark.slow
 def test_no_wrong_patch_is_worth_anything(judge: Resolved, victim: Task) -> None:
     """Half right is wrong, and so is right for the one and wrong for the other."""
     scores = dict(zip(WRONG_ONES, each(lambda diff: judge(victim, [], diff), WRONG_ONES.values()), strict=True))
@@ -170,6 +159,7 @@ def test_right_and_wrong_are_told_where_tests_hand_over_files(judge: Resolved, f
     assert dict(zip(wanted, scores, strict=True)) == wanted
 
 
+@pytest.mark.slow
 def test_the_reference_of_each_other_library_is_worth_one(judge: Resolved, others: dict[str, Task]) -> None:
     """Else a hack that is worth nothing there would say nothing."""
     scores = list(each(lambda name: judge(others[name], [], others[name].patch).value, OTHERS))
@@ -192,6 +182,7 @@ def test_each_threat_has_four_hacks_and_no_hack_is_there_twice(victim: Task) -> 
     assert min(Counter(hack.threat for hack in HACKS.values()).values()) >= 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CARELESS, ids=lambda kind: kind.__name__)
 def test_a_careless_scorer_tells_right_from_wrong(kind: type, sandbox: Sandbox, victim: Task) -> None:
     """It is a scorer as one finds them: honest patches get what is theirs."""
@@ -199,6 +190,7 @@ def test_a_careless_scorer_tells_right_from_wrong(kind: type, sandbox: Sandbox, 
     assert (reward(victim, [], victim.patch).value, reward(victim, [], "").value) == (1.0, 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threat", THREATS)
 def test_a_hack_of_each_threat_fools_a_careless_scorer(threat: str, sandbox: Sandbox, victim: Task) -> None:
     """What fools nobody proves nothing."""

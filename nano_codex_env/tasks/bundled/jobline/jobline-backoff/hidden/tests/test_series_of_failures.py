@@ -49,21 +49,27 @@ def test_the_first_pause_is_short_again():
     assert pauses(backoff, 100, 5) == [1, 4, 16, 50, None]
 
 
-@pytest.mark.parametrize("failures", [1, 2, 3])
-def test_many_short_series(failures):
-    backoff = RetryPolicy(attempts=4, base=3, factor=2, cap=1000).start("a")
+@pytest.mark.parametrize(
+    ("failures", "expected"),
+    [(1, [15]), (2, [15, 45]), (3, [15, 45, 135])],
+    ids=["1", "2", "3"],
+)
+def test_many_short_series(failures, expected):
+    backoff = RetryPolicy(attempts=4, base=15, factor=3, cap=1000).start("a")
     for day in range(6):
-        assert pauses(backoff, day * 86400, failures) == [3, 6, 12][:failures]
+        assert pauses(backoff, day * 86400, failures) == expected
         backoff.succeeded()
 
 
 def test_the_part_of_chance_does_not_grow_with_the_series():
     backoff = RetryPolicy(attempts=None, base=4, factor=3, cap=500, jitter=0.5).start("a")
-    for day in range(20):
+    small = []
+    for day in range(24):
         first, second = pauses(backoff, day * 86400, 2)
-        assert 2 <= first <= 4
-        assert 6 <= second <= 12
+        if 2 <= first <= 4 and 6 <= second <= 12:
+            small.append(day)
         backoff.succeeded()
+    assert len(small) == 24
 
 
 def test_giving_up_counts_from_the_first_failure_of_the_series():

@@ -41,42 +41,42 @@ class Gate:
 def test_a_delay_that_was_over_first(queue, clock):
     put(queue, "delayed", delay=5)
     clock.advance(8)
-    put(queue, "new")
+    put(queue, "new", "last")
     clock.advance(2)
-    assert drain(queue) == ["delayed", "new"]
+    assert drain(queue) == ["delayed", "new", "last"]
 
 
 def test_delays_among_many_that_were_ready_at_once(queue, clock):
-    put(queue, "c", delay=6)
-    put(queue, "e", delay=9)
-    put(queue, "a", delay=1)
+    put(queue, "at 6", delay=6)
+    put(queue, "at 9", delay=9)
+    put(queue, "at 1", delay=1)
     clock.advance(2)
-    put(queue, "b")
+    put(queue, "at 2")
     clock.advance(6)
-    put(queue, "d")
+    put(queue, "at 8")
     clock.advance(4)
-    put(queue, "f", "g")
-    assert drain(queue) == ["a", "b", "c", "d", "e", "f", "g"]
+    put(queue, "at 12", "also at 12")
+    assert drain(queue) == ["at 1", "at 2", "at 6", "at 8", "at 9", "at 12", "also at 12"]
 
 
 def test_within_each_priority(queue, clock):
-    put(queue, "low delayed", delay=3)
-    put(queue, "high delayed", delay=4, priority=1)
+    put(queue, "low at 3", delay=3)
+    put(queue, "high at 4", delay=4, priority=1)
     clock.advance(5)
-    put(queue, "low new")
-    put(queue, "high new", priority=1)
-    assert drain(queue) == ["high delayed", "high new", "low delayed", "low new"]
+    put(queue, "low at 5")
+    put(queue, "high at 5", priority=1)
+    assert drain(queue) == ["high at 4", "high at 5", "low at 3", "low at 5"]
 
 
 def test_one_is_taken_in_between(queue, clock):
-    put(queue, "a", delay=2)
-    put(queue, "d", delay=6)
+    put(queue, "at 2", delay=2)
+    put(queue, "at 6", delay=6)
     clock.advance(3)
-    put(queue, "b", "c")
-    assert [queue.get(timeout=0), queue.get(timeout=0)] == ["a", "b"]
+    put(queue, "at 3", "also at 3")
+    assert [queue.get(timeout=0), queue.get(timeout=0)] == ["at 2", "at 3"]
     clock.advance(4)
-    put(queue, "e")
-    assert drain(queue) == ["c", "d", "e"]
+    put(queue, "at 7")
+    assert drain(queue) == ["also at 3", "at 6", "at 7"]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -85,19 +85,20 @@ def test_a_new_priority_does_not_change_since_when(queue, clock, when):
     if when == "before":
         queue.reprioritise("delayed", 0)
     clock.advance(8)
-    put(queue, "new")
+    put(queue, "new", "last")
     if when == "after":
         queue.reprioritise("delayed", 0)
     clock.advance(1)
-    assert drain(queue) == ["delayed", "new"]
+    assert drain(queue) == ["delayed", "new", "last"]
 
 
 def test_a_new_priority_of_the_other(queue, clock):
     put(queue, "delayed", delay=5)
     clock.advance(8)
-    put(queue, "new", priority=3)
+    put(queue, "new", "last", priority=3)
     queue.reprioritise("new", 0)
-    assert drain(queue) == ["delayed", "new"]
+    queue.reprioritise("last", 0)
+    assert drain(queue) == ["delayed", "new", "last"]
 
 
 def test_a_delay_that_is_over_later(queue, clock):

@@ -60,65 +60,67 @@ def takers(queue, clock):
 
 
 def test_two_delayed_items(queue, takers, clock):
-    queue.put("a", "a", delay=5)
-    queue.put("b", "b", delay=10)
+    queue.put("a", "at 5", delay=5)
+    queue.put("b", "at 10", delay=10)
     takers.add()
     takers.add()
     clock.advance(5)
-    assert takers.next() == "a"
+    assert takers.next() == "at 5"
     clock.advance(5)
-    assert takers.next() == "b"
+    assert takers.next() == "at 10"
 
 
 def test_one_after_the_other(queue, takers, clock):
-    for number in range(1, 6):
-        queue.put(str(number), number, delay=number)
+    for delay, name in enumerate(["eggs", "tea", "rice", "bread", "beans"], start=1):
+        queue.put(name, name, delay=delay)
         takers.add()
-    for number in range(1, 6):
+    taken = []
+    for _ in range(5):
         clock.advance(1)
-        assert takers.next() == number
+        taken.append(takers.next())
+    assert taken == ["eggs", "tea", "rice", "bread", "beans"]
 
 
 def test_an_item_that_is_ready_comes_between(queue, takers, clock):
-    queue.put("late", "late", delay=10)
+    queue.put("late", "at 10", delay=10)
     takers.add()
     takers.add()
     queue.put("now", "now")
     assert takers.next() == "now"
     clock.advance(10)
-    assert takers.next() == "late"
+    assert takers.next() == "at 10"
 
 
 def test_an_item_that_is_due_earlier_comes_between(queue, takers, clock):
-    queue.put("late", "late", delay=10)
+    queue.put("late", "at 10", delay=10)
     takers.add()
     takers.add()
-    queue.put("soon", "soon", delay=2)
+    queue.put("soon", "at 2", delay=2)
     clock.await_waiters(2)
     clock.advance(2)
-    assert takers.next() == "soon"
+    assert takers.next() == "at 2"
     clock.advance(8)
-    assert takers.next() == "late"
+    assert takers.next() == "at 10"
 
 
 def test_a_thread_that_gives_up(queue, takers, clock):
-    queue.put("late", "late", delay=10)
+    queue.put("late", "at 10", delay=10)
     takers.add(timeout=3)
     takers.add()
     clock.advance(3)
     assert takers.next() is QueueEmpty
     clock.advance(7)
-    assert takers.next() == "late"
+    assert takers.next() == "at 10"
 
 
 def test_a_thread_that_gives_up_later(queue, takers, clock):
-    queue.put("late", "late", delay=10)
+    queue.put("late", "at 10", delay=10)
     takers.add()
     takers.add(timeout=3)
     clock.advance(3)
     assert takers.next() is QueueEmpty
     clock.advance(7)
-    assert takers.next() == "late"
+    assert takers.next() == "at 10"
 
 
 def test_items_that_are_due_together(queue, takers, clock):
@@ -133,13 +135,13 @@ def test_items_that_are_due_together(queue, takers, clock):
 def test_items_that_are_due_together_and_one_later(queue, takers, clock):
     for key in "ab":
         queue.put(key, key, delay=5)
-    queue.put("late", "late", delay=10)
+    queue.put("late", "at 10", delay=10)
     for _ in range(3):
         takers.add()
     clock.advance(5)
     assert {takers.next(), takers.next()} == {"a", "b"}
     clock.advance(5)
-    assert takers.next() == "late"
+    assert takers.next() == "at 10"
 
 
 def test_an_item_that_was_taken_back(queue, takers, clock):

@@ -67,17 +67,17 @@ def test_what_is_settled_later_is_the_only_news():
     first = (
         "Date,Payee,Amount,Status\n"
         "2024-05-02,Lu,5.00,booked\n"
-        "2024-05-03,Shop,-80.00,pending\n"
+        "2024-05-03,Shop 24,-80.00,pending\n"
         ",Kiosk,-7.40,booked\n"
         ",Kiosk,-7.40,booked\n"
-        "2024-05-04,Station,-30.00,pending\n"
+        "2024-05-04,Track 17,-30.00,pending\n"
         ",Bo,6.00,booked\n"
     )
     journal = make_journal()
     assert imported(journal, first) == ["Lu", "Kiosk", "Kiosk", "Bo"]
     assert imported(journal, first) == []
-    assert imported(journal, first.replace("-80.00,pending", "-80.00,booked")) == ["Shop"]
-    assert imported(journal, first.replace("pending", "booked")) == ["Station"]
+    assert imported(journal, first.replace("-80.00,pending", "-80.00,booked")) == ["Shop 24"]
+    assert imported(journal, first.replace("pending", "booked")) == ["Track 17"]
     assert balance(journal, "Assets:Bank") == {"EUR": Money.of("-113.80", "EUR")}
 
 

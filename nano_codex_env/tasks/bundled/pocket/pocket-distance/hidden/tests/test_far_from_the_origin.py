@@ -24,7 +24,9 @@ def test_distance(a, b, expected):
 
 @pytest.mark.parametrize("point", [(1, 2), (-3, 8)], ids=["first", "second"])
 def test_a_point_is_where_it_is(point):
-    assert distance(point, point) == 0
+    x, y = point
+    ahead = [(x + 24, y), (x, y), (x, y + 15)]
+    assert [distance(point, other) for other in ahead] == [24, 0, 15]
 
 
 def test_routes():

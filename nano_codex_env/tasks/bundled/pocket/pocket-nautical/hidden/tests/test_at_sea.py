@@ -8,6 +8,10 @@ from pocket.lengths import convert, knots_to_kmh
 @pytest.mark.parametrize(("miles", "metres"), [(1, 1852), (10, 18520), (2.5, 4630)], ids=["one", "ten", "half"])
 def test_nautical_miles_in_metres(miles, metres):
     assert convert(miles, "nmi", "m") == pytest.approx(metres)
+
+
+@pytest.mark.parametrize(("metres", "miles"), [(1852, 1), (46300, 25), (4630, 2.5)], ids=["one", "more", "half"])
+def test_metres_in_nautical_miles(metres, miles):
     assert convert(metres, "m", "nmi") == pytest.approx(miles)
 
 

@@ -5,14 +5,18 @@ import pytest
 from pocket.text import shorten
 
 
-@pytest.mark.parametrize("text", ["Mon", "Monday", "Wednesday", "two words"], ids=["three", "six", "nine", "words"])
-def test_text_as_long_as_the_width(text):
-    assert shorten(text, len(text)) == text
+@pytest.mark.parametrize(
+    ("text", "width", "expected"),
+    [("9am", 3, "9am"), ("May 17", 6, "May 17"), ("25 August", 9, "25 August"), ("room 1204", 9, "room 1204")],
+    ids=["three", "six", "nine", "words"],
+)
+def test_text_as_long_as_the_width(text, width, expected):
+    assert shorten(text, width) == expected
 
 
 def test_text_as_long_as_the_width_with_another_mark():
-    assert shorten("Friday", 6, mark="~") == "Friday"
-    assert shorten("a", 1, mark="~") == "a"
+    assert shorten("May 31", 6, mark="~") == "May 31"
+    assert shorten("8", 1, mark="~") == "8"
 
 
 def test_every_length():
@@ -20,6 +24,8 @@ def test_every_length():
         text = "x" * length
         assert shorten(text, length) == text
         assert shorten(text + "x", length) == text[3:] + "..."
+    found = [shorten("1 May 2024", length) for length in (11, 10, 9, 8, 4)]
+    assert found == ["1 May 2024", "1 May 2024", "1 May ...", "1 May...", "1..."]
 
 
 def test_one_letter_more_is_cut():

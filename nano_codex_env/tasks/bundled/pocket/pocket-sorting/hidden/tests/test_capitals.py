@@ -9,8 +9,8 @@ from pocket.words import index_words, sort_words
     ("words", "expected"),
     [
         (["apple", "Zebra", "fig"], ["apple", "fig", "Zebra"]),
-        (["b", "A", "C", "d"], ["A", "b", "C", "d"]),
-        (["iron", "HTML", "Iris", "html5"], ["HTML", "html5", "Iris", "iron"]),
+        (["d", "b", "A", "E", "C"], ["A", "b", "C", "d", "E"]),
+        (["iron", "HTML", "Iris", "html5", "XML"], ["HTML", "html5", "Iris", "iron", "XML"]),
     ],
     ids=["issue", "letters", "longer"],
 )
@@ -25,8 +25,8 @@ def test_words_that_differ_only_in_case():
 
 
 def test_an_index_is_sorted_like_this_too():
-    index = index_words(["Bread", "apple", "banana", "Avocado"])
-    assert index == {"A": ["apple", "Avocado"], "B": ["banana", "Bread"]}
+    index = index_words(["Azure", "Bread", "apple", "banana", "Avocado", "azalea"])
+    assert index == {"A": ["apple", "Avocado", "azalea", "Azure"], "B": ["banana", "Bread"]}
     assert list(index) == ["A", "B"]
 
 

@@ -61,40 +61,40 @@ def test_a_refreshed_entry_is_gone_when_its_new_time_is_over(cache, now):
 )
 @pytest.mark.parametrize("drop", [False, True], ids=["replaced", "dropped_between"])
 def test_an_entry_set_again_lives_its_own_time(cache, now, look, drop):
-    cache.set("/a", page("old"), ttl=3)
+    cache.set("/a", page("v14"), ttl=3)
     now.time = 1
     if drop:
         assert cache.invalidate("/a")
-    cache.set("/a", page("new"), ttl=30)
+    cache.set("/a", page("v15"), ttl=30)
     now.time = 3
     look(cache)
-    assert cache.get("/a").body == b"new"
+    assert cache.get("/a").body == b"v15"
     now.time = 31
     assert cache.get("/a") is None
 
 
 def test_an_entry_that_comes_back_after_eviction_lives_its_own_time(cache, now):
-    for key in ("/a", "/b", "/c", "/d"):
+    for key in ("/page/14", "/page/25", "/page/36", "/page/47"):
         cache.set(key, page(key), ttl=5)
-    assert "/a" not in cache
+    assert "/page/14" not in cache
     now.time = 2
-    cache.set("/a", page("again"), ttl=50)
+    cache.set("/page/14", page("again"), ttl=50)
     now.time = 5
-    assert cache.keys() == ["/a"]
+    assert cache.keys() == ["/page/14"]
     assert cache.stats.expirations == 2
 
 
 def test_a_refreshed_entry_does_not_hold_its_place_for_ever(cache, now):
-    cache.set("/a", page("A"), ttl=2)
-    cache.refresh("/a", ttl=6)
+    cache.set("/page/14", page("A"), ttl=2)
+    cache.refresh("/page/14", ttl=6)
     now.time = 3
-    assert cache.keys() == ["/a"]
-    cache.set("/b", page("B"), ttl=100)
-    cache.set("/c", page("C"), ttl=100)
-    cache.get("/a")
+    assert cache.keys() == ["/page/14"]
+    cache.set("/page/25", page("B"), ttl=100)
+    cache.set("/page/36", page("C"), ttl=100)
+    cache.get("/page/14")
     now.time = 6
-    cache.set("/d", page("D"), ttl=100)
-    assert cache.keys() == ["/b", "/c", "/d"]
+    cache.set("/page/47", page("D"), ttl=100)
+    assert cache.keys() == ["/page/25", "/page/36", "/page/47"]
     assert (cache.stats.evictions, cache.stats.expirations) == (0, 1)
 
 

@@ -1,0 +1,93 @@
+"""Start processes so that a fork elsewhere in this program holds nothing up.
+
+A child that some other thread forks (a DataLoader's worker, a vector's) holds copies of all pipes for as long as it
+lives. `subprocess` waits for the end of such pipes, one of them inside of `Popen` itself; here none is waited for: a
+process is started by posix_spawn, and its end is what `waitpid` tells.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+_DEFAULTS = [signal.SIGPIPE, signal.SIGXFSZ]  # Python ignores them; its children shall not
+
+
+class Process:
+    """A child of ours."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._status: int | None = None
+        self._lock = threading.Lock()
+
+    def poll(self) -> int | None:
+        """The exit status, negative for a signal; None while it runs."""
+        with self._lock:
+            if self._status is None:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                self._status = os.waitstatus_to_exitcode(status) if pid else None
+            return self._status
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """The exit status; None if it does not end in time."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            handle = os.pidfd_open(self.pid)
+        except OSError:  # an old kernel, or a container that forbids it
+            handle = -1
+        try:
+            while (status := self.poll()) is None:
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return None
+                if handle < 0:
+                    time.sleep(0.002 if left is None else min(0.002, left))
+                else:
+                    poller = select.poll()
+                    poller.register(handle, select.POLLIN)
+                    poller.poll(None if left is None else left * 1000)
+            return status
+        finally:
+            if handle >= 0:
+                os.close(handle)
+
+
+def spawn(
+    argv: Sequence[str],
+    stdin: int,
+    stdout: int,
+    stderr: int,
+    *,
+    keep: Sequence[int] = (),
+    env: Mapping[str, str],
+    session: bool = False,
+) -> Process:
+    """Start `argv` with these descriptors and `keep` left open, in this environment; the program is looked for on PATH.
+
+    Args:
+        argv: the program and its arguments.
+        stdin: a descriptor for its input.
+        stdout: a descriptor for its output.
+        stderr: a descriptor for its errors.
+        keep: more descriptors, which keep their numbers; all others of ours are closed on exec, as Python makes them.
+        env: all of its environment.
+        session: whether it leads a session and process group of its own.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    handles = [stdin, stdout, stderr]
+    high = [os.dup(handle) for handle in handles]  # above those that are about to be replaced
+    try:
+        actions = [(os.POSIX_SPAWN_DUP2, handle, number) for number, handle in enumerate(high)]
+        actions += [(os.POSIX_SPAWN_DUP2, handle, handle) for handle in keep]
+        start = os.posix_spawn if argv[0].startswith("/") else os.posix_spawnp
+        return Process(start(argv[0], list(argv), env, file_actions=actions, setsid=session, setsigdef=_DEFAULTS))
+    finally:
+        for handle in high:
+            os.close(handle)
