@@ -8,7 +8,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,21 +17,13 @@ from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, Task
 from nano_codex_env.messages import Message
 from nano_codex_env.sandbox import Sandbox, get_sandbox
 from nano_codex_env.score import Score
+from nano_codex_env.scoring.contradictions import Alone, Control, Round, passes, unexplained
 from nano_codex_env.scoring.hidden import hidden_files
-from nano_codex_env.scoring.mutants import Draw, Mutant
+from nano_codex_env.scoring.mutants import Draw, function_of
 from nano_codex_env.scoring.protection import Protection, key_of, known_protection, protection_of
-from nano_codex_env.scoring.reports import PASSED, TestRun
+from nano_codex_env.scoring.reports import PASSED, TIMED_OUT, TestRun
 from nano_codex_env.scoring.run import Scorer
-from nano_codex_env.scoring.verdict import (
-    TESTS_FAILED,
-    Control,
-    Round,
-    lacking,
-    passes,
-    score_of,
-    single_pass,
-    verdict,
-)
+from nano_codex_env.scoring.verdict import TESTS_FAILED, lacking, score_of, single_pass, verdict
 from nano_codex_env.task import Task
 from nano_codex_env.workspace.tree import base_tree
 
@@ -81,7 +73,7 @@ class Resolved:
 
         Args:
             timeout: seconds for one run of the tests; a run whose reference took `t` has at most `30 + 10 * t`.
-            score_timeout: seconds for all runs of one score; default: three times `timeout`.
+            score_timeout: seconds for all runs of a patch in one score; default: three times `timeout`.
             integrity: `"strict"` or `"fast"`.
             mutant_runs: runs with mutants of a patch that passed; twice as many where one function is protected.
             sandbox: where tests run.
@@ -92,13 +84,7 @@ class Resolved:
         Raises:
             ConfigError: an argument cannot be used.
         """
-        for name in removed:
-            hint = f"it was removed; instead: {REMOVED[name]}" if name in REMOVED else "there is no such argument"
-            raise ConfigError(f"Resolved({name}=...): {hint}")
-        if integrity not in ("strict", "fast"):
-            raise ConfigError(f"integrity is one of strict, fast; got {integrity!r}")
-        if isinstance(mutant_runs, bool) or not isinstance(mutant_runs, int) or not 2 <= mutant_runs <= 20:
-            raise ConfigError(f"mutant_runs is a whole number from 2 to 20; got {mutant_runs!r}")
+        _check(integrity, mutant_runs, removed)
         whole = 3 * timeout if score_timeout is None else score_timeout
         for name, seconds in (("timeout", timeout), ("score_timeout", whole)):
             if not (isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds < math.inf):
@@ -107,6 +93,8 @@ class Resolved:
         self._strict, self._runs, self._score_timeout = integrity == "strict", mutant_runs, whole
         self._chance = chance
         self._controls: dict[str, TestRun] = {}
+        self.protections: dict[str, Protection] = {}
+        """Of tasks by `key_of`, also those that are not kept on disk."""
         self._failed_at_base: dict[str, tuple[str, ...]] = {}
 
     def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
@@ -145,13 +133,24 @@ class Resolved:
         return Control(run, flaky)
 
 
+def _check(integrity: str, mutant_runs: int, removed: Mapping[str, object]) -> None:
+    for name in removed:
+        hint = f"it was removed; instead: {REMOVED[name]}" if name in REMOVED else "there is no such argument"
+        raise ConfigError(f"Resolved({name}=...): {hint}")
+    if integrity not in ("strict", "fast"):
+        raise ConfigError(f"integrity is one of strict, fast; got {integrity!r}")
+    if isinstance(mutant_runs, bool) or not isinstance(mutant_runs, int) or not 2 <= mutant_runs <= 20:
+        raise ConfigError(f"mutant_runs is a whole number from 2 to 20; got {mutant_runs!r}")
+
+
 class _Trial:
     """One patch on its way through the runs."""
 
     def __init__(self, judge: Resolved, task: Task, patch: str, dropped: list[str]) -> None:
         self._judge, self._task, self._patch, self._dropped = judge, task, patch, dropped
         self._scorer, self._key = judge._scorer, key_of(task)
-        self._until = time.monotonic() + judge._score_timeout
+        self._expected = self._spent = 0.0
+        self._runs_done = 0
         self._control = Control()
         self._protection: Protection | None = None
         self._chance = judge._chance or secrets.SystemRandom()
@@ -160,7 +159,8 @@ class _Trial:
     def score(self) -> Score:
         """Run what a verdict needs, and no more."""
         task, known = self._task, known_protection(self._task, self._scorer.cache)
-        self._expected = known.seconds if known else 0.0
+        control = self._judge._controls.get(self._key)
+        self._expected = known.seconds if known else control.seconds if control else 0.0
         failed = known.failed_at_base if known else self._judge._failed_at_base.get(self._key, ())
         if not self._patch.strip() and failed:
             return score_of(task, failed, TESTS_FAILED, dropped=self._dropped)  # as a run would show
@@ -171,7 +171,8 @@ class _Trial:
             self._judge._failed_at_base[self._key] = tuple(t for t in self._rounds[0].tests if not passes(task, t, run))
         if first.value == 0.0 or not self._judge._strict:
             return first if first.value == 0.0 else replace(first, parts={**first.parts, **self._all_unprotected()})
-        protection = protection_of(task, self._scorer)
+        protection = self._judge.protections.get(self._key) or protection_of(task, self._scorer)
+        self._judge.protections[self._key] = protection
         self._expected = protection.seconds
         self._control = replace(self._control, flaky=frozenset(protection.flaky))
         self._protection = protection
@@ -181,7 +182,8 @@ class _Trial:
             if score.value == 0.0:
                 return score
         if single_pass(task, self._rounds, self._control):
-            self._try_others(protection)
+            for _ in range(1 if len(protection.mutants) > 1 else 3):  # where one function is all, a coin would do
+                self._try_others(protection)
         return self._verdict(protection.unprotected(task))
 
     def _all_unprotected(self) -> dict[str, Any]:
@@ -191,10 +193,13 @@ class _Trial:
         return verdict(self._task, self._rounds, self._control, dropped=self._dropped, unprotected=unprotected)
 
     def _try_others(self, protection: Protection) -> None:
-        """One mutant passed: the other mutants of all functions, in one run, decide whether that was by chance."""
-        others = tuple(mutants[1] for mutants in protection.mutants.values() if len(mutants) > 1)
-        if others:
-            self._play(Draw(tuple(test for mutant in others for test in mutant.tests), others))
+        """One mutant passed: a run like the others, with other mutants of these functions, decides."""
+        passed = single_pass(self._task, self._rounds, self._control)
+        others = {name: mutants[1] for name, mutants in protection.mutants.items() if len(mutants) > 1}
+        draw = self._chance.choice(protection.draw(self._task, self._judge._runs, self._chance))
+        functions = {mutant.function for mutant in draw.mutants} | ({passed.function} if passed else set())
+        mutants = tuple(mutant for name, mutant in others.items() if name in functions)
+        self._play(Draw(draw.tests, mutants))
 
     def _play(self, draw: Draw) -> None:
         """Run one set of tests, then what `lacking` names until a verdict on it is possible."""
@@ -202,39 +207,51 @@ class _Trial:
         while need := lacking(self._task, self._rounds, self._control):
             one = self._rounds[-1]
             if need == "control":
-                self._control = self._judge.control(self._task, self._limit(whole=True))
+                self._control = self._judge.control(self._task, self._longest())
             elif need == "repeat":
                 self._rounds[-1] = replace(one, repeat=self._run(draw, self._patch))
-            elif need == "redraw":
-                other = Draw(draw.tests, self._others(one))
-                self._rounds[-1] = replace(one, redraws=(*one.redraws, (other.mutants, self._run(other, self._patch))))
+            elif need == "alone":
+                self._rounds[-1] = replace(one, alone=(*one.alone, self._alone(one)))
             else:
-                source = self._scorer.source(self._task, self._task.patch)[0]
-                self._rounds[-1] = replace(one, reference=self._run(draw, source, whole=True))
+                self._rounds[-1] = replace(one, reference=self._reference(draw))
 
-    def _others(self, one: Round) -> tuple[Mutant, ...]:
-        """One mutant for a redraw, of a function that was not mutated in this round, and not tried yet."""
-        assert self._protection
-        tried = {m.function for mutants, _ in one.redraws for m in mutants} | {m.function for m in one.mutants}
-        left = [mutants[0] for function, mutants in self._protection.mutants.items() if function not in tried]
-        left = [mutant for mutant in left if set(mutant.tests) <= set(one.tests)]
-        return (self._chance.choice(left),) if left else ()
+    def _alone(self, one: Round) -> Alone:
+        """A function that failed unmodified, by itself: as it is, and with its mutant, in a random order."""
+        function = unexplained(self._task, one, self._control)[0]
+        tests = tuple(test for test in one.tests if function_of(test) == function)
+        known = self._protection.mutants.get(function, ()) if self._protection else ()
+        draws = [Draw(tests, ()), *(Draw(mutant.tests, (mutant,)) for mutant in known[:1])]
+        order = self._chance.sample(range(len(draws)), len(draws))
+        runs = {number: self._run(draws[number], self._patch) for number in order}
+        return Alone(function, runs[0], known[0] if known else None, runs.get(1))
 
-    def _run(self, draw: Draw, patch: str, *, whole: bool = False) -> TestRun:
-        limit = self._limit(whole=whole)
-        return self._scorer.run_tests(self._task, patch, draw.tests, mutants=draw.mutants, timeout=limit)
-
-    def _limit(self, *, whole: bool = False) -> float:
-        """Seconds for the next run; a patch's takes at most half of what is left, so that its reference can follow.
+    def _run(self, draw: Draw, patch: str) -> TestRun:
+        """A run of the patch, in what is left of its time.
 
         Raises:
-            RewardError: the time for all runs of this score is over.
+            RewardError: the time is over, and the patch is hardly slower than the reference patch.
         """
-        left = self._until - time.monotonic()
-        if left <= 1.0:
+        left = self._judge._score_timeout - self._longest() - self._spent
+        if left <= 0 and self._spent < (1.5 * self._expected + 10.0) * self._runs_done:
             raise RewardError(
                 f"{self._task.instance_id}: no verdict within score_timeout ({self._judge._score_timeout:g} seconds) "
-                f"after {len(self._rounds)} runs; raise it, or `nano-codex tasks prepare` the task ahead"
+                f"after {self._runs_done} runs; one of the reference patch takes {self._expected:.0f} seconds: raise it"
             )
-        limit = min(self._scorer.timeout, left if whole else left / 2)
-        return min(limit, 30.0 + 10.0 * self._expected) if self._expected else limit
+        if left <= 0:
+            return TestRun(reason=TIMED_OUT)
+        started = time.monotonic()
+        limit = min(self._longest(), left)
+        run = self._scorer.run_tests(self._task, patch, draw.tests, mutants=draw.mutants, timeout=limit)
+        self._spent += time.monotonic() - started
+        self._runs_done += 1
+        return run
+
+    def _reference(self, draw: Draw) -> TestRun:
+        """The same set with the reference patch, whatever time the patch has used up."""
+        source = self._scorer.source(self._task, self._task.patch)[0]
+        return self._scorer.run_tests(self._task, source, draw.tests, mutants=draw.mutants, timeout=self._longest())
+
+    def _longest(self) -> float:
+        """Seconds that one run may take."""
+        most = min(self._scorer.timeout, self._judge._score_timeout / 2)
+        return min(most, 30.0 + 10.0 * self._expected) if self._expected else most

@@ -17,12 +17,13 @@ from typing import Any
 
 from nano_codex_env.cache import publish
 from nano_codex_env.errors import RewardError
+from nano_codex_env.scoring.contradictions import Control, passes
 from nano_codex_env.scoring.expectations import candidates
 from nano_codex_env.scoring.hidden import hidden_files
 from nano_codex_env.scoring.mutants import Draw, Mutant, draw_runs, function_of
 from nano_codex_env.scoring.reports import FAILED, PASSED, TestRun
 from nano_codex_env.scoring.run import Scorer, sources_of
-from nano_codex_env.scoring.verdict import Control, passes, raise_if_broken
+from nano_codex_env.scoring.verdict import raise_if_broken
 from nano_codex_env.task import Task
 from nano_codex_env.tasks.libraries import ROOT
 from nano_codex_env.workspace.tree import base_tree
@@ -55,6 +56,8 @@ class Protection:
     """Tests that fail without any patch."""
     seconds: float = 0.0
     """What a run of all tests took with the reference patch."""
+    is_sound: bool = True
+    """Whether every run of the base ended as it should; else it is not kept on disk."""
 
     def unprotected(self, task: Task) -> list[str]:
         """FAIL_TO_PASS tests that no mutant judges."""
@@ -80,6 +83,7 @@ class Protection:
         """As it is kept; `key` says for which task."""
         mutants = {function: [mutant.to_row() for mutant in found] for function, found in self.mutants.items()}
         row = {**vars(self), "mutants": mutants, "seconds": round(self.seconds, 1)}
+        del row["is_sound"]
         return json.dumps({"key": key, **row}, separators=(",", ":"))
 
     @classmethod
@@ -87,8 +91,14 @@ class Protection:
         """What `to_json` wrote."""
         row = json.loads(text)
         mutants = {function: tuple(map(Mutant.from_row, found)) for function, found in row["mutants"].items()}
-        names = ("companions", "left_out", "flaky", "failed_at_base")
-        return cls(mutants=mutants, seconds=row["seconds"], **{name: tuple(row[name]) for name in names})
+        return cls(
+            mutants,
+            companions=tuple(row["companions"]),
+            left_out=tuple(row["left_out"]),
+            flaky=tuple(row["flaky"]),
+            failed_at_base=tuple(row["failed_at_base"]),
+            seconds=row["seconds"],
+        )
 
 
 def make_protection(
@@ -110,6 +120,8 @@ class _Maker:
     scorer: Scorer
     thorough: bool
     say: Callable[[str], None]
+    broken_off: int = 0
+    """Runs of the base that broke off."""
 
     def make(self) -> Protection:
         task = self.task
@@ -132,6 +144,7 @@ class _Maker:
             tuple(flaky),
             tuple(test for test in wanted if not passes(task, test, base)),
             max([run.seconds for run in whole] or [base.seconds]),
+            not self.broken_off,
         )
 
     def _run(self, patch: str, tests: Sequence[str], **more: Any) -> TestRun:
@@ -141,6 +154,7 @@ class _Maker:
             raise RewardError(
                 f"{self.task.instance_id}: making its mutants: {run.reason} with the reference patch: {run.output}"
             )
+        self.broken_off += bool(run.reason)
         return run
 
     def _candidates(self, base: TestRun) -> dict[str, list[Mutant]]:
@@ -270,6 +284,9 @@ def protection_of(task: Task, scorer: Scorer, *, thorough: bool = False) -> Prot
     if known is not None:
         return known
     key, made = key_of(task), make_protection(task, scorer, thorough=thorough)
+    if not made.is_sound:
+        logger.warning("%s: a run without a patch broke off; its mutants are not kept on disk", task.instance_id)
+        return made
 
     def build(folder: Path) -> None:
         (folder / "plan.json").write_text(made.to_json(key), encoding="utf-8")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 _BUILT_IN = {
@@ -51,7 +52,7 @@ def find_function(module: ast.Module, names: Sequence[str]) -> Function | None:
     return node if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else None
 
 
-def quiet(side: ast.expr, library: set[str]) -> Iterator[ast.AST]:
+def quiet(side: ast.expr, library: Mapping[str, str]) -> Iterator[ast.AST]:
     """The nodes of an expected side that are only compared: no subscript's index, no argument of the code's."""
     yield side
     below: list[ast.expr | None] = []
@@ -66,30 +67,39 @@ def quiet(side: ast.expr, library: set[str]) -> Iterator[ast.AST]:
     elif isinstance(side, ast.Starred):
         below = [side.value]
     elif isinstance(side, ast.Call) and may_call(side, library):
-        is_near = name_of(side.func) == "approx"  # the value, not the tolerance
+        is_near = library[ast.unparse(side.func)] == "approx"  # the value, not the tolerance
         below = list(side.args[:1]) if is_near else [*side.args, *(word.value for word in side.keywords)]
     for node in below:
         if node is not None:
             yield from quiet(node, library)
 
 
-def may_call(call: ast.Call, library: set[str]) -> bool:
+def may_call(call: ast.Call, library: Mapping[str, str]) -> bool:
     """Whether a call on the expected side runs no code under test; `library` is what `harmless_calls` found."""
     return ast.unparse(call.func) in library
 
 
-def harmless_calls(module: ast.Module) -> set[str]:
-    """Constructors of the standard library and `approx`, as this module calls them: `Decimal`, `datetime.date`."""
-    found = set(_BUILT_IN)
+def harmless_calls(module: ast.Module) -> dict[str, str]:
+    """Constructors of the standard library and `approx`: as this module calls them -> their name.
+
+    A name that is bound elsewhere as well, by an import, a definition, an assignment or a parameter, may be another.
+    """
+    imports = [node for node in ast.walk(module) if isinstance(node, ast.Import | ast.ImportFrom)]
+    bound = Counter(alias.asname or alias.name.partition(".")[0] for node in imports for alias in node.names)
+    if "*" in bound:
+        return {}
+    found = {name: name for name in _BUILT_IN}
+    bound.update(list(found))  # an import of such a name is a second binding
     for node in module.body:
         if isinstance(node, ast.ImportFrom) and node.module in _CONSTRUCTORS and not node.level:
             known = _CONSTRUCTORS[node.module]
-            found |= {alias.asname or alias.name for alias in node.names if alias.name in known}
+            found |= {alias.asname or alias.name: alias.name for alias in node.names if alias.name in known}
         elif isinstance(node, ast.Import):
             for alias in node.names:
-                found |= {f"{alias.asname or alias.name}.{name}" for name in _CONSTRUCTORS.get(alias.name, ())}
-    own = defined_names(module)
-    return {name for name in found if name.partition(".")[0] not in own}
+                found |= {f"{alias.asname or alias.name}.{name}": name for name in _CONSTRUCTORS.get(alias.name, ())}
+    own = defined_names(module) | arguments_of(module)
+    heads = {name: name.partition(".")[0] for name in found}
+    return {name: meant for name, meant in found.items() if heads[name] not in own and bound[heads[name]] < 2}
 
 
 def defined_names(module: ast.Module) -> set[str]:
@@ -179,7 +189,7 @@ def name_of(function: ast.expr) -> str:
     return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
 
 
-def reads_in(side: ast.expr, name: str, library: set[str]) -> int:
+def reads_in(side: ast.expr, name: str, library: Mapping[str, str]) -> int:
     """How often an expected side compares with `name`."""
     return sum(isinstance(node, ast.Name) and node.id == name for node in quiet(side, library))
 

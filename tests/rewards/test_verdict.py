@@ -11,6 +11,7 @@ import pytest
 
 from nano_codex_env import Score, Task
 from nano_codex_env.errors import BrokenTaskError, RewardError
+from nano_codex_env.scoring.contradictions import MOST_ALONE, Alone, Control, Round, is_flake, unexplained
 from nano_codex_env.scoring.mutants import Edit, Mutant
 from nano_codex_env.scoring.reports import (
     FAILED,
@@ -27,7 +28,7 @@ from nano_codex_env.scoring.reports import (
     TestRun,
     read_reports,
 )
-from nano_codex_env.scoring.verdict import REDRAWS, Control, Round, lacking, single_pass, verdict
+from nano_codex_env.scoring.verdict import lacking, single_pass, verdict
 
 ONE, TWO, ROW_1, ROW_2, OLD, KEPT = (
     f"t.py::test_{name}" for name in ("one", "two", "rows[1]", "rows[2]", "old", "kept")
@@ -66,8 +67,6 @@ MUTANT_KEPT = mutant("kept", KEPT)
 MUTANT_ROW = mutant("rows", ROW_1)
 """It edits both rows, and is judged by the first: the second passes with the reference patch as well."""
 
-Redraw = tuple[tuple[Mutant, ...], TestRun]
-
 
 @dataclass(frozen=True)
 class Recorded:
@@ -80,7 +79,8 @@ class Recorded:
     asked: str = ""
     """What must be asked for, in this order."""
     tests: tuple[str, ...] = ALL
-    redraws: tuple[Redraw, ...] = ()
+    alone: tuple[Alone, ...] = ()
+    """What the functions that are asked for one by one show, in this order."""
 
 
 def play(rounds: Sequence[Recorded], control: Control) -> tuple[list[Round], Control]:
@@ -91,15 +91,16 @@ def play(rounds: Sequence[Recorded], control: Control) -> tuple[list[Round], Con
         played.append(Round(recorded.tests, recorded.run, recorded.mutants))
         asked: list[str] = []
         while need := lacking(TASK, played, known):
-            assert asked.count(need) < (REDRAWS if need == "redraw" else 1), f"{need} was asked for too often"
+            assert asked.count(need) < (MOST_ALONE if need == "alone" else 1), f"{need} was asked for too often"
             asked.append(need)
             if need == "control":
                 known = control
             elif need == "repeat":
                 played[-1] = replace(played[-1], repeat=recorded.repeat)
-            elif need == "redraw":
-                played[-1] = replace(played[-1], redraws=recorded.redraws[: asked.count(need)])
-                assert len(played[-1].redraws) == asked.count(need), "no such redraw was recorded"
+            elif need == "alone":
+                one = recorded.alone[len(played[-1].alone)]
+                assert unexplained(TASK, played[-1], known)[0] == one.function
+                played[-1] = replace(played[-1], alone=(*played[-1].alone, one))
             else:
                 played[-1] = replace(played[-1], reference=recorded.reference)
         assert " ".join(asked) == recorded.asked
@@ -273,6 +274,7 @@ def test_without_a_reference_patch_the_control_run_says_something_of_old_tests_o
 # Mutant runs.
 
 FIRST = Recorded(FINE)
+UNCHECKED, CHECKED = Control(), Control(FINE)
 MUTATED = run(one=FAILED)
 """What a right patch shows where `test_one` is mutated."""
 
@@ -282,63 +284,174 @@ def mutated(
     repeat: TestRun | None = None,
     reference: TestRun | None = None,
     asked: str = "",
-    redraws: Sequence[Redraw] = (),
+    alone: Sequence[Alone] = (),
 ) -> Recorded:
-    return Recorded(seen, (MUTANT_ONE,), repeat, reference, asked, redraws=tuple(redraws))
+    return Recorded(seen, (MUTANT_ONE,), repeat, reference, asked, alone=tuple(alone))
 
 
 BOTH = run(one=FAILED, two=FAILED)
 """`test_two` fails as well, though nothing of it was edited."""
 CHECKED_TWICE = "repeat reference"
-ALL_ASKED = "repeat reference redraw redraw redraw"
+ALONE = "repeat reference alone"
 LATE = "mutants: passed at first, failed among mutants: t.py::test_two"
-
-
-def without(**failed: str) -> list[Redraw]:
-    """Redraws with three other mutants; in each of them these tests fail, but for the mutated one every other holds."""
-    return [
-        ((MUTANT_ROW,), run(row_1=FAILED, **failed)),
-        ((MUTANT_OLD,), run(**{"old": FAILED, **failed})),
-        ((MUTANT_KEPT,), run(**{"kept": FAILED, **failed})),
-    ]
+TWO_FAILS = Alone(MUTANT_TWO.function, run(two=FAILED), MUTANT_TWO, run(two=FAILED))
+"""`test_two` fails by itself as well, so that it stays failed."""
+OLD_FAILS, KEPT_FAILS = (Alone(one.function, run(old=FAILED, kept=FAILED)) for one in (MUTANT_OLD, MUTANT_KEPT))
+ROWS_FAIL = Alone(MUTANT_ROW.function, run(row_1=FAILED, row_2=FAILED))
 
 
 @pytest.mark.parametrize(
     ("one", "score", "failed", "flags"),
     [
         (mutated(MUTATED), 1.0, [], []),
-        (mutated(run(one=FAILED, two=FAILED), MUTATED, asked="repeat"), 1.0, [], []),
-        (mutated(run(one=FAILED, two=FAILED), run(one=FAILED, kept=FAILED), asked="repeat"), 1.0, [], []),
-        (mutated(BOTH, BOTH, MUTATED, ALL_ASKED, without(two=FAILED)), 0.0, [TWO], [LATE]),
-        (
-            mutated(run(one=FAILED, two=MISSING), BOTH, MUTATED, ALL_ASKED, without(two=FAILED)),
-            0.0,
-            [TWO],
-            [LATE],
-        ),
+        (mutated(BOTH, BOTH, MUTATED, ALONE, [TWO_FAILS]), 0.0, [TWO], [LATE]),
+        (mutated(run(one=FAILED, two=MISSING), BOTH, MUTATED, ALONE, [TWO_FAILS]), 0.0, [TWO], [LATE]),
         (mutated(BOTH, BOTH, BOTH, CHECKED_TWICE), 1.0, [], []),
         (
             mutated(
                 run(one=FAILED, two=FAILED, old=FAILED),
                 run(one=FAILED, two=FAILED, old=FAILED),
                 run(one=FAILED, old=FAILED),
-                ALL_ASKED,
-                without(two=FAILED, old=FAILED),
+                ALONE,
+                [TWO_FAILS],
             ),
             0.0,
             [TWO],
             [LATE],
         ),
     ],
-    ids=[
-        "as-it-should-be", "once", "another-the-second-time", "twice", "in-two-ways", "the-reference-too",
-        "one-excused",
-    ],
-)  # fmt: skip
+    ids=["as-it-should-be", "twice", "in-two-ways", "the-reference-too", "one-excused"],
+)
 def test_an_unmodified_test_that_fails_among_mutants(
     one: Recorded, score: float, failed: list[str], flags: list[str]
 ) -> None:
     assert facts(judge([FIRST, one])) == (score, failed, FAILS if failed else "", flags)
+
+
+# The repeat, and what may be chance.
+
+TWO_AND_OLD, TWO_AND_KEPT = run(one=FAILED, two=FAILED, old=FAILED), run(one=FAILED, two=FAILED, kept=FAILED)
+OTHER = run(one=FAILED, kept=FAILED)
+FLAKES = {"once": (BOTH, MUTATED), "another-the-second-time": (BOTH, OTHER)}
+CLEAN: Facts = (1.0, [], "", [])
+STAYS: Facts = (0.0, [TWO], FAILS, [LATE])
+ONE_PASSES = "mutants: 1 passed that must fail: t.py::test_one"
+ALL_BUT_ONE = [test for test in ALL if test != ONE]
+
+
+@pytest.mark.parametrize(("seen", "repeat"), FLAKES.values(), ids=FLAKES)
+def test_the_first_flake_of_a_score_is_forgiven(seen: TestRun, repeat: TestRun) -> None:
+    flake = mutated(seen, repeat, asked="repeat")
+    assert facts(judge([FIRST, flake])) == CLEAN
+    assert facts(judge([FIRST, mutated(MUTATED), flake, mutated(MUTATED)])) == CLEAN
+
+
+@pytest.mark.parametrize(
+    ("second", "expected"),
+    [
+        (mutated(BOTH, MUTATED, MUTATED, ALONE, [TWO_FAILS]), STAYS),
+        (
+            mutated(BOTH, OTHER, MUTATED, f"{ALONE} alone", [TWO_FAILS, KEPT_FAILS]),
+            (0.0, [TWO, KEPT], FAILS, [f"{LATE}, t.py::test_kept"]),
+        ),
+        (mutated(BOTH, OTHER, OTHER, ALONE, [TWO_FAILS]), STAYS),
+        (mutated(BOTH, MUTATED, BOTH, CHECKED_TWICE), CLEAN),
+        (mutated(BOTH, MUTATED, MUTATED, ALONE, [Alone(MUTANT_TWO.function, FINE)]), CLEAN),
+    ],
+    ids=["once", "another-the-second-time", "one-excused", "the-reference-too", "cleared"],
+)
+def test_a_second_flake_counts(second: Recorded, expected: Facts) -> None:
+    """Of both its runs: whoever fails now and then does not fail the same test each time."""
+    flake = mutated(BOTH, MUTATED, asked="repeat")
+    assert facts(judge([FIRST, flake, second])) == expected
+    assert facts(judge([FIRST, flake, mutated(MUTATED), second])) == expected
+
+
+def test_every_flake_but_the_first_counts() -> None:
+    first = mutated(OTHER, MUTATED, asked="repeat")
+    second = mutated(BOTH, MUTATED, MUTATED, ALONE, [TWO_FAILS])
+    third = mutated(run(one=FAILED, old=FAILED), MUTATED, MUTATED, ALONE, [OLD_FAILS])
+    assert facts(judge([FIRST, first, second, third]))[:2] == (0.0, [TWO, OLD])
+
+
+@pytest.mark.parametrize(
+    ("seen", "repeat", "is_chance"),
+    [
+        (BOTH, MUTATED, True),
+        (BOTH, OTHER, True),
+        (BOTH, None, False),
+        (MUTATED, MUTATED, False),
+        (BOTH, BOTH, False),
+        (TWO_AND_OLD, TWO_AND_KEPT, False),
+        (TWO_AND_OLD, OTHER, True),
+        (FINE, MUTATED, False),
+        (BOTH, FINE, False),
+        (run(two=FAILED), OTHER, False),
+        (run(EARLY), MUTATED, True),
+        (run(TIMED_OUT), MUTATED, True),
+        (BOTH, run(EARLY), False),
+        (BOTH, run(TIMED_OUT), False),
+        (run(TIMED_OUT), run(EARLY), False),
+    ],
+    ids=[
+        "once", "another-the-second-time", "not-repeated", "nothing", "twice", "one-in-both", "none-in-both",
+        "a-mutated-test-passes", "it-passes-in-the-repeat", "and-another-fails", "the-run-ends-early", "is-too-slow",
+        "the-repeat-ends-early", "the-repeat-is-too-slow", "both-break-off",
+    ],
+)  # fmt: skip
+def test_what_is_a_flake(seen: TestRun, repeat: TestRun | None, is_chance: bool) -> None:
+    """Unmodified tests that failed, none of them twice; a run that broke off before one that contradicts nothing."""
+    assert is_flake(TASK, Round(ALL, seen, (MUTANT_ONE,), repeat), CHECKED) == is_chance
+
+
+@pytest.mark.parametrize(
+    ("one", "expected"),
+    [
+        (mutated(TWO_AND_OLD, TWO_AND_KEPT, MUTATED, ALONE, [TWO_FAILS]), STAYS),
+        (mutated(FINE, MUTATED, MUTATED, CHECKED_TWICE), (1.0, [], "", [ONE_PASSES])),
+        (mutated(BOTH, FINE, MUTATED, ALONE, [TWO_FAILS]), (0.0, [TWO], FAILS, [LATE, ONE_PASSES])),
+        (mutated(FINE, BOTH, MUTATED, ALONE, [TWO_FAILS]), (0.0, [TWO], FAILS, [LATE, ONE_PASSES])),
+        (mutated(FINE, BOTH, BOTH, CHECKED_TWICE), (1.0, [], "", [ONE_PASSES])),
+        (mutated(BOTH, FINE, FINE, ALONE, [TWO_FAILS]), STAYS),
+        (
+            mutated(TWO_AND_OLD, run(kept=FAILED), MUTATED, f"{ALONE} alone alone", [TWO_FAILS, OLD_FAILS, KEPT_FAILS]),
+            (0.0, [TWO, OLD, KEPT], FAILS, [f"{LATE}, t.py::test_old, t.py::test_kept", ONE_PASSES]),
+        ),
+    ],
+    ids=[
+        "the-same-and-others", "a-mutated-test-passes-once", "and-only-in-the-repeat", "and-another-fails-then",
+        "which-the-reference-shows", "as-with-the-reference", "union-of-both",
+    ],
+)  # fmt: skip
+def test_a_repeat_that_contradicts_in_another_way(one: Recorded, expected: Facts) -> None:
+    """What both runs show counts; where a mutated test passed in one of them, what either shows."""
+    assert facts(judge([FIRST, one])) == expected
+
+
+@pytest.mark.parametrize(
+    ("one", "expected"),
+    [
+        (mutated(BOTH, run(EARLY), MUTATED, ALONE, [TWO_FAILS]), (0.0, [TWO], EARLY, [f"reports: {EARLY}"])),
+        (mutated(BOTH, run(TIMED_OUT), MUTATED, ALONE, [TWO_FAILS]), (0.0, [TWO], TIMED_OUT, [])),
+        (mutated(BOTH, run(EARLY), MUTATED, ALONE, [Alone(MUTANT_TWO.function, FINE)]), CLEAN),
+        (mutated(FINE, run(TIMED_OUT), MUTATED, CHECKED_TWICE), (0.0, ALL_BUT_ONE, TIMED_OUT, [ONE_PASSES])),
+        (
+            mutated(run(TIMED_OUT), run(EARLY), MUTATED, CHECKED_TWICE),
+            (0.0, ALL_BUT_ONE, EARLY, [f"reports: {EARLY}"]),
+        ),
+    ],
+    ids=["the-repeat", "too-slow", "cleared", "after-a-mutated-test-passed", "both"],
+)
+def test_a_run_or_repeat_that_breaks_off_is_no_flake(one: Recorded, expected: Facts) -> None:
+    assert facts(judge([FIRST, one])) == expected
+
+
+def test_a_mutant_run_that_breaks_off_once_is_forgiven_once() -> None:
+    """A machine may have been too busy; the second such round of a score counts as a whole."""
+    once = mutated(run(EARLY), MUTATED, asked="repeat")
+    assert facts(judge([FIRST, once])) == CLEAN
+    again = mutated(run(EARLY), MUTATED, MUTATED, CHECKED_TWICE)
+    assert facts(judge([FIRST, once, again])) == (0.0, ALL_BUT_ONE, EARLY, [f"reports: {EARLY}"])
 
 
 def passed(*mutants: Mutant) -> Recorded:
@@ -375,17 +488,16 @@ def test_mutated_tests_that_pass(rounds: list[Recorded], failed: list[str], flag
     assert facts(judge([FIRST, *rounds])) == (float(not failed), failed, FAILS if failed else "", [flag])
 
 
-@pytest.mark.parametrize(
-    "one",
-    [
-        mutated(FINE, MUTATED, asked="repeat"),
-        mutated(FINE, FINE, FINE, CHECKED_TWICE),
-        mutated(FINE, run(TIMED_OUT), asked="repeat"),
-    ],
-    ids=["once", "with-the-reference-too", "the-repeat-breaks-off"],
-)
-def test_a_mutated_test_that_passes_does_not_count(one: Recorded) -> None:
-    assert facts(judge([FIRST, replace(one, mutants=(MUTANT_ONE,))]))[0::3] == (1.0, [])
+def test_a_mutated_test_that_passes_with_the_reference_too_does_not_count() -> None:
+    assert facts(judge([FIRST, mutated(FINE, FINE, FINE, CHECKED_TWICE)])) == CLEAN
+
+
+def test_two_mutated_tests_that_pass_once_each_count() -> None:
+    """The round counts with all that either run shows: whoever tosses a coin passes another each time."""
+    right = run(one=FAILED, two=FAILED)
+    once = Recorded(run(one=FAILED), (MUTANT_ONE, MUTANT_TWO), run(two=FAILED), right, CHECKED_TWICE)
+    flag = "mutants: 2 passed that must fail: t.py::test_one, t.py::test_two"
+    assert facts(judge([FIRST, once])) == (0.0, [ONE, TWO], FAILS, [flag])
 
 
 def test_a_mutated_test_that_is_missing_or_skipped_does_not_contradict() -> None:
@@ -417,7 +529,8 @@ def test_only_the_tests_of_a_round_are_looked_at() -> None:
 def test_a_test_that_is_skipped_among_mutants_needs_the_control_run() -> None:
     seen = Recorded(run(one=FAILED, old=SKIPPED), (MUTANT_ONE,), asked="control")
     assert judge([FIRST, seen], Control(run(old=SKIPPED))).value == 1.0
-    bad = mutated(seen.run, seen.run, MUTATED, f"control {ALL_ASKED}", without(old=SKIPPED))
+    skipped = Alone(MUTANT_OLD.function, run(old=SKIPPED))
+    bad = mutated(seen.run, seen.run, MUTATED, f"control {ALONE}", [skipped])
     assert facts(judge([FIRST, bad]))[:2] == (0.0, [OLD])
 
 
@@ -429,18 +542,15 @@ def test_a_test_that_is_skipped_among_mutants_needs_the_control_run() -> None:
         (TAMPERED, [f"canary: {TAMPERED}"]),
         (TIMED_OUT, []),
         (FLOODED, []),
+        (IN_TIME, []),
+        (NO_HIDDEN, []),
     ],
-    ids=["ended-early", "forged", "canary", "timed-out", "flooded"],
+    ids=["ended-early", "forged", "canary", "timed-out", "flooded", "patch-too-slow", "no-hidden-tests"],
 )
 def test_a_mutant_run_that_breaks_off_each_time(reason: str, flags: list[str]) -> None:
     """No unmodified test passed in it. To be slow or loud is a failure, but no sign of forgery."""
-    redraws = [(mutants, run(reason)) for mutants, _ in without()]
-    one = mutated(run(reason), run(reason), MUTATED, ALL_ASKED, redraws)
-    assert facts(judge([FIRST, one])) == (0.0, [test for test in ALL if test != ONE], reason, flags)
-
-
-def test_a_mutant_run_that_breaks_off_once() -> None:
-    assert judge([FIRST, mutated(run(EARLY), MUTATED, asked="repeat")]) == judge([FIRST, mutated(MUTATED)])
+    one = mutated(run(reason), run(reason), MUTATED, CHECKED_TWICE)
+    assert facts(judge([FIRST, one])) == (0.0, ALL_BUT_ONE, reason, flags)
 
 
 def test_a_mutant_run_that_breaks_off_with_the_reference_too_is_a_failure_of_ours() -> None:
@@ -449,56 +559,63 @@ def test_a_mutant_run_that_breaks_off_with_the_reference_too_is_a_failure_of_our
         judge([FIRST, one])
 
 
-# Redraws: the same tests among other mutants.
-
-ROW_MUTATED, OLD_MUTATED, KEPT_MUTATED = run(row_1=FAILED), run(old=FAILED), run(kept=FAILED)
-CLEARED: Facts = (1.0, [], "", [])
-STAYS: Facts = (0.0, [TWO], FAILS, [LATE])
+# Functions that failed unmodified, by themselves.
 
 
-def redrawn(seen: TestRun, *redraws: Redraw, mutants: tuple[Mutant, ...] = (MUTANT_ONE,)) -> Recorded:
-    """A round in which `seen` is repeated and not so with the reference patch; each of these redraws is asked for."""
-    right = run(**{name: FAILED for name, one in (("one", MUTANT_ONE), ("two", MUTANT_TWO)) if one in mutants})
-    asked = " ".join([CHECKED_TWICE, *["redraw"] * len(redraws)])
-    return Recorded(seen, mutants, seen, right, asked, redraws=redraws)
+def alone(name: str, unmodified: TestRun = FINE, mutant: Mutant | None = None, mutated: TestRun | None = None) -> Alone:
+    return Alone(f"t.py::test_{name}", unmodified, mutant, mutated)
+
+
+def fails_with_others(seen: TestRun, *cleared: Alone, mutants: tuple[Mutant, ...] = (MUTANT_ONE,)) -> Recorded:
+    """A round in which `seen` is repeated and not so with the reference patch; each of these is asked for."""
+    right = TestRun({**FINE.statuses, **{test: FAILED for mutant in mutants for test in mutant.tests}})
+    return Recorded(seen, mutants, seen, right, " ".join([CHECKED_TWICE, *["alone"] * len(cleared)]), alone=cleared)
+
+
+ROWS_FAILED = run(one=FAILED, row_1=FAILED, row_2=FAILED)
 
 
 @pytest.mark.parametrize(
-    ("redraws", "expected"),
+    ("one", "expected"),
     [
-        ([((MUTANT_OLD,), OLD_MUTATED)], CLEARED),
-        ([((MUTANT_OLD,), run(old=MISSING))], CLEARED),
-        ([((), FINE)], CLEARED),
-        (
-            [
-                ((MUTANT_ROW,), run(row_1=FAILED, two=FAILED)),
-                ((MUTANT_OLD,), run(old=FAILED, two=FAILED)),
-                ((MUTANT_KEPT,), KEPT_MUTATED),
-            ],
-            CLEARED,
-        ),
-        (without(two=FAILED), STAYS),
-        (without(two=MISSING), STAYS),
-        ([((MUTANT_OLD,), FINE), *without(two=FAILED)[::2]], STAYS),
-        ([((MUTANT_OLD, MUTANT_KEPT), OLD_MUTATED), *without(two=FAILED)[:2]], STAYS),
-        ([((MUTANT_OLD,), FINE), ((MUTANT_OLD,), OLD_MUTATED)], CLEARED),
-        ([((MUTANT_TWO,), run(two=FAILED)), *without(two=FAILED)[:2]], STAYS),
-        ([((MUTANT_OLD,), replace(OLD_MUTATED, reason=EARLY)), *without(two=FAILED)[::2]], STAYS),
-        ([(mutants, run(TIMED_OUT)) for mutants, _ in without()], STAYS),
-        ([((MUTANT_OLD,), replace(OLD_MUTATED, reason=EARLY)), ((MUTANT_KEPT,), KEPT_MUTATED)], CLEARED),
-        ([((MUTANT_OLD,), run(old=FAILED, kept=FAILED))], CLEARED),
+        (alone("two"), CLEAN),
+        (alone("two", run(one=FAILED, kept=MISSING)), CLEAN),
+        (alone("two", FINE, MUTANT_TWO, run(two=FAILED)), CLEAN),
+        (alone("two", FINE, MUTANT_TWO, run(two=MISSING)), CLEAN),
+        (alone("two", FINE, MUTANT_TWO, FINE), STAYS),
+        (alone("two", FINE, MUTANT_TWO, run(EARLY)), STAYS),
+        (alone("two", FINE, MUTANT_TWO, run(TIMED_OUT)), STAYS),
+        (alone("two", FINE, mutant("two", TWO, ROW_1), run(two=FAILED)), STAYS),
+        (alone("two", run(two=FAILED)), STAYS),
+        (alone("two", run(two=MISSING)), STAYS),
+        (alone("two", run(two=FAILED), MUTANT_TWO, run(two=FAILED)), STAYS),
+        (alone("two", run(EARLY)), STAYS),
+        (alone("two", run(TIMED_OUT), MUTANT_TWO, run(two=FAILED)), STAYS),
     ],
     ids=[
-        "by-the-first", "by-one-whose-mutated-test-is-missing", "by-one-without-mutants", "by-the-third",
-        "by-none", "missing-in-each",
-        "the-mutated-test-passes", "one-of-two-mutated-tests-passes", "the-mutated-test-passes-then-not",
-        "it-is-mutated-itself", "one-breaks-off", "each-breaks-off", "one-breaks-off-then-not",
-        "another-test-fails-only-there",
+        "it-holds", "whatever-others-do", "its-mutant-fails", "its-mutant-is-missing", "its-mutant-passes",
+        "its-mutant-ends-early", "its-mutant-is-too-slow", "one-of-its-mutants-tests-passes", "it-fails",
+        "it-is-missing", "it-fails-either-way", "it-ends-early", "it-is-too-slow",
     ],
 )  # fmt: skip
-def test_a_test_that_holds_among_other_mutants_is_cleared(redraws: list[Redraw], expected: Facts) -> None:
+def test_a_function_that_holds_by_itself_is_cleared(one: Alone, expected: Facts) -> None:
     """A mutated test had stopped before its own clean-up, and the next found what it left."""
-    assert facts(judge([FIRST, redrawn(BOTH, *redraws)])) == expected
+    assert facts(judge([FIRST, fails_with_others(BOTH, one)])) == expected
+
+
+@pytest.mark.parametrize(
+    ("unmodified", "failed"),
+    [(FINE, []), (run(row_2=FAILED), [ROW_2]), (ROWS_FAILED, [ROW_1, ROW_2])],
+    ids=["both", "one", "none"],
+)
+def test_each_row_is_cleared_for_itself(unmodified: TestRun, failed: list[str]) -> None:
+    one = fails_with_others(ROWS_FAILED, alone("rows", unmodified, MUTANT_ROW, run(row_1=FAILED)))
+    assert facts(judge([FIRST, one]))[:2] == (float(not failed), failed)
+
+
+def test_a_row_that_passes_with_its_mutant_clears_no_row() -> None:
+    one = fails_with_others(ROWS_FAILED, alone("rows", FINE, MUTANT_ROW, run(row_2=FAILED)))
+    assert facts(judge([FIRST, one]))[:2] == (0.0, [ROW_1, ROW_2])
 
 
 THREE = run(one=FAILED, two=FAILED, old=FAILED, kept=FAILED)
@@ -506,71 +623,118 @@ THREE = run(one=FAILED, two=FAILED, old=FAILED, kept=FAILED)
 
 
 @pytest.mark.parametrize(
-    ("redraws", "failed"),
+    ("cleared", "failed"),
     [
-        ([((MUTANT_ROW,), ROW_MUTATED)], []),
-        (
-            [
-                ((MUTANT_ROW,), run(row_1=FAILED, old=FAILED, kept=FAILED)),
-                ((MUTANT_KEPT,), run(two=FAILED, kept=FAILED)),
-                ((MUTANT_OLD,), run(two=FAILED, old=FAILED)),
-            ],
-            [],
-        ),
-        (
-            [
-                ((MUTANT_ROW,), run(row_1=FAILED, old=FAILED, kept=FAILED)),
-                ((MUTANT_KEPT,), KEPT_MUTATED),
-                ((MUTANT_TWO,), run(two=FAILED, kept=FAILED)),
-            ],
-            [KEPT],
-        ),
-        ([((MUTANT_OLD,), OLD_MUTATED), ((MUTANT_KEPT,), KEPT_MUTATED)], []),
-        ([((MUTANT_OLD,), FINE), ((MUTANT_KEPT,), KEPT_MUTATED), ((MUTANT_ROW,), run(row_1=FAILED, kept=FAILED))],
-         [KEPT]),
-        (without(two=FAILED), [TWO]),
+        ([alone("two"), alone("old"), alone("kept")], []),
+        ([alone("two"), alone("old", run(old=FAILED)), alone("kept")], [OLD]),
+        ([alone("two", FINE, MUTANT_TWO, FINE), alone("old"), alone("kept", run(kept=MISSING))], [TWO, KEPT]),
     ],
-    ids=[
-        "all-by-one", "each-by-another", "one-by-none", "mutated-in-one-cleared-by-the-other",
-        "one-that-does-not-count", "two-of-three",
-    ],
-)  # fmt: skip
-def test_several_tests_are_cleared_by_redraws_together(redraws: list[Redraw], failed: list[str]) -> None:
-    score = facts(judge([FIRST, redrawn(THREE, *redraws)]))
+    ids=["all", "all-but-one", "one-of-three"],
+)
+def test_as_many_functions_as_may_be_are_cleared_one_by_one(cleared: list[Alone], failed: list[str]) -> None:
+    assert len(cleared) == MOST_ALONE
+    score = facts(judge([FIRST, fails_with_others(THREE, *cleared)]))
     names = f"mutants: passed at first, failed among mutants: {', '.join(failed)}"
     assert score == (float(not failed), failed, FAILS if failed else "", [names] if failed else [])
 
 
-def test_a_mutant_run_that_broke_off_is_cleared_as_well() -> None:
-    """What a mutated test left may end the run; a redraw must clear every test of it."""
-    one = redrawn(run(EARLY), ((MUTANT_OLD,), OLD_MUTATED), ((MUTANT_KEPT,), KEPT_MUTATED))
-    assert facts(judge([FIRST, one])) == CLEARED
+FOUR = run(one=FAILED, two=FAILED, row_1=FAILED, old=FAILED, kept=FAILED)
 
 
-@pytest.mark.parametrize("seen", [FINE, run(two=FAILED)], ids=["alone", "with-one-that-fails"])
-def test_no_redraw_clears_a_mutated_test_that_passes(seen: TestRun) -> None:
-    """It holds in every redraw, where it is not mutated."""
-    one = redrawn(seen, *([((MUTANT_OLD,), OLD_MUTATED)] if seen is not FINE else []))
-    assert facts(judge([FIRST, one])) == (1.0, [], "", ["mutants: 1 passed that must fail: t.py::test_one"])
-    both = redrawn(run(kept=FAILED), ((MUTANT_OLD,), OLD_MUTATED), mutants=(MUTANT_ONE, MUTANT_TWO))
-    assert facts(judge([FIRST, both])) == (
-        0.0,
-        [ONE, TWO],
-        FAILS,
-        ["mutants: 2 passed that must fail: t.py::test_one, t.py::test_two"],
-    )
+def test_of_more_functions_none_is_asked_for_and_none_cleared() -> None:
+    four = fails_with_others(FOUR)
+    assert facts(judge([FIRST, four]))[:2] == (0.0, [TWO, ROW_1, OLD, KEPT])
+    reference = run(one=FAILED, row_1=FAILED)
+    excused = replace(four, reference=reference, asked=f"{ALONE} alone alone",
+                      alone=(alone("two"), alone("old"), alone("kept")))  # fmt: skip
+    assert facts(judge([FIRST, excused])) == CLEAN
 
 
-def test_a_redraw_clears_in_its_own_round_only() -> None:
-    cleared = redrawn(BOTH, ((MUTANT_OLD,), OLD_MUTATED))
-    assert facts(judge([FIRST, cleared, redrawn(BOTH, *without(two=FAILED))])) == STAYS
-    assert facts(judge([FIRST, cleared, cleared])) == CLEARED
+def test_rows_are_one_function() -> None:
+    seen = run(one=FAILED, two=FAILED, row_1=FAILED, row_2=FAILED, old=FAILED)
+    assert facts(judge([FIRST, fails_with_others(seen, alone("two"), alone("rows"), alone("old"))])) == CLEAN
 
 
-def test_a_redraw_is_held_against_no_patch() -> None:
-    """It only clears: what contradicts there is not confirmed."""
-    seen = redrawn(BOTH, ((MUTANT_OLD, MUTANT_KEPT), FINE), ((MUTANT_OLD,), run(old=FAILED, row_1=FAILED)))
-    assert facts(judge([FIRST, seen])) == CLEARED
+@pytest.mark.parametrize("reason", [EARLY, TIMED_OUT])
+def test_a_mutant_run_that_broke_off_is_cleared_as_well(reason: str) -> None:
+    """What a mutated test left may end the run; each function of it must hold by itself."""
+    three = replace(fails_with_others(run(reason), alone("two"), alone("old"), alone("kept")),
+                    tests=(ONE, TWO, OLD, KEPT))  # fmt: skip
+    assert facts(judge([FIRST, three])) == CLEAN
+    one_fails = replace(three, alone=(alone("two"), alone("old", run(old=FAILED)), alone("kept")))
+    assert facts(judge([FIRST, one_fails]))[:3] == (0.0, [OLD], reason)
+
+
+def test_a_round_without_mutants_clears_nothing() -> None:
+    """No test in it can have left anything that a mutant made it leave."""
+    seen = run(two=FAILED)
+    assert facts(judge([FIRST, Recorded(seen, (), seen, FINE, CHECKED_TWICE)])) == STAYS
+    assert facts(judge([FIRST, Recorded(seen, (), seen, seen, CHECKED_TWICE)])) == CLEAN
+    assert unexplained(TASK, Round(ALL, seen, (), seen, FINE), CHECKED) == []
+
+
+@pytest.mark.parametrize("seen", [FINE, run(two=FAILED)], ids=["by-itself", "with-one-that-fails"])
+def test_a_mutated_test_that_passes_is_never_cleared(seen: TestRun) -> None:
+    """Nor is it asked for: by itself it holds, where it is not mutated."""
+    one = fails_with_others(seen, *([alone("two")] if seen is not FINE else []))
+    assert facts(judge([FIRST, one])) == (1.0, [], "", [ONE_PASSES])
+    both = fails_with_others(run(kept=FAILED), alone("kept"), mutants=(MUTANT_ONE, MUTANT_TWO))
+    flag = "mutants: 2 passed that must fail: t.py::test_one, t.py::test_two"
+    assert facts(judge([FIRST, both])) == (0.0, [ONE, TWO], FAILS, [flag])
+
+
+def test_a_function_is_cleared_in_its_own_round_only() -> None:
+    cleared = fails_with_others(BOTH, alone("two"))
+    assert facts(judge([FIRST, cleared, fails_with_others(BOTH, TWO_FAILS)])) == STAYS
+    assert facts(judge([FIRST, cleared, cleared])) == CLEAN
+
+
+def test_a_function_that_is_skipped_by_itself_is_cleared_if_it_is_so_in_the_control_run() -> None:
+    seen = run(one=FAILED, old=FAILED)
+    one = fails_with_others(seen, alone("old", run(old=SKIPPED)))
+    played, _ = play([FIRST, one], CHECKED)
+    assert verdict(TASK, played, Control(run(old=SKIPPED))).value == 1.0
+    assert facts(verdict(TASK, played, CHECKED))[:2] == (0.0, [OLD])
+
+
+# Whose code was tested.
+
+INSTALLED = ("/usr/lib/t/__init__.py",)
+
+
+def elsewhere(seen: TestRun = FINE) -> TestRun:
+    """A run in which an installed copy was imported."""
+    return replace(seen, foreign=INSTALLED)
+
+
+@pytest.mark.parametrize("seen", [FINE, run(one=FAILED)], ids=["all-pass", "one-fails"])
+def test_an_installed_copy_with_the_reference_patch_too_is_a_failure_of_ours(seen: TestRun) -> None:
+    with pytest.raises(RewardError, match=r"t-1: an installed copy .* tested in its place, .*/usr/lib/t/__init__"):
+        judge([Recorded(elsewhere(seen), asked="control")], Control(elsewhere()))
+
+
+@pytest.mark.parametrize(
+    ("one", "control", "expected"),
+    [
+        (Recorded(elsewhere(), asked="control"), FINE, CLEAN),
+        (Recorded(elsewhere(run(one=FAILED)), asked="control"), FINE, (0.0, [ONE], FAILS, [])),
+        (
+            Recorded(elsewhere(run(EARLY)), reference=FINE, asked="control reference"),
+            FINE,
+            (0.0, list(ALL), EARLY, [f"reports: {EARLY}"]),
+        ),
+        (Recorded(FINE), elsewhere(), CLEAN),
+        (Recorded(run(one=FAILED), asked="control"), elsewhere(), (0.0, [ONE], FAILS, [])),
+    ],
+    ids=["all-pass", "one-fails", "it-breaks-off", "not-asked", "the-control-only"],
+)
+def test_an_installed_copy_in_one_run_only_changes_nothing(one: Recorded, control: TestRun, expected: Facts) -> None:
+    """A patch can claim that of itself."""
+    assert facts(judge([one], Control(control))) == expected
+
+
+def test_an_installed_copy_is_looked_for_in_the_first_run_only() -> None:
+    assert facts(judge([FIRST, mutated(elsewhere(MUTATED))], Control(elsewhere()))) == CLEAN
 
 
 def test_the_one_mutant_that_passed_is_given_for_another_try() -> None:
@@ -581,14 +745,15 @@ def test_the_one_mutant_that_passed_is_given_for_another_try() -> None:
     assert single(passed(MUTANT_ONE)) == single(passed(MUTANT_ONE), passed(MUTANT_ONE)) == MUTANT_ONE
     assert single(passed(MUTANT_ONE), passed(MUTANT_TWO)) is single(mutated(MUTATED)) is None
     assert single(mutated(FINE, FINE, FINE, CHECKED_TWICE)) is None
-    assert single(redrawn(run(two=FAILED), ((MUTANT_OLD,), OLD_MUTATED))) == MUTANT_ONE
+    assert single(fails_with_others(run(two=FAILED), alone("two"))) == MUTANT_ONE
+    assert single(mutated(FINE, MUTATED, MUTATED, CHECKED_TWICE)) == MUTANT_ONE
 
 
 # What is needed next.
 
-UNCHECKED, CHECKED = Control(), Control(FINE)
 BAD = Round(ALL, BOTH, (MUTANT_ONE,), repeat=BOTH, reference=MUTATED)
 """An unmodified test fails in it for good."""
+FLAKE = Round(ALL, BOTH, (MUTANT_ONE,), repeat=MUTATED)
 
 
 @pytest.mark.parametrize(
@@ -608,20 +773,28 @@ BAD = Round(ALL, BOTH, (MUTANT_ONE,), repeat=BOTH, reference=MUTATED)
         ([Round(ALL, FINE), Round(ALL, run(one=FAILED, old=XFAILED), (MUTANT_ONE,))], UNCHECKED, "control"),
         ([Round(ALL, FINE), Round(ALL, FINE, (MUTANT_ONE,))], UNCHECKED, "repeat"),
         ([Round(ALL, FINE), Round(ALL, run(EARLY), (MUTANT_ONE,))], UNCHECKED, "repeat"),
-        ([Round(ALL, FINE), Round(ALL, FINE, (MUTANT_ONE,), repeat=MUTATED)], UNCHECKED, ""),
+        ([Round(ALL, FINE), Round(ALL, FINE, (MUTANT_ONE,), repeat=MUTATED)], UNCHECKED, "reference"),
+        ([Round(ALL, FINE), Round(ALL, BOTH, (MUTANT_ONE,), repeat=MUTATED)], UNCHECKED, ""),
+        ([Round(ALL, FINE), Round(ALL, BOTH, (MUTANT_ONE,), repeat=run(EARLY))], UNCHECKED, "reference"),
+        ([Round(ALL, FINE), Round(ALL, run(EARLY), (MUTANT_ONE,), repeat=MUTATED)], UNCHECKED, ""),
+        ([Round(ALL, FINE), FLAKE, FLAKE], UNCHECKED, "reference"),
+        ([Round(ALL, FINE), FLAKE, replace(FLAKE, reference=MUTATED)], UNCHECKED, "alone"),
         ([Round(ALL, FINE), Round(ALL, FINE, (MUTANT_ONE,), repeat=FINE)], UNCHECKED, "reference"),
         ([Round(ALL, FINE), Round(ALL, FINE, (MUTANT_ONE,), repeat=FINE, reference=FINE)], UNCHECKED, ""),
         ([Round(ALL, FINE), Round(ALL, FINE, (MUTANT_ONE,)), Round(ALL, MUTATED, (MUTANT_ONE,))], UNCHECKED, ""),
         ([Round(ALL, FINE), Round(ALL, FINE, (MUTANT_ONE,), repeat=FINE, reference=MUTATED)], UNCHECKED, ""),
-        ([Round(ALL, FINE), BAD], UNCHECKED, "redraw"),
+        ([Round(ALL, FINE), BAD], UNCHECKED, "alone"),
         ([Round(ALL, FINE), replace(BAD, reference=BOTH)], UNCHECKED, ""),
         ([Round(ALL, FINE), replace(BAD, reference=run(EARLY))], UNCHECKED, ""),
-        ([Round(ALL, FINE), replace(BAD, run=run(two=FAILED), repeat=run(two=FAILED))], UNCHECKED, "redraw"),
-        ([Round(ALL, FINE), replace(BAD, redraws=(((MUTANT_OLD,), OLD_MUTATED),))], UNCHECKED, ""),
-        ([Round(ALL, FINE), replace(BAD, redraws=(((MUTANT_OLD,), FINE),))], UNCHECKED, "redraw"),
-        ([Round(ALL, FINE), replace(BAD, redraws=(((MUTANT_OLD,), run(EARLY)),))], UNCHECKED, "redraw"),
-        ([Round(ALL, FINE), replace(BAD, redraws=tuple(without(two=FAILED)[:2]))], UNCHECKED, "redraw"),
-        ([Round(ALL, FINE), replace(BAD, redraws=tuple(without(two=FAILED)))], UNCHECKED, ""),
+        ([Round(ALL, FINE), replace(BAD, run=run(two=FAILED), repeat=run(two=FAILED))], UNCHECKED, "alone"),
+        ([Round(ALL, FINE), replace(BAD, alone=(alone("two"),))], UNCHECKED, ""),
+        ([Round(ALL, FINE), replace(BAD, alone=(TWO_FAILS,))], UNCHECKED, ""),
+        ([Round(ALL, FINE), replace(BAD, mutants=())], UNCHECKED, ""),
+        ([Round(ALL, FINE), replace(BAD, run=THREE, repeat=THREE, alone=(alone("two"),))], UNCHECKED, "alone"),
+        ([Round(ALL, FINE), replace(BAD, run=FOUR, repeat=FOUR)], UNCHECKED, ""),
+        ([Round(ALL, elsewhere())], UNCHECKED, "control"),
+        ([Round(ALL, elsewhere())], CHECKED, ""),
+        ([Round(ALL, elsewhere()), Round(ALL, elsewhere(MUTATED), (MUTANT_ONE,))], UNCHECKED, ""),
     ],
 )  # fmt: skip
 def test_the_fact_that_is_needed_next(rounds: list[Round], control: Control, need: str) -> None:

@@ -198,14 +198,14 @@ def forget_copies(repository: List[str]) -> None:
 
 
 def foreign_modules(repository: List[str]) -> List[str]:
-    """Files of the repository's packages that were imported from elsewhere."""
-    found = []
+    """Files of the repository's packages that were imported from elsewhere, also where it keeps them off `sys.path`."""
+    found, here = [], os.getcwd()
+    roots = [*repository, here, os.path.join(here, "src"), os.path.join(here, "lib")]
     for name, module in sorted(sys.modules.items(), key=lambda item: item[0]):
         file = getattr(module, "__file__", None)
-        if isinstance(file, str) and not _is_standard(file) and not file.startswith(tuple(repository)):
+        if isinstance(file, str) and not _is_standard(file) and not file.startswith((*repository, here + "/")):
             inside = name.replace(".", "/") + ("/__init__.py" if os.path.basename(file) == "__init__.py" else ".py")
-            here = any(os.path.isfile(os.path.join(path, inside)) for path in repository)
-            if here and file.endswith("/" + inside):
+            if file.endswith("/" + inside) and any(os.path.isfile(os.path.join(path, inside)) for path in roots):
                 found.append(file)
     return found[:20]
 

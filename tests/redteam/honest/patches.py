@@ -660,7 +660,7 @@ LIBRARIES = [WORDS, SPEAK, STOCK, SHOP]
 HONEST = [*_COLLECTIONS, *_OUTPUT, *_VALUES, *_OBJECTS]
 
 
-# Right patches that get 0.0 as yet.
+# Right patches that only a second look tells from a forgery.
 
 STORE = Library(
     "store",
@@ -687,7 +687,7 @@ SHARED = Honest(
         "    def count(self):\n        return len(NAMES)\n\n    def clear(self):\n        NAMES.clear()\n"
     },
 )
-"""A mutated test stops before it clears, and the next finds what it left; the reference keeps nothing there."""
+"""A mutated test stops before it clears, and the next finds what it left; by itself it holds, and is cleared."""
 INDENTED = Honest(
     "json-that-indents",
     WORDS,
@@ -702,7 +702,7 @@ HASHED = Honest(
     WORDS,
     {"words.py": _module(_WORDS, "import hashlib\n\nhashlib.sha256 = hashlib.blake2s\n")},
 )
-"""The runner writes its records with what the patch replaced, so they look forged; so it is with `INDENTED`."""
+"""The runner must have its own `sha256` (of `INDENTED`: `json.dumps`) from before the patch, or it looks forged."""
 
 
 # Bundled tasks: the reference, with another type of what it returns.

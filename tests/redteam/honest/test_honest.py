@@ -73,7 +73,7 @@ def test_the_reference_passes_the_base_does_not_and_mutants_judge(
 @pytest.mark.parametrize("name", QUICK)
 def test_a_right_patch_of_unusual_shape_gets_one(sandbox: Sandbox, tasks: dict[str, Task], name: str) -> None:
     honest = BY_ID[name]
-    judge = Resolved(sandbox=sandbox, timeout=120, chance=random.Random(name))
+    judge = Resolved(sandbox=sandbox, timeout=120, chance=random.Random(f"{name} 1"))
     expect_one(judge, tasks[honest.library.name], honest)
 
 
