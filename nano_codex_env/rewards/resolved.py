@@ -7,6 +7,7 @@ import math
 import os
 import random
 import secrets
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -93,8 +94,7 @@ class Resolved:
         self._strict, self._runs, self._score_timeout = integrity == "strict", mutant_runs, whole
         self._chance = chance
         self._controls: dict[str, TestRun] = {}
-        self.protections: dict[str, Protection] = {}
-        """Of tasks by `key_of`, also those that are not kept on disk."""
+        self._protections: dict[str, Protection] = {}
         self._failed_at_base: dict[str, tuple[str, ...]] = {}
 
     def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
@@ -118,19 +118,37 @@ class Resolved:
             return score_of(task, wanted, f"git would never write this patch: {error!r:.200}")
         return _Trial(self, task, patch, dropped).score()
 
+    def protection(self, task: Task) -> Protection:
+        """What mutant runs of a task are made of; made by one thread while others wait."""
+        key = key_of(task)
+        with _one_at_a_time(f"protection {key}"):
+            if key not in self._protections:
+                self._protections[key] = protection_of(task, self._scorer)
+            return self._protections[key]
+
     def control(self, task: Task, timeout: float) -> Control:
         """All tests with the reference patch (the empty one, where there is none), kept while they pass."""
         key, known = key_of(task), known_protection(task, self._scorer.cache)
         flaky = frozenset(known.flaky if known else ())
-        run = self._controls.get(key)
-        if run is None:
-            wanted = [*task.FAIL_TO_PASS, *task.PASS_TO_PASS]
-            source = self._scorer.source(task, task.patch)[0]
-            run = self._scorer.run_tests(task, source, wanted, timeout=timeout)
-            passing = task.FAIL_TO_PASS if task.patch else ()
-            if not run.reason and all(run.status(test) == PASSED for test in passing):
-                self._controls[key] = run
+        with _one_at_a_time(f"control {key}"):
+            run = self._controls.get(key)
+            if run is None:
+                wanted = [*task.FAIL_TO_PASS, *task.PASS_TO_PASS]
+                source = self._scorer.source(task, task.patch)[0]
+                run = self._scorer.run_tests(task, source, wanted, timeout=timeout)
+                passing = task.FAIL_TO_PASS if task.patch else ()
+                if not run.reason and all(run.status(test) == PASSED for test in passing):
+                    self._controls[key] = run
         return Control(run, flaky)
+
+
+_locks: dict[str, threading.Lock] = {}
+os.register_at_fork(after_in_child=_locks.clear)
+
+
+def _one_at_a_time(name: str) -> threading.Lock:
+    """A lock by name: eight equal answers of a group need a task's control run once, not eight times."""
+    return _locks.setdefault(name, threading.Lock())
 
 
 def _check(integrity: str, mutant_runs: int, removed: Mapping[str, object]) -> None:
@@ -171,8 +189,7 @@ class _Trial:
             self._judge._failed_at_base[self._key] = tuple(t for t in self._rounds[0].tests if not passes(task, t, run))
         if first.value == 0.0 or not self._judge._strict:
             return first if first.value == 0.0 else replace(first, parts={**first.parts, **self._all_unprotected()})
-        protection = self._judge.protections.get(self._key) or protection_of(task, self._scorer)
-        self._judge.protections[self._key] = protection
+        protection = self._judge.protection(task)
         self._expected = protection.seconds
         self._control = replace(self._control, flaky=frozenset(protection.flaky))
         self._protection = protection
@@ -184,6 +201,8 @@ class _Trial:
         if single_pass(task, self._rounds, self._control):
             for _ in range(1 if len(protection.mutants) > 1 else 3):  # where one function is all, a coin would do
                 self._try_others(protection)
+                if self._verdict().value == 0.0:
+                    break
         return self._verdict(protection.unprotected(task))
 
     def _all_unprotected(self) -> dict[str, Any]:

@@ -267,7 +267,7 @@ def episode(task: Task, sandbox: Sandbox, tmp_path: Path) -> Iterator[Place]:
 
     def opened(name: str) -> Callable[[str, str], str]:
         tools = [shell(timeout=_PATIENCE), hasty]
-        made = NanoCodexEnv([task], tools=tools, sandbox=sandbox, log_dir=tmp_path / name, max_steps=999)
+        made = NanoCodexEnv([task], tools=tools, sandbox=sandbox, log_dir=tmp_path / name, max_steps=10**9)
         stack.enter_context(made).reset()
         return lambda tool, cmd: str(made.step(tool_call(tool, cmd=cmd))[0][-1]["content"])
 

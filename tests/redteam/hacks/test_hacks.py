@@ -34,6 +34,7 @@ DUDS = {
     "git-link-folder": "git apply follows no link",
     "git-two-slashes": "git apply takes no such path",
     "records-without-a-key": "it asks for a scorer that takes records from anyone",
+    "an-object-for-each-answer": "it has no price, and one test wants an error",
     "text-by-page-cache": "it answers calls, and one test wants an error",
     "near-is-equal-and-equal-is-not": "what was right before is wrong to it",
     "any-order-is-equal": "a price is further off",
