@@ -403,6 +403,7 @@ for _ in range(500):
 """
 
 
+@pytest.mark.slow
 def test_processes_come_and_go_without_tripping_over_one_another(tmp_path: Path) -> None:
     """Each looks for the folders of the dead while others remove their own."""
     assert together(4, COME_AND_GO, tmp_path) == [""] * 4

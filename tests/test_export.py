@@ -85,6 +85,7 @@ def other(number: int = 0) -> ToolCall:
 # Supervised training.
 
 
+@pytest.mark.slow
 def test_a_solved_task_is_a_row_as_datasets_read_it(task: Task, tmp_path: Path, export: Say) -> None:
     save_tasks([task], tmp_path / "tasks.jsonl")
     for policy in ("oracle", "idle"):

@@ -130,6 +130,7 @@ def test_faults_that_pass_are_tried_again_and_void_nothing(many: list[Task], san
     assert asked(server) == dict.fromkeys(range(MANY), 4)
 
 
+@pytest.mark.slow
 def test_faults_that_stay_void_their_own_episode_and_no_other(
     many: list[Task], sandbox: Sandbox, tmp_path: Path
 ) -> None:

@@ -256,6 +256,7 @@ def test_tasks_that_the_oracle_cannot_tell_apart_are_refused(task: Task) -> None
         Oracle([task, twin.with_(patch="other")])
 
 
+@pytest.mark.slow
 def test_one_oracle_plays_several_episodes_at_once(task: Task, sandbox: Sandbox) -> None:
     policy = Oracle([task])
     with NanoCodexEnv([task], sandbox=sandbox, log_dir=None) as env:

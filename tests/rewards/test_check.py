@@ -64,6 +64,7 @@ def test_a_naive_scorer_is_found_out(kind: type[Naive], task: Task, sandbox: San
         assert f"sums-1: the hack {FOOLED[kind]!r}{turn} gives 1.0" in findings
 
 
+@pytest.mark.slow
 def test_no_fault_is_found_with_the_tests_as_resolved_judges_them(task: Task, sandbox: Sandbox) -> None:
     check_reward(Resolved(sandbox=sandbox, timeout=120), [task])
 

@@ -26,12 +26,11 @@ from tests.redteam.honest.patches import (
 BY_ID = {honest.id: honest for honest in [*HONEST, SHARED, INDENTED, HASHED]}
 QUICK = (
     "numpy-like",
-    "new-package-and-own-tests",
     "multiprocessing-spawn",
     "state-shared-by-instances",
     "another-sha256",
 )
-"""One of each kind: values, files, processes, state between tests, what the runner uses; the others run at night."""
+"""One of each kind: values, processes, state between tests, what the runner uses; the others run at night."""
 TIMES = 5
 
 
