@@ -36,7 +36,7 @@ TESTS_FAILED = "tests failed"
 def lacking(task: Task, rounds: Sequence[Round], control: Control) -> str:
     """The fact that a verdict needs: `control`, or of the last round `repeat`, `reference`, `alone`; or none, ""."""
     last, is_first = rounds[-1], len(rounds) == 1
-    if last.run.reason == NOT_APPLIED:
+    if is_first and last.run.reason == NOT_APPLIED:
         return ""
     if control.run is None and any(
         last.run.status(test) in (*SET_ASIDE, *([MISSING, "failed"] if is_first and not last.run.reason else []))

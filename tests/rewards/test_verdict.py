@@ -454,6 +454,11 @@ def test_a_mutant_run_that_breaks_off_once_is_forgiven_once() -> None:
     assert facts(judge([FIRST, once, again])) == (0.0, ALL_BUT_ONE, EARLY, [f"reports: {EARLY}"])
 
 
+def test_a_patch_that_applied_at_first_and_not_among_mutants_is_asked_about_as_any_run_that_broke_off() -> None:
+    again = mutated(run(NOT_APPLIED), run(NOT_APPLIED), MUTATED, CHECKED_TWICE)
+    assert facts(judge([FIRST, again])) == (0.0, ALL_BUT_ONE, NOT_APPLIED, [])
+
+
 def passed(*mutants: Mutant) -> Recorded:
     """A round in which these mutants pass, each time, and none does with the reference patch."""
     right = TestRun({**FINE.statuses, **{test: FAILED for mutant in mutants for test in mutant.tests}})
