@@ -1,20 +1,41 @@
-"""The only place where git runs on the host: over repositories that were given to us, never over a policy's files."""
+"""The only place where git runs on the host: over repositories of ours or views of others, never over a policy's files.
+
+Whatever the repository, no hook, filter, monitor or transport that its configuration names is run, nothing is fetched
+that was not asked for, and no object stands for another one.
+"""
 
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from nano_codex_env.errors import WorkspaceError
-from nano_codex_env.spawn import spawn
+from nano_codex_env.spawn import run
+
+LOCAL, NETWORK = 900.0, 7200.0
+"""Seconds that a command may take, without and with the network."""
 
 _OF_THE_USER = ("GIT_SSH", "GIT_ASKPASS", "GIT_SSL", "GIT_PROXY", "GIT_TRACE", "GIT_CURL", "GIT_EXEC_PATH")
 """How a user reaches a remote; any other GIT_ variable would point git elsewhere, or change what it does."""
 
-_NOTHING_RUNS = ("-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false")
+_PROTOCOLS = "file:git:http:https:ssh"
+"""Those of a clone or fetch; of all other commands none."""
+
+_OURS = ("core.hooksPath", os.devnull), ("core.fsmonitor", "false"), ("core.commitGraph", "false")
+"""Over every other configuration; a commit graph is a claim about commits that nobody checks."""
+
+_STALLED = ("http.lowSpeedLimit", "1000"), ("http.lowSpeedTime", "120")
+
+_ALWAYS = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_GRAFT_FILE": os.devnull,
+    "GIT_ALLOW_PROTOCOL": "",
+    "LC_ALL": "C.UTF-8",
+}
 _NO_CONFIGURATION = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -30,60 +51,41 @@ def run_git(
     *,
     cwd: Path,
     as_user: bool = False,
-    above: bool = False,
+    network: bool = False,
     stdin: bytes = b"",
     env: Mapping[str, str] | None = None,
 ) -> bytes:
     """What `git ARGUMENTS` prints on stdout, byte for byte.
 
-    It never asks for a password. `as_user`: with the user's own configuration (credentials, proxies), as a clone
-    needs it; else with the repository's only, so that the result is the same on every machine. `env` comes on top.
+    It never asks for a password, and looks for no repository above `cwd`. `as_user`: with the user's and the machine's
+    configuration; else with the repository's only, which must be one of ours, so that the result is the same
+    everywhere. `network`: a clone or fetch, as the user (credentials, proxies). `env` comes on top.
 
     Raises:
-        WorkspaceError: git is missing, or the command failed; holds what git said.
+        WorkspaceError: git is missing, took too long, or the command failed; holds what git said.
     """
-    variables = _environment(as_user) | _ceiling(cwd, above) | dict(env or {})
-    with _in_memory() as given, _in_memory() as printed, _in_memory() as complaints:
-        given.write(stdin)
-        given.seek(0)
-        handles = (file.fileno() for file in (given, printed, complaints))
-        try:
-            process = spawn(["git", "-C", str(cwd), *_NOTHING_RUNS, *arguments], *handles, env=variables)
-        except FileNotFoundError as error:
-            raise WorkspaceError("git is not installed, or not on PATH; install git >= 2.25") from error
-        try:
-            status = process.wait()
-        except BaseException:  # Ctrl-C: what git was about goes with us
-            os.kill(process.pid, signal.SIGTERM)
-            process.wait()
-            raise
-        printed.seek(0)
-        complaints.seek(0)
-        stdout, stderr = printed.read(), complaints.read()
-    if status:
-        said = stderr.decode("utf-8", "backslashreplace").strip() or f"exit status {status}"
-        mend = "; free some space or move the cache" if "No space left" in said else ""
+    variables = _environment(as_user or network) | {"GIT_CEILING_DIRECTORIES": os.path.dirname(os.path.realpath(cwd))}
+    variables |= {"GIT_ALLOW_PROTOCOL": _PROTOCOLS} if network else {}
+    settings = [word for name, value in (*_OURS, *(_STALLED if network else ())) for word in ("-c", f"{name}={value}")]
+    timeout = NETWORK if network else LOCAL
+    command = ["git", "-C", str(cwd), *settings, *arguments]
+    try:
+        done = run(command, env=variables | dict(env or {}), stdin=stdin, timeout=timeout)
+    except FileNotFoundError as error:
+        raise WorkspaceError("git is not installed, or not on PATH; install git >= 2.25") from error
+    if done.status != 0:
+        said = done.stderr.decode("utf-8", "backslashreplace").strip() or f"exit status {done.status}"
+        said = said if done.status is not None else f"it was stopped after {timeout:g} seconds: {said[-500:]}"
+        advice = "; free some space or move the cache" if "No space left" in said else ""
         name = next((word for word in arguments if not word.startswith("-")), "")
-        raise WorkspaceError(f"git {name} failed in {cwd}: {said}{mend}")
-    return stdout
-
-
-def _in_memory() -> BinaryIO:
-    """A file for what git reads or prints; nobody waits for the end of a pipe."""
-    return open(os.memfd_create("git"), "w+b")
-
-
-def _ceiling(cwd: Path, above: bool) -> dict[str, str]:
-    return {} if above else {"GIT_CEILING_DIRECTORIES": os.path.dirname(os.path.realpath(cwd))}
+        raise WorkspaceError(f"git {name} failed in {cwd}: {said}{advice}")
+    return done.stdout
 
 
 def _environment(as_user: bool) -> dict[str, str]:
-    quiet = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C.UTF-8"}
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("GIT_") or name.startswith(_OF_THE_USER)
     }
-    if as_user:
-        return kept | quiet
-    return kept | quiet | _NO_CONFIGURATION
+    return kept | _ALWAYS if as_user else kept | _ALWAYS | _NO_CONFIGURATION

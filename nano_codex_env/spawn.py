@@ -7,12 +7,15 @@ process is started by posix_spawn, and its end is what `waitpid` tells.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
 
 _DEFAULTS = [signal.SIGPIPE, signal.SIGXFSZ]  # Python ignores them; its children shall not
 
@@ -91,3 +94,47 @@ def spawn(
     finally:
         for handle in high:
             os.close(handle)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a program that has ended came to."""
+
+    status: int | None
+    """Its exit status, negative for a signal; None: it was stopped, since its time was over."""
+    stdout: bytes
+    stderr: bytes
+
+
+def run(argv: Sequence[str], *, env: Mapping[str, str], stdin: bytes = b"", timeout: float) -> Done:
+    """Run a program to its end, and end all that it started if that takes more than `timeout` seconds.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    with _in_memory() as given, _in_memory() as printed, _in_memory() as complaints:
+        given.write(stdin)
+        given.seek(0)
+        process = spawn(argv, given.fileno(), printed.fileno(), complaints.fileno(), env=env, session=True)
+        status = None
+        try:
+            status = process.wait(timeout)
+        finally:  # Ctrl-C, or late: what it was about goes with us
+            if status is None:
+                _end(process)
+        printed.seek(0)
+        complaints.seek(0)
+        return Done(status, printed.read(), complaints.read())
+
+
+def _in_memory() -> BinaryIO:
+    """A file for what a program reads or prints; nobody waits for the end of a pipe."""
+    return open(os.memfd_create("spawn"), "w+b")
+
+
+def _end(process: Process) -> None:
+    """End a process and its group; it may clean up first."""
+    for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, None)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        process.wait(patience)

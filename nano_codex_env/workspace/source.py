@@ -1,16 +1,17 @@
-"""From what a task calls its repository to a git directory on this machine that holds the commit."""
+"""From what a task calls its repository to a folder of objects on this machine that holds the commit."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from nano_codex_env.cache import locked, publish
 from nano_codex_env.errors import WorkspaceError
 from nano_codex_env.git_command import run_git
+from nano_codex_env.workspace.repository import Repository, changes, locate, view
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +20,7 @@ logger = logging.getLogger(__name__)
 class Source:
     """A repository at a commit: where its objects are, and the commit's full id."""
 
-    git_dir: Path
+    objects: Path
     commit: str
 
 
@@ -47,12 +48,12 @@ def find(repo: str, commit: str, cache: Path) -> Source:
     mirror, is_new = _mirror(url, cache)
     if not is_new and not (is_full_id(commit) and _has(mirror, commit)):
         _fetch(mirror, url, commit or "HEAD")
-    return Source(mirror, _resolve(mirror, commit or "HEAD", repo))
+    return _resolve(locate(mirror), commit or "HEAD", repo)
 
 
 def _has(mirror: Path, commit: str) -> bool:
     try:
-        _resolve(mirror, commit, "")
+        _resolve(locate(mirror), commit, "")
     except WorkspaceError:
         return False
     return True
@@ -63,11 +64,23 @@ def _fetch(mirror: Path, url: str, commit: str) -> None:
     logger.info("fetching %s for %s", url, commit)
     try:
         with locked(mirror.with_name(mirror.name + ".lock")):
-            run_git(["fetch", "--quiet", "--prune"], cwd=mirror, as_user=True)
+            _transfer(url, mirror, ["fetch", "--quiet", "--prune"], ["+refs/*:refs/*"])
     except WorkspaceError as error:
         if not _has(mirror, commit):
-            raise
+            raise WorkspaceError(f"cannot fetch {url} for {commit}: {error}") from error
         logger.warning("%s cannot be fetched, so %s is what it was at the last fetch: %s", url, commit, error)
+
+
+def _transfer(url: str, folder: Path, command: list[str], rest: list[str]) -> None:
+    """Clone or fetch; a repository on this machine through a view of it, since git would run what its own names."""
+    if not url.startswith("file:///"):
+        run_git([*command, "--", url, *rest], cwd=folder, network=True)
+        return
+    path = Path(unquote(url.removeprefix("file://")))
+    if not path.is_dir():
+        raise WorkspaceError(f"there is no folder {path}")
+    with view(locate(path)) as theirs:
+        run_git([*command, "--", f"file://{theirs}", *rest], cwd=folder, network=True)
 
 
 def _github(repo: str) -> str:
@@ -87,7 +100,7 @@ def _mirror(url: str, cache: Path) -> tuple[Path, bool]:
     def clone(folder: Path) -> None:
         logger.info("cloning %s into %s", url, path)
         try:
-            run_git(["clone", "--quiet", "--mirror", "--", url, str(folder)], cwd=folder, as_user=True)
+            _transfer(url, folder, ["clone", "--quiet", "--mirror", "--template="], [str(folder)])
         except WorkspaceError as error:
             raise WorkspaceError(
                 f"cannot clone {url}: {error}; check the name and the network, or give the path of a clone"
@@ -100,48 +113,29 @@ def _mirror(url: str, cache: Path) -> tuple[Path, bool]:
 def _find_local(path: Path, commit: str) -> Source:
     if not path.is_dir():
         raise WorkspaceError(f"there is no folder {path}; give a git repository's path, a URL or owner/name")
-    bare, git_dir = _look_inside(path)
-    above = b"" if bare else run_git(["rev-parse", "--show-cdup"], cwd=path, as_user=True, above=True).strip()
-    if above:
-        top = (path / above.decode()).resolve()
-        raise WorkspaceError(f"{path} is a folder inside the repository {top}; give the repository's root")
-    if not bare and not is_full_id(commit):
-        _refuse_dirty(path)
-    return Source(git_dir, _resolve(git_dir, commit or "HEAD", str(path)))
+    repository = locate(path)
+    if not is_full_id(commit):
+        _refuse_dirty(path, changes(repository))
+    return _resolve(repository, commit or "HEAD", str(path))
 
 
-def _look_inside(path: Path) -> tuple[bool, Path]:
-    """Whether the repository at `path` is bare, and its git directory, whose name may hold anything."""
-    try:
-        where = ["rev-parse", "--is-bare-repository", "--absolute-git-dir"]
-        said = run_git(where, cwd=path, as_user=True, above=True)  # a folder inside a repository is told from none
-    except WorkspaceError as error:
-        if "not a git repository" not in str(error):
-            raise
-        raise WorkspaceError(
-            f"{path} is not a git repository; run `git init` and commit, or give another path"
-        ) from error
-    bare, _, git_dir = said.partition(b"\n")
-    return bare == b"true", Path(os.fsdecode(git_dir.removesuffix(b"\n")))
-
-
-def _refuse_dirty(path: Path) -> None:
+def _refuse_dirty(path: Path, changed: list[str]) -> None:
     """An episode starts from a commit: what is not committed would silently be missing from it."""
-    status = ["status", "--porcelain", "--ignore-submodules=none"]
-    changed = run_git(status, cwd=path, as_user=True).decode("utf-8", "backslashreplace").splitlines()
     if changed:
-        shown = ", ".join(line[3:] for line in changed[:5]) + (" ..." if len(changed) > 5 else "")
+        shown = ", ".join(changed[:5]) + (" ..." if len(changed) > 5 else "")
         raise WorkspaceError(
             f"{path} is dirty: {len(changed)} uncommitted change(s) ({shown}); commit or stash them, "
             "or name a commit by its full id"
         )
 
 
-def _resolve(git_dir: Path, commit: str, repo: str) -> str:
-    arguments = [f"--git-dir={git_dir}", "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}"]
-    try:
-        return run_git(arguments, cwd=git_dir).decode().strip()
-    except WorkspaceError as error:
-        if commit == "HEAD":
-            raise WorkspaceError(f"{repo} has no commit yet; commit something first") from error
-        raise WorkspaceError(f"{repo} has no commit {commit}; check the id, or fetch it first") from error
+def _resolve(repository: Repository, commit: str, repo: str) -> Source:
+    with view(repository) as ours:
+        arguments = [f"--git-dir={ours}", "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}"]
+        try:
+            found = run_git(arguments, cwd=ours).decode().strip()
+        except WorkspaceError as error:
+            if commit == "HEAD":
+                raise WorkspaceError(f"{repo} has no commit yet; commit something first") from error
+            raise WorkspaceError(f"{repo} has no commit {commit}; check the id, or fetch it first") from error
+    return Source((repository.common / "objects").absolute(), found)

@@ -7,13 +7,16 @@ Names, modes and modification times are the same on every machine.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from pathlib import Path
 
 from nano_codex_env.cache import mark_used, publish
+from nano_codex_env.errors import WorkspaceError
 from nano_codex_env.git_command import run_git
 from nano_codex_env.sandbox.root import MTIME, settle
+from nano_codex_env.workspace.repository import quoted
 from nano_codex_env.workspace.source import Source, find, is_full_id, is_local
 
 logger = logging.getLogger(__name__)
@@ -35,7 +38,7 @@ _CONFIG = {
 
 
 def base_tree(repo: str, commit: str, cache: Path) -> tuple[Path, str]:
-    """The folder of `repo` at `commit`, and the commit's full id.
+    """The folder of `repo` at `commit`, and the commit's full id; the tree is what the id stands for, whoever gave it.
 
     Raises:
         WorkspaceError: see `source.find`; or the disk is full.
@@ -48,7 +51,7 @@ def base_tree(repo: str, commit: str, cache: Path) -> tuple[Path, str]:
 
 
 def _path(cache: Path, commit: str) -> Path:
-    return cache / "trees" / commit
+    return cache / "trees" / f"{commit}-2"  # of the first form, ids were not proved by content
 
 
 def _is_missing(repo: str) -> bool:
@@ -83,28 +86,34 @@ def _export(source: Source, folder: Path) -> None:
 
 
 def _copy_objects(source: Source, folder: Path, ours: list[str]) -> str:
-    """Bring the commit's tree over and commit it anew; the new commit's id."""
-    theirs = f"--git-dir={source.git_dir}"
-    tree = run_git([theirs, "rev-parse", f"{source.commit}^{{tree}}"], cwd=folder).decode().strip()
+    """Bring the commit's tree over and commit it anew; the new commit's id.
+
+    Their folder of objects may claim anything: the commit's and every object's id are computed from what they hold.
+
+    Raises:
+        WorkspaceError: an object is missing, or is not the one that its id names.
+    """
+    theirs = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": quoted(source.objects)}
+    raw = run_git([*ours, "cat-file", "commit", source.commit], cwd=folder, env=theirs)
+    digest = hashlib.sha256 if len(source.commit) == 64 else hashlib.sha1
+    if digest(b"commit %d\0" % len(raw) + raw).hexdigest() != source.commit:
+        raise WorkspaceError(f"{source.objects} is damaged: what it holds as commit {source.commit} is another one")
+    tree = raw.partition(b"\n")[0].removeprefix(b"tree ").decode("ascii")
     packs = folder / ".git" / "objects" / "pack"
     packs.mkdir(exist_ok=True)
-    objects = run_git([theirs, "rev-parse", "--git-path", "objects"], cwd=folder).removesuffix(b"\n")
-    # git writes its temporary pack into *its* objects: make those ours, theirs stay as they are
-    env = {"GIT_OBJECT_DIRECTORY": str(packs.parent), "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(objects)}
     # no deltas and nothing taken over as it is packed there: the same pack from every clone
-    pack = [theirs, "pack-objects", "--revs", "--window=0", "--no-reuse-object", "--compression=1", "--index-version=2"]
-    name = run_git([*pack, "-q", str(packs / "pack")], cwd=folder, stdin=tree.encode() + b"\n", env=env)
-    for path in packs.iterdir():
-        if f"pack-{name.decode().strip()}." not in path.name:
-            path.unlink()  # a clone without blobs has fetched them for this, into a pack of their own
+    pack = [*ours, "pack-objects", "--revs", "--window=0", "--no-reuse-object", "--compression=1", "--index-version=2"]
+    try:
+        name = run_git([*pack, "-q", str(packs / "pack")], cwd=folder, stdin=tree.encode() + b"\n", env=theirs)
+    except WorkspaceError as error:
+        raise WorkspaceError(
+            f"{error}; where {source.objects} belongs to a partial clone, fetch what is missing first: "
+            "`git fetch --refetch --no-filter`"
+        ) from error
+    run_git([*ours, "index-pack", "--verify", str(packs / f"pack-{name.decode().strip()}.pack")], cwd=folder)
     root = run_git([*ours, "commit-tree", tree, "-m", "base"], cwd=folder, env=_IDENTITY).decode().strip()
     (folder / ".git" / "refs" / "heads" / "main").write_text(root + "\n", encoding="ascii")
     return root
-
-
-def _quoted(path: bytes) -> str:
-    """A path in git's list of paths, where a bare colon would part it."""
-    return '"' + os.fsdecode(path.replace(b"\\", b"\\\\").replace(b'"', b'\\"')) + '"'
 
 
 def _level(folder: Path) -> None:

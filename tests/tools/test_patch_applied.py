@@ -288,7 +288,7 @@ def test_git_can_be_made_to_run_what_a_configuration_says_and_a_patch_cannot_mak
     scored: Score, untouched: tuple[str, set[str]], library: Path, tmp_path: Path
 ) -> None:
     """The control: where git does not look at names, its next `apply` runs a filter, and `status` a monitor."""
-    base = next((library.parent / "cache" / "trees").glob("[0-9a-f]*[0-9a-f]"))
+    base = next((library.parent / "cache" / "trees").glob("[0-9a-f]*-2"))
     tree, ran = tmp_path / "testbed", tmp_path / "ran"
     shutil.copytree(base, tree, symlinks=True)
 

@@ -1,0 +1,295 @@
+"""Repositories that somebody prepared: nothing of theirs runs on the host, nor changes another repository's tree."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from nano_codex_env import Agent
+from nano_codex_env.errors import PolicyError, WorkspaceError
+from nano_codex_env.git_command import run_git
+from nano_codex_env.workspace import Workspace, repository
+from tests.conftest import GIT_ENV, git, mostly_slow
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    """A program that tells that it ran."""
+    path = tmp_path / "program"
+    path.write_text(f'#!/bin/sh\ntouch "{tmp_path}/ran"\nexit 1\n')
+    path.chmod(0o755)
+    return path
+
+
+def setting(name: str, value: str) -> Callable[[Path, Path], None]:
+    """What puts a setting into a repository's own configuration; `{program}` and `{repo}` are filled in."""
+
+    def put(repo: Path, program: Path) -> None:
+        git(repo, "config", name, value.format(program=program, repo=repo))
+
+    return put
+
+
+def included(repo: Path, program: Path) -> None:
+    """A filter in a file that the configuration includes."""
+    (repo / ".git" / "more").write_text(f'[filter "odd"]\n\tclean = {program}\n\tprocess = {program}\n')
+    git(repo, "config", "include.path", "more")
+
+
+def included_if(repo: Path, program: Path) -> None:
+    """The same on a condition that holds."""
+    (repo / ".git" / "more").write_text(f'[filter "odd"]\n\tclean = {program}\n')
+    git(repo, "config", f"includeIf.gitdir:{repo}/.path", "more")
+
+
+def in_a_work_trees_configuration(repo: Path, program: Path) -> None:
+    """A filter in `config.worktree`."""
+    git(repo, "config", "extensions.worktreeConfig", "true")
+    git(repo, "config", "--worktree", "filter.odd.clean", str(program))
+
+
+def in_a_submodule(repo: Path, program: Path) -> None:
+    """A filter in the configuration of a submodule, one of whose files git has to read."""
+    inner = repo.parent / "inner"
+    shutil.copytree(repo, inner)
+    git(repo, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(inner), "inner")
+    git(repo, "commit", "-q", "-m", "a submodule")
+    for name in ("clean", "process"):
+        git(repo / "inner", "config", f"filter.odd.{name}", str(program))
+    git(repo / "inner", "config", "core.fsmonitor", str(program))
+    os.utime(repo / "inner" / "sums.py", (1, 1))
+
+
+def promisor(url: str, **settings: str) -> Callable[[Path, Path], None]:
+    """An object is missing, and a remote promises to have it."""
+
+    def put(repo: Path, program: Path) -> None:
+        git(repo, "config", "remote.origin.promisor", "true")
+        git(repo, "config", "remote.origin.url", url.format(program=program, repo=repo))
+        git(repo, "config", "extensions.partialClone", "origin")
+        git(repo, "config", "core.repositoryFormatVersion", "1")
+        for name in ("ext", "file", "ssh"):
+            git(repo, "config", f"protocol.{name}.allow", "always")
+        for name, value in settings.items():
+            git(repo, "config", name.replace("__", "."), value.format(program=program))
+        blob = git(repo, "rev-parse", "HEAD:sums.py")
+        (repo / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+
+    return put
+
+
+HOSTILE: dict[str, Callable[[Path, Path], None]] = {
+    "filter.clean": setting("filter.odd.clean", "{program}"),
+    "in a submodule": in_a_submodule,
+    "by include": included,
+    "promisor ext": promisor("ext::{program}"),
+    "promisor ssh": promisor("ssh://127.0.0.1/x", core__sshCommand="{program}"),
+    "filter.process": setting("filter.odd.process", "{program}"),
+    "filter.smudge": setting("filter.odd.smudge", "{program}"),
+    "by includeIf": included_if,
+    "in config.worktree": in_a_work_trees_configuration,
+    "promisor uploadpack": promisor("{repo}", remote__origin__uploadpack="{program}"),
+    "promisor vcs": promisor("x", remote__origin__vcs="ext"),
+    "fsmonitor": setting("core.fsmonitor", "{program}"),
+    "hooks": setting("core.hooksPath", "{program}"),
+    "alternate refs": setting("core.alternateRefsCommand", "{program}"),
+    "external diff": setting("diff.external", "{program}"),
+    "textconv": setting("diff.odd.textconv", "{program}"),
+    "objects for a clone": setting("uploadpack.packObjectsHook", "{program}"),
+    "merge driver": setting("merge.odd.driver", "{program}"),
+}
+
+
+@pytest.fixture
+def hostile(make_repo: Callable[..., Path]) -> Path:
+    """A repository with attributes that name filters, and a file that git has to read to know whether it changed."""
+    repo = make_repo({"sums.py": "x = 1\n", ".gitattributes": "* filter=odd diff=odd merge=odd\n"})
+    os.utime(repo / "sums.py", (1, 1))
+    return repo
+
+
+@pytest.mark.parametrize("kind", mostly_slow(HOSTILE, 5))
+def test_a_repositorys_own_configuration_runs_nothing_on_the_host(
+    hostile: Path, program: Path, tmp_path: Path, kind: str
+) -> None:
+    """At the head, by a full id, by a URL, and by the agent; the control shows that git by itself would."""
+    HOSTILE[kind](hostile, program)
+    commit = git(hostile, "rev-parse", "HEAD")
+    for number, (name, wanted) in enumerate([(str(hostile), ""), (str(hostile), commit), (f"file://{hostile}", "")]):
+        with contextlib.suppress(WorkspaceError):
+            Workspace(name, wanted, cache=tmp_path / f"cache{number}").close()
+    agent = Agent("m", "http://127.0.0.1:9/v1", log=False, cache_dir=tmp_path / "cache", max_retries=0)
+    with pytest.raises((WorkspaceError, PolicyError)):
+        agent.run("do it", hostile)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("kind", ["filter.clean", "in a submodule", "by include", "promisor ext"])
+def test_git_alone_would_run_it(hostile: Path, program: Path, tmp_path: Path, kind: str) -> None:
+    """The control of the test above."""
+    HOSTILE[kind](hostile, program)
+    command = ["status"] if "promisor" not in kind else ["cat-file", "-p", "HEAD:sums.py"]
+    subprocess.run(["git", *command], cwd=hostile, env=GIT_ENV, check=False, capture_output=True)
+    assert (tmp_path / "ran").exists()
+
+
+def test_a_clean_checkout_with_filters_is_clean_where_git_need_not_read_it(make_repo: Callable[..., Path]) -> None:
+    """As Git LFS leaves one: the index knows the file's times, its content is not what was committed."""
+    repo = make_repo({"big.bin": "pointer\n"})
+    (repo / "big.bin").write_text("what it points to\n")
+    git(repo, "config", "filter.lfs.clean", "echo pointer")
+    (repo / ".gitattributes").write_text("*.bin filter=lfs\n")
+    os.utime(repo / "big.bin", (1, 1))  # well before the index is written
+    git(repo, "add", "-A")
+    git(repo, "commit", "-q", "-m", "lfs")
+    assert repository.changes(repository.locate(repo)) == []
+
+
+@pytest.mark.parametrize("where", ["repository", "user"])
+@pytest.mark.parametrize(("name", "value"), [("core.autocrlf", "true"), ("core.fileMode", "no")])
+def test_plain_settings_of_the_repository_and_the_user_count(
+    make_repo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str, where: str
+) -> None:
+    """Whether a checkout is clean is seen as git sees it, whoever said how lines end."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    repo = make_repo({"a.txt": "x\n"})
+    git(repo, "config", "--unset-all", "core.fileMode")
+    if name == "core.fileMode":
+        (repo / "a.txt").chmod(0o755)
+    else:
+        (repo / "a.txt").write_bytes(b"y\r\n")
+        git(repo, "-c", f"{name}={value}", "commit", "-q", "-a", "-m", "stored with LF")
+        os.utime(repo / "a.txt", (1, 1))
+    plain = repository.changes(repository.locate(repo))
+    file = repo / ".git" / "config" if where == "repository" else tmp_path / ".gitconfig"
+    git(repo, "config", "--file", str(file), name, value)
+    assert (plain, repository.changes(repository.locate(repo))) == (["a.txt"], [])
+
+
+def test_what_the_user_ignores_everywhere_is_no_change(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (repo / ".idea").mkdir()
+    (repo / ".idea" / "x").write_text("")
+    assert repository.changes(repository.locate(repo)) == [".idea/"]
+    (tmp_path / 'ignore "these"').write_text(".idea\n")
+    (tmp_path / ".gitconfig").write_text('[core]\n\texcludesFile = "~/ignore \\"these\\""\n')
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert repository.changes(repository.locate(repo)) == []
+
+
+def test_a_partial_clone_is_told_what_to_fetch_and_works_then(repo: Path, tmp_path: Path) -> None:
+    """Nothing is fetched behind the user's back."""
+    git(repo, "config", "uploadpack.allowFilter", "true")
+    git(tmp_path, "clone", "-q", "--filter=blob:none", "--no-checkout", f"file://{repo}", "partial")
+    commit = git(repo, "rev-parse", "HEAD")
+    with pytest.raises(WorkspaceError, match=re.escape("git fetch --refetch --no-filter")):
+        Workspace(str(tmp_path / "partial"), commit, cache=tmp_path / "cache")
+    git(tmp_path / "partial", "fetch", "-q", "--refetch", "--no-filter")
+    with contextlib.closing(Workspace(str(tmp_path / "partial"), commit, cache=tmp_path / "cache")) as opened:
+        assert (opened.base / "sums.py").read_bytes() == (repo / "sums.py").read_bytes()
+
+
+# A commit's id stands for its content, whatever a repository claims.
+
+
+def replaced(repo: Path, commit: str, other: str) -> None:
+    git(repo, "replace", commit, other)
+
+
+def grafted(repo: Path, commit: str, other: str) -> None:
+    (repo / ".git" / "info" / "grafts").write_text(f"{commit} {other}\n")
+
+
+def forged(repo: Path, commit: str, other: str) -> None:
+    """The commit's file holds the other one."""
+    files = [repo / ".git" / "objects" / name[:2] / name[2:] for name in (commit, other)]
+    files[0].chmod(0o600)
+    files[0].write_bytes(files[1].read_bytes())
+
+
+def forged_file(repo: Path, commit: str, other: str) -> None:
+    """A file of the commit's holds something else under its id."""
+    blob = git(repo, "rev-parse", f"{commit}:sums.py")
+    path = repo / ".git" / "objects" / blob[:2] / blob[2:]
+    path.chmod(0o600)
+    path.write_bytes(zlib.compress(b"blob 5\0evil\n"))
+
+
+def forged_tree(repo: Path, commit: str, other: str) -> None:
+    """The commit's tree is another one under its id."""
+    tree, evil = (git(repo, "rev-parse", f"{name}^{{tree}}") for name in (commit, other))
+    path, source = (repo / ".git" / "objects" / name[:2] / name[2:] for name in (tree, evil))
+    path.chmod(0o600)
+    path.write_bytes(source.read_bytes())
+
+
+def in_the_commit_graph(repo: Path, commit: str, other: str) -> None:
+    """The commit graph says that the commit has the other one's tree."""
+    git(repo, "update-ref", "refs/heads/other", other)
+    git(repo, "commit-graph", "write", "--reachable")
+    path = repo / ".git" / "objects" / "info" / "commit-graph"
+    tree, evil = (bytes.fromhex(git(repo, "rev-parse", f"{name}^{{tree}}")) for name in (commit, other))
+    data = path.read_bytes()[:-20].replace(tree, evil)
+    path.chmod(0o600)
+    path.write_bytes(data + hashlib.sha1(data).digest())
+
+
+CLAIMS: Mapping[str, Callable[[Path, str, str], None]] = {
+    "a replacement": replaced,
+    "a graft": grafted,
+    "a forged commit": forged,
+    "a forged file": forged_file,
+    "a forged tree": forged_tree,
+    "a commit graph": in_the_commit_graph,
+}
+
+
+@pytest.mark.parametrize("way", ["path", "url"])
+@pytest.mark.parametrize("kind", CLAIMS)
+def test_a_fork_cannot_change_what_another_repository_gets_for_the_same_commit(
+    repo: Path, tmp_path: Path, kind: str, way: str
+) -> None:
+    """One row's fork comes first; what the honest repository's row gets for this commit is the commit's own tree."""
+    honest, fork, cache = repo, tmp_path / "fork", tmp_path / "cache"
+    commit, wanted = git(repo, "rev-parse", "HEAD"), (repo / "sums.py").read_bytes()
+    shutil.copytree(repo, fork)
+    (fork / "sums.py").write_text("evil\n")
+    git(fork, "commit", "-q", "-a", "-m", "evil")
+    CLAIMS[kind](fork, commit, git(fork, "rev-parse", "HEAD"))
+    name = str(fork) if way == "path" else f"file://{fork}"
+    with contextlib.suppress(WorkspaceError), contextlib.closing(Workspace(name, commit, cache=cache)) as first:
+        assert (first.base / "sums.py").read_bytes() == wanted
+    with contextlib.closing(Workspace(str(honest), commit, cache=cache)) as second:
+        assert (second.base / "sums.py").read_bytes() == wanted
+
+
+# What takes too long is stopped, with all that it started.
+
+
+def test_git_is_stopped_with_all_that_it_started_when_its_time_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nano_codex_env.git_command.LOCAL", 0.5)
+    sleeper = "!sh -c 'echo begun >&2; sleep 1000 & sleep 1000'"
+    with pytest.raises(WorkspaceError, match=r"git -c failed .* stopped after 0.5 seconds: begun|stopped after 0.5"):
+        run_git(["-c", f"alias.wait={sleeper}", "wait"], cwd=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["config", "HEAD", "index", "packed-refs", "commondir", "info/exclude"])
+def test_a_pipe_in_a_git_directory_holds_nobody_up(repo: Path, tmp_path: Path, name: str) -> None:
+    path = repo / ".git" / name
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(exist_ok=True)
+    os.mkfifo(path)
+    with contextlib.suppress(WorkspaceError):
+        Workspace(str(repo), cache=tmp_path / "cache").close()
