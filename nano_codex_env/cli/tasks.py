@@ -17,6 +17,8 @@ from nano_codex_env.sandbox import get_sandbox
 from nano_codex_env.scoring import Scorer
 from nano_codex_env.tasks import load_tasks, save_tasks
 
+_BUILDS = "let packages that have no wheel run their own build on this machine"
+
 
 def add_commands(commands: Any) -> None:
     """Add `tasks` and what is below it."""
@@ -31,6 +33,7 @@ def add_commands(commands: Any) -> None:
         parser = below.add_parser(name, help=words)
         parser.add_argument("source", nargs="*", default=["bundled"], help="bundled, files, or a dataset")
         parser.add_argument("--timeout", type=float, default=600.0, help="seconds for one run of a task's tests")
+        parser.add_argument("--allow-builds", action="store_true", help=_BUILDS)
         parser.set_defaults(command=function)
     pypi = below.add_parser("pypi", help="make a task from two releases of a package")
     pypi.add_argument("package")
@@ -39,6 +42,7 @@ def add_commands(commands: Any) -> None:
     pypi.add_argument("--with", nargs="+", default=[], dest="packages", metavar="PACKAGE", help="what the tests need")
     pypi.add_argument("--out", type=Path, required=True, metavar="FILE", help="a .jsonl; the task is added or replaced")
     pypi.add_argument("--timeout", type=float, default=600.0, help="seconds for one run of the tests")
+    pypi.add_argument("--allow-builds", action="store_true", help=_BUILDS)
     pypi.set_defaults(command=_pypi)
 
 
@@ -63,12 +67,17 @@ def _list(arguments: argparse.Namespace) -> int:
 
 def _prepare(arguments: argparse.Namespace) -> int:
     tasks = load_all(arguments.source)
-    return _checks(prepare(tasks, _scorer(arguments.timeout)), "preparing", len(tasks), "ready")
+    return _checks(prepare(tasks, _scorer(arguments)), "preparing", len(tasks), "ready")
 
 
 def _validate(arguments: argparse.Namespace) -> int:
     tasks = load_all(arguments.source)
-    return _checks(validate(tasks, Resolved(timeout=arguments.timeout)), "validating", len(tasks), "valid")
+    return _checks(
+        validate(tasks, Resolved(timeout=arguments.timeout, allow_builds=arguments.allow_builds)),
+        "validating",
+        len(tasks),
+        "valid",
+    )
 
 
 def _checks(checks: Iterable[Check], what: str, total: int, good: str) -> int:
@@ -90,8 +99,8 @@ def _told(check: Check, good: str) -> str:
     return check.problem.partition("\n")[0] or ", ".join(filter(None, (good, check.note)))
 
 
-def _scorer(timeout: float) -> Scorer:
-    return Scorer(get_sandbox(), cache_dir(), timeout)
+def _scorer(arguments: argparse.Namespace) -> Scorer:
+    return Scorer(get_sandbox(), cache_dir(), arguments.timeout, arguments.allow_builds)
 
 
 def _pypi(arguments: argparse.Namespace) -> int:
@@ -108,7 +117,7 @@ def _pypi(arguments: argparse.Namespace) -> int:
             arguments.newer,
             packages=arguments.packages,
             repos=out.parent / "repos",
-            scorer=_scorer(arguments.timeout),
+            scorer=_scorer(arguments),
             say=status.update,
         )
     others = [old for old in load_tasks(out) if old.instance_id != task.instance_id] if out.exists() else []

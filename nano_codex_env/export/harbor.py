@@ -24,6 +24,7 @@ from typing import Any
 from nano_codex_env.errors import TaskError
 from nano_codex_env.export.place import copy_tree
 from nano_codex_env.task import Task
+from nano_codex_env.tasks.environment import python_of, requirements_of
 
 _VERIFY = Path(__file__).with_name("verify.py")
 _WHERE = """
@@ -97,13 +98,13 @@ def _tests(task: Task, hidden: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _dockerfile(task: Task) -> str:
-    kind, wanted = task.environment.get("kind", "host"), str(task.environment.get("python") or "")
+    kind, wanted = task.environment.get("kind", "host"), python_of(task.environment)
     if kind not in ("host", "venv"):
         raise TaskError(
             f"{task.instance_id}: its environment is of kind {kind!r}; Harbor tasks are made of host and venv"
         )
-    python = wanted if re.fullmatch(r"3\.\d+(\.\d+)?", wanted) else f"{sys.version_info.major}.{sys.version_info.minor}"
-    packages = [str(name) for name in task.environment.get("packages") or ()] if kind == "venv" else []
+    python = wanted or f"{sys.version_info.major}.{sys.version_info.minor}"
+    packages = requirements_of(task.environment) if kind == "venv" else []
     if not any(name.startswith("pytest") for name in packages):
         packages.append(f"pytest=={metadata.version('pytest')}")
     return _DOCKERFILE.format(python=python, install=json.dumps(["pip", "install", "--no-cache-dir", *packages]))

@@ -11,7 +11,6 @@ from nano_codex_env.rewards import Resolved, Score
 from nano_codex_env.scoring import Scorer, protection_of
 from nano_codex_env.task import Task
 from nano_codex_env.workspace.tree import base_tree
-from nano_codex_env.worlds import world_of
 
 _OF_THE_RUNNER = ("pytest", "_pytest", "pluggy")
 
@@ -37,7 +36,7 @@ def prepare(tasks: Sequence[Task], scorer: Scorer) -> Iterator[Check]:
     def build(task: Task) -> Check:
         try:
             base, _ = base_tree(task.repo, task.base_commit, scorer.cache)
-            world = world_of(task, scorer.cache)
+            world = scorer.world(task)
             roots = [base / path.removeprefix("/testbed").lstrip("/") for path in world.pythonpath]
             own = [name for name in _OF_THE_RUNNER if any((root / name).is_dir() for root in roots)][:1]
             if own:

@@ -56,7 +56,7 @@ def release_pair(
     if not changed:
         raise TaskError(f"{package} {newer} changes no tests over {older} (or its source distribution holds none)")
     say(f"building an environment with {', '.join([PYTEST, *packages])}")
-    venv = build_venv({"packages": [PYTEST, *packages]}, scorer.cache)
+    venv = build_venv({"packages": [PYTEST, *packages]}, scorer.cache, allow_builds=scorer.allow_builds)
     environment = {"kind": "venv", "packages": freeze(venv), "pythonpath": _roots(new)}
     repo = publish(repos / f"{package}-{older}.git", lambda folder: make_repository(folder, fast_import({"main": old})))
     task = Task(

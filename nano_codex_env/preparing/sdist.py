@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
+import os
 import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.version import InvalidVersion, Version
+
 from nano_codex_env.cache import publish
 from nano_codex_env.diff import File
 from nano_codex_env.errors import TaskError, WorkspaceError
+from nano_codex_env.spawn import run
 from nano_codex_env.tasks.trees import Tree
+
+_LIMIT = 1800.0
+"""Seconds that a download may take."""
 
 
 def sdist_tree(package: str, version: str, cache: Path) -> Tree:
@@ -21,8 +28,12 @@ def sdist_tree(package: str, version: str, cache: Path) -> Tree:
 
     Raises:
         WorkspaceError: pip is missing, or cannot download it.
-        TaskError: the release has no source distribution that can be read.
+        TaskError: it is no package's name and version, or the release has no source distribution that can be read.
     """
+    try:
+        package, version = Requirement(package).name, str(Version(version))
+    except (InvalidRequirement, InvalidVersion) as error:
+        raise TaskError(f"give a package's name and a version; got {package!r} and {version!r}: {error}") from error
     folder = publish(cache / "sdists" / f"{package}-{version}", lambda path: _download(package, version, path))
     archives = [path for path in folder.iterdir() if path.name.endswith((".tar.gz", ".tar.bz2", ".tgz", ".zip"))]
     if not archives:
@@ -36,12 +47,12 @@ def sdist_tree(package: str, version: str, cache: Path) -> Tree:
 def _download(package: str, version: str, folder: Path) -> None:
     if importlib.util.find_spec("pip") is None:
         raise WorkspaceError("downloading from the package index needs pip; `python -m ensurepip` installs it")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
-    command += ["--dest", str(folder), f"{package}=={version}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        words = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or [done.stderr.strip()[-500:]]
-        raise WorkspaceError(f"cannot download {package} {version}: {words[0]}")
+    script = str(Path(__file__).with_name("download.py"))
+    done = run([sys.executable, "-P", script, package, version, str(folder)], env=os.environ, timeout=_LIMIT)
+    if done.status != 0:
+        said = done.stderr.decode("utf-8", "backslashreplace").strip().splitlines() or [f"exit status {done.status}"]
+        late = f"it took more than {_LIMIT:g} seconds: " if done.status is None else ""
+        raise WorkspaceError(f"cannot download {package} {version}: {late}{said[-1][-500:]}")
 
 
 def _members(archive: Path) -> Iterator[tuple[str, File]]:

@@ -65,6 +65,7 @@ class Resolved:
         score_timeout: float | None = None,
         integrity: str = "strict",
         mutant_runs: int = 3,
+        allow_builds: bool = False,
         sandbox: Sandbox | str = "bubblewrap",
         cache: str | os.PathLike[str] | None = None,
         chance: random.Random | None = None,
@@ -77,6 +78,8 @@ class Resolved:
             score_timeout: seconds for all runs of a patch in one score; default: three times `timeout`.
             integrity: `"strict"` or `"fast"`.
             mutant_runs: runs with mutants of a patch that passed; twice as many where one function is protected.
+            allow_builds: whether a package that a task's environment names may run its own build on this machine; else
+                wheels only.
             sandbox: where tests run.
             cache: see `cache`.
             chance: what draws the mutant runs; default: the system's randomness.
@@ -90,7 +93,7 @@ class Resolved:
         for name, seconds in (("timeout", timeout), ("score_timeout", whole)):
             if not (isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds < math.inf):
                 raise ConfigError(f"{name} is a number of seconds above 0; got {seconds!r}")
-        self._scorer = Scorer(get_sandbox(sandbox, cache=cache), cache_dir(cache), timeout)
+        self._scorer = Scorer(get_sandbox(sandbox, cache=cache), cache_dir(cache), timeout, allow_builds)
         self._strict, self._runs, self._score_timeout = integrity == "strict", mutant_runs, whole
         self._chance = chance
         self._controls: dict[str, TestRun] = {}

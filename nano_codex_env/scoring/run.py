@@ -45,11 +45,22 @@ class Scorer:
     cache: Path
     timeout: float
     """Seconds that one run may take."""
+    allow_builds: bool = False
+    """Whether a package without a wheel may be built on this machine, see `worlds.venv.build_venv`."""
+
+    def world(self, task: Task) -> World:
+        """What the task's tests run in, built if it is not in the cache.
+
+        Raises:
+            TaskError: its environment says what there is not.
+            WorkspaceError: it could not be built.
+        """
+        return world_of(task, self.cache, allow_builds=self.allow_builds)
 
     def source(self, task: Task, patch: str) -> tuple[str, list[str]]:
         """The part of a patch that reaches the tests, and the paths that do not; see `keep_source`."""
         base, _ = base_tree(task.repo, task.base_commit, self.cache)
-        return keep_source(patch, task, base, world_of(task, self.cache))
+        return keep_source(patch, task, base, self.world(task))
 
     def run_tests(
         self,
@@ -78,7 +89,7 @@ class Scorer:
             WorkspaceError, SandboxError: the repository, the runtime or the box failed.
         """
         base, _ = base_tree(task.repo, task.base_commit, self.cache)
-        world, key = world_of(task, self.cache), secrets.token_hex(32)
+        world, key = self.world(task), secrets.token_hex(32)
         hidden, masks = _mutated(base, world, hidden_files(task, base), mutants)
         asked = {old: new for mutant in mutants for new, old in mutant.renamed}
         ids = None if tests is None else [asked.get(test, test) for test in tests]

@@ -18,8 +18,8 @@ from nano_codex_env.worlds.world import World, repository_paths
 __all__ = ["World", "find_uv", "world_of"]
 
 
-def world_of(task: Task, cache: Path) -> World:
-    """The world that `task`'s tests run in, built if need be.
+def world_of(task: Task, cache: Path, *, allow_builds: bool = False) -> World:
+    """The world that `task`'s tests run in, built if need be; `allow_builds`: see `build_venv`.
 
     Raises:
         TaskError: its environment says what there is not.
@@ -32,7 +32,7 @@ def world_of(task: Task, cache: Path) -> World:
         if kind == "host":
             return host_world(repository_paths(environment), empty)
         if kind == "venv":
-            return venv_world(environment, cache, empty)
+            return venv_world(environment, cache, empty, allow_builds=allow_builds)
     except TaskError as error:
         raise TaskError(f"{task.instance_id}: {error}") from error
     raise TaskError(f"{task.instance_id}: no environment of kind {kind!r}; there are: host, venv")

@@ -7,28 +7,34 @@ import json
 import logging
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 from nano_codex_env.cache import publish
-from nano_codex_env.errors import TaskError, WorkspaceError
+from nano_codex_env.errors import WorkspaceError
+from nano_codex_env.spawn import run
+from nano_codex_env.tasks.environment import python_of, requirements_of
 from nano_codex_env.worlds.world import World, interpreter_mounts, repository_paths
 
 logger = logging.getLogger(__name__)
 INSIDE = "/opt/venv"
+_LIMIT = 3600.0
+"""Seconds that one step of an installation may take."""
 
 
-def venv_world(environment: Mapping[str, Any], cache: Path, empty: Path) -> World:
+def venv_world(environment: Mapping[str, Any], cache: Path, empty: Path, *, allow_builds: bool = False) -> World:
     """The world of a task whose tests need packages.
 
     Raises:
-        TaskError: the environment names no packages.
+        TaskError: the environment names no packages, or something that is none.
         WorkspaceError: uv is missing, or an installation failed.
     """
-    folder = build_venv(environment, cache)
+    folder = build_venv(environment, cache, allow_builds=allow_builds)
     python = Path(os.path.realpath(folder / "bin" / "python"))
     mounts = (*interpreter_mounts(python.parent.parent, empty), (folder, INSIDE))
     site = next(folder.glob("lib/python3*/site-packages"))
@@ -44,26 +50,39 @@ def venv_world(environment: Mapping[str, Any], cache: Path, empty: Path) -> Worl
     )
 
 
-def build_venv(environment: Mapping[str, Any], cache: Path) -> Path:
-    """The virtual environment for `environment["packages"]`, built if it is not in the cache."""
-    packages, python = environment.get("packages"), str(environment.get("python") or _host_python())
-    if not isinstance(packages, list | tuple) or not all(isinstance(name, str) for name in packages):
-        raise TaskError(f"environment.packages must be a list of requirements; got {packages!r}")
+def build_venv(environment: Mapping[str, Any], cache: Path, *, allow_builds: bool = False) -> Path:
+    """The virtual environment for `environment["packages"]`, built if it is not in the cache.
+
+    Rows come from anywhere and nothing of theirs may run here: packages are installed from wheels only, and no
+    interpreter starts with them. `allow_builds`: a package without a wheel may run its own build on this machine.
+
+    Raises:
+        TaskError: as for `requirements_of` and `python_of`.
+        WorkspaceError: uv is missing, or an installation failed.
+    """
+    packages, python = requirements_of(environment), python_of(environment) or os.path.realpath(sys.executable)
     key = hashlib.sha256(json.dumps([python, sorted(packages)]).encode()).hexdigest()[:20]
-    return publish(cache / "venvs" / key, lambda folder: _build(folder, python, list(packages)))
+    return publish(cache / "venvs" / key, lambda folder: _build(folder, python, packages, allow_builds))
 
 
-def _host_python() -> str:
-    return os.path.realpath(sys.executable)
-
-
-def _build(folder: Path, python: str, packages: list[str]) -> None:
-    uv = find_uv()
+def _build(folder: Path, python: str, packages: list[str], allow_builds: bool) -> None:
+    uv = [find_uv(), "--directory", str(folder)]  # where we run may be anybody's checkout, with settings for uv
     logger.info("building a virtual environment with %s", ", ".join(packages))
-    _run([uv, "venv", "--quiet", "--relocatable", "--allow-existing", "--python", python, str(folder)])
-    install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(folder / "bin" / "python")]
-    has_pytest = any(name.startswith("pytest") for name in packages)
-    _run([*install, *packages, *([] if has_pytest else ["pytest"])])
+    _run([*uv, "venv", "--quiet", "--relocatable", "--allow-existing", "--python", python, str(folder)])
+    install = [*uv, "pip", "install", "--quiet", "--python", str(folder / "bin" / "python")]
+    has_pytest = any(canonicalize_name(Requirement(name).name) == "pytest" for name in packages)
+    wanted = [*packages, *([] if has_pytest else ["pytest"])]
+    try:
+        _run([*install, *([] if allow_builds else ["--no-build"]), "--", *wanted])
+    except WorkspaceError as error:
+        if allow_builds:
+            raise
+        raise WorkspaceError(
+            f"{error}\nPackages are installed from wheels only. Where one has none and you trust what it runs when it "
+            "is built: `nano-codex tasks prepare --allow-builds`, or Resolved(allow_builds=True)"
+        ) from error
+    base = os.path.realpath(folder / "bin" / "python")
+    _run([base, "-I", "-S", "-m", "compileall", "-q", "-j", "0", str(folder / "lib")], may_fail=True)
     for path in folder.rglob("*"):
         if not path.is_symlink():  # readable for the uid of the box
             path.chmod(path.stat().st_mode | (0o555 if path.is_dir() or path.stat().st_mode & 0o100 else 0o444))
@@ -84,10 +103,13 @@ def find_uv() -> str:
     return found
 
 
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        raise WorkspaceError(f"{' '.join(command[:3])} failed: {(done.stderr or done.stdout).strip()[-2000:]}")
+def _run(command: list[str], *, may_fail: bool = False) -> None:
+    """`may_fail`: whether an exit status other than 0 is no failure."""
+    done = run(command, env=os.environ, timeout=_LIMIT)
+    if done.status is None or (done.status and not may_fail):
+        said = (done.stderr or done.stdout).decode("utf-8", "backslashreplace").strip()[-2000:]
+        late = f"it took more than {_LIMIT:g} seconds. " if done.status is None else ""
+        raise WorkspaceError(f"{os.path.basename(command[0])} failed: {late}{said}")
 
 
 _SHUFFLE = ("pytest_randomly", "random_order", "pytest_random_order")
