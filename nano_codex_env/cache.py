@@ -14,17 +14,29 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import logging
 import os
 import shutil
+import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from nano_codex_env.errors import WorkspaceError
 
+logger = logging.getLogger(__name__)
+
 ENV_VAR = "NANO_CODEX_CACHE"
+
+LOCK_LIMIT = 4 * 3600.0
+"""Seconds to wait for a lock: more than all that is done under one may take."""
+
+_TOLD_AFTER = 10.0
+_HOLDER = 300
+"""Bytes of what a lock's file says of its holder."""
 
 
 def cache_dir(override: str | os.PathLike[str] | None = None) -> Path:
@@ -54,15 +66,50 @@ def disk_errors(what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `path`, which is made if need be."""
+    """Hold an exclusive lock on `path`, which is made if need be; the file says who holds it.
+
+    Raises:
+        WorkspaceError: another process has held it for `LOCK_LIMIT` seconds.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        _wait_for(handle, path)
+        os.pwrite(handle, f"{os.getpid()} {socket.gethostname()}\n".ljust(_HOLDER).encode(), 0)
         yield
     finally:
         fcntl.flock(handle, fcntl.LOCK_UN)  # a child forked meanwhile has the descriptor, and shall not keep the lock
         os.close(handle)
+
+
+def _wait_for(handle: int, path: Path) -> None:
+    started, pause, told = time.monotonic(), 0.001, False
+    while True:
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            waited = time.monotonic() - started
+            if waited > LOCK_LIMIT:
+                raise WorkspaceError(
+                    f"{path} has been locked for {LOCK_LIMIT:g} seconds by {_holder(handle)}; end that, then try again"
+                ) from error
+            if waited > _TOLD_AFTER and not told:
+                told = True
+                logger.warning("waiting for %s, which is locked by %s", path, _holder(handle))
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.5)
+
+
+def _holder(handle: int) -> str:
+    """Who holds a lock, as its file says, and what is odd about that."""
+    pid, _, host = os.pread(handle, _HOLDER, 0).decode("ascii", "replace").strip(" \n\0").partition(" ")
+    if not pid.isdigit():
+        return "a process that does not say who it is"
+    if host != socket.gethostname():
+        return f"process {pid} of {host}"
+    if Path(f"/proc/{pid}").exists():
+        return f"process {pid}"
+    return f"process {pid}, which is gone; a process that it started holds the lock on (`fuser` names it)"
 
 
 def publish(path: Path, build: Callable[[Path], None]) -> Path:

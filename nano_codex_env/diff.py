@@ -18,15 +18,17 @@ _LARGE = 100_000
 
 @dataclass(frozen=True)
 class File:
-    """A file as git sees it: its bytes, and whether it is executable."""
+    """A file as git sees it."""
 
     data: bytes
+    """Its content; of a symbolic link, what it points to."""
     executable: bool = False
+    is_link: bool = False
 
     @property
     def mode(self) -> str:
-        """Git's mode: `100755` or `100644`."""
-        return "100755" if self.executable else "100644"
+        """Git's mode: `100755`, `100644` or `120000`."""
+        return "120000" if self.is_link else "100755" if self.executable else "100644"
 
 
 def file_diff(path: str, old: File | None, new: File | None) -> str:

@@ -488,3 +488,62 @@ def test_a_base_tree_tells_how_far_it_is(task: Task, tmp_path: Path, caplog: pyt
     with caplog.at_level("INFO"):
         Workspace(task.repo, task.base_commit, cache=tmp_path / "cache").close()
     assert "checking out 4 files" in caplog.text
+
+
+# Locks that nobody lets go of.
+
+LOCKING = """
+import os, sys
+from pathlib import Path
+from nano_codex_env.cache import locked
+with locked(Path(sys.argv[1])):
+    if sys.argv[2] == "child" and os.fork():
+        os._exit(0)
+    print("held", os.getpid(), flush=True)
+    sys.stdin.readline()
+"""
+
+
+@contextlib.contextmanager
+def holding(lock: Path, how: str) -> Iterator[int]:
+    """Another process, or the child of one that is gone, holds the lock; its id."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-c", LOCKING, str(lock), how], stdin=pipe, stdout=pipe, text=True
+    ) as process:
+        assert process.stdout is not None
+        word, pid = process.stdout.readline().split()
+        assert word == "held"
+        if how == "child":
+            process.wait()
+        yield int(pid)
+
+
+def test_who_holds_a_lock_is_told_and_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("nano_codex_env.cache._TOLD_AFTER", 0.0)
+    monkeypatch.setattr("nano_codex_env.cache.LOCK_LIMIT", 0.05)
+    with holding(tmp_path / "lock", "parent") as pid:
+        with pytest.raises(WorkspaceError, match=rf"lock has been locked for 0\.05 seconds by process {pid}; end that"):
+            locked(tmp_path / "lock").__enter__()
+        assert f"waiting for {tmp_path / 'lock'}, which is locked by process {pid}" in caplog.text
+
+
+def test_a_lock_whose_holder_is_gone_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process was killed that had forked under the lock: its child holds it on."""
+    monkeypatch.setattr("nano_codex_env.cache.LOCK_LIMIT", 0.05)
+    with (
+        holding(tmp_path / "lock", "child"),
+        pytest.raises(
+            WorkspaceError, match=r"by process \d+, which is gone; a process that it started holds the lock on"
+        ),
+    ):
+        locked(tmp_path / "lock").__enter__()
+
+
+def test_a_lock_that_is_let_go_is_taken(tmp_path: Path) -> None:
+    with holding(tmp_path / "lock", "parent"):
+        pass
+    with locked(tmp_path / "lock"):
+        assert (tmp_path / "lock").read_text().split()[0] == str(os.getpid())

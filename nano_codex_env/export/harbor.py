@@ -21,10 +21,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from nano_codex_env.diff import File
 from nano_codex_env.errors import TaskError
 from nano_codex_env.export.place import copy_tree
 from nano_codex_env.task import Task
 from nano_codex_env.tasks.environment import python_of, requirements_of
+from nano_codex_env.tasks.trees import write_file
 
 _VERIFY = Path(__file__).with_name("verify.py")
 _WHERE = """
@@ -52,7 +54,7 @@ cd /testbed && git apply --whitespace=nowarn /solution/fix.patch
 """
 
 
-def write_task(folder: Path, task: Task, base: Path, hidden: Mapping[str, tuple[bytes, bool] | None]) -> None:
+def write_task(folder: Path, task: Task, base: Path, hidden: Mapping[str, File | None]) -> None:
     """Write one task; `base` is its tree, `hidden` what the hidden tests make of it (None: they remove the file).
 
     Raises:
@@ -69,10 +71,7 @@ def write_task(folder: Path, task: Task, base: Path, hidden: Mapping[str, tuple[
     (folder / "tests" / "tests.json").write_text(json.dumps(_tests(task, hidden), indent=2) + "\n", encoding="ascii")
     for path, file in hidden.items():
         if file:
-            target = folder / "tests" / "hidden" / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(file[0])
-            target.chmod(0o755 if file[1] else 0o644)
+            write_file(folder / "tests" / "hidden" / path, file)
     if task.patch:
         _script(folder / "solution" / "solve.sh", _SOLVE)
         (folder / "solution" / "fix.patch").write_bytes(task.patch.encode("utf-8", "surrogateescape"))

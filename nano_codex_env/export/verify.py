@@ -45,7 +45,7 @@ def lay_over(repository: Path, hidden: Path, removed: list[str]) -> None:
                 target.mkdir()
         else:
             clear(target)
-            shutil.copy(source, target)
+            shutil.copy(source, target, follow_symlinks=False)
 
 
 def clear(path: Path) -> None:

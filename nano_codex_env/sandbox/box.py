@@ -276,7 +276,7 @@ class ResidentShell(Box):
         request = nonce + b"\0" + direct(command).encode() + b"\0"
         result, said = self.interact(request, timeout=timeout, keep=keep, max_output=self._max_output, until=b"\0")
         head, _, status = said.rstrip(b"\0").partition(b" ")
-        if result.flooded or head != nonce or not status.isdigit():
+        if result.flooded or head != nonce or not (status.isdigit() and len(status) <= 3):
             self.close()
             return ExecResult(result.output, None, result.timed_out, result.flooded)
         return ExecResult(result.output, int(status))

@@ -13,6 +13,7 @@ from pathlib import Path
 from nano_codex_env.diff import FilePatch, read_patch, split
 from nano_codex_env.sandbox import TESTBED
 from nano_codex_env.task import Task
+from nano_codex_env.tasks.environment import allowed_edits_of
 from nano_codex_env.worlds import World
 
 _CONFIGURATION = {
@@ -45,7 +46,7 @@ def keep_source(patch: str, task: Task, base: Path, world: World) -> tuple[str, 
     roots = [root for root in dict.fromkeys([*folders, *_test_roots(task, base)]) if (base / root).is_dir()]
     hidden = {path for part in split(read_patch(task.test_patch)) for path in part.paths}
     reference = {path for part in split(read_patch(task.patch)) for path in part.paths}
-    allowed = reference | set(task.environment.get("allowed_edits", ()))
+    allowed = reference | allowed_edits_of(task.environment)
     near = {path.rpartition("/")[0] for path in reference}
     taken = sys.stdlib_module_names | _RUNNER_MODULES | world.top_level
     kept: list[str] = []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -47,59 +48,91 @@ class TestRun:
         return replace(self, statuses={names.get(test, test): status for test, status in self.statuses.items()})
 
 
-def read_reports(reports: bytes, key: str, exit_code: int | None, stopped: str, output: str) -> TestRun:
-    """The facts in the records of a runner; `stopped` says why it was stopped, if it was.
+def read_reports(
+    reports: bytes, key: str, exit_code: int | None, stopped: str, output: str, *, start: int = 0
+) -> TestRun:
+    """The facts in the records of a runner, from byte `start` on; `stopped` says why it was stopped, if it was.
 
     A run counts when its records form an unbroken chain from `start` to `end`, and the end agrees with the exit status.
+    Whoever shares the runner's process can write records of its own: each is bounded, and none is kept but its facts.
     """
-    records, sound = _chain(reports, key)
-    started = bool(records) and records[0][0] == "start"
+    first, last, sound = None, None, True
+    statuses, lines = _Statuses(), {}
+    missing: list[Any] = []
+    foreign: tuple[str, ...] = ()
+    for record in _chain(reports, key, start):
+        if record is None:
+            sound = False
+            break
+        first, last = first or record, record
+        if record[0] == "phase":
+            statuses.add(record)
+            if record[6] and record[3] == "failed":
+                lines[record[1]] = record[6]
+        elif record[0] == "missing":
+            missing = record[1]
+        elif record[0] == "foreign":
+            foreign = tuple(str(file) for file in record[1])
+    started = first is not None and first[0] == "start"
     if stopped:
         reason = stopped
     elif not sound:
         reason = FORGED
-    elif not started or records[-1][0] != "end":
+    elif not started or last is None or last[0] != "end":
         reason = f"the run ended early (exit status {exit_code})"
-    elif records[-1][1] != exit_code:
-        reason = f"the run reported exit status {records[-1][1]} but ended with {exit_code}"
+    elif last[1] != exit_code:
+        reason = f"the run reported exit status {last[1]} but ended with {exit_code}"
     else:
         reason = ""
-    phases = [record for record in records if record[0] == "phase"]
-    lines = {record[1]: record[6] for record in phases if record[6] and record[3] == "failed"}
-    foreign = tuple(str(file) for record in records if record[0] == "foreign" for file in record[1])
-    missing = [pair for record in records if record[0] == "missing" for pair in record[1]]
     nearest = {str(pair[0]): tuple(map(str, pair[1])) for pair in missing if _is_pair(pair)}
-    return TestRun(_statuses(phases), reason, started, output, lines, 0.0, nearest, foreign)
+    return TestRun(statuses.found(), reason, started, output, lines, 0.0, nearest, foreign)
 
 
 def _is_pair(value: object) -> bool:
     return isinstance(value, list) and len(value) == 2 and isinstance(value[1], list)
 
 
-def _chain(reports: bytes, key: str) -> tuple[list[list[Any]], bool]:
-    """The records up to the first that is invalid or does not continue the chain, and whether that is all."""
-    digest = key
-    records: list[list[Any]] = []
-    *lines, rest = reports.split(b"\n")
-    for number, line in enumerate(lines, 1):
-        given, _, text = line.partition(b" ")
+def _chain(reports: bytes, key: str, start: int) -> Iterator[list[Any] | None]:
+    """The records in order; None, and no more, for one that is invalid or does not continue the chain."""
+    digest, counts = key, Counter[str]()
+    while start < len(reports):
+        end = reports.find(b"\n", start, start + _LARGEST)
+        given, _, text = reports[start : max(end, start)].partition(b" ")
         digest = hashlib.sha256(digest.encode() + text).hexdigest()
-        record = _record(text) if given == digest.encode() else None
-        if record is None:
-            return records, False
-        records.append(record)
+        record = _record(text) if end >= 0 and given == digest.encode() else None
+        start = end + 1
+        if record is not None:
+            counts[record[0]] += 1
+        if record is None or counts[record[0]] > _SHAPES[record[0]].count:
+            yield None
+            return
+        yield record
         if record[0] == "end":
-            return records, not rest and number == len(lines)
-    return records, not rest
+            if start != len(reports):
+                yield None
+            return
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What a kind of record looks like."""
+
+    types: tuple[type, ...]
+    size: int
+    """Bytes of its text at most."""
+    count: int = 1
+    """How many a run has at most."""
 
 
 _SHAPES = {
-    "start": (str, str),
-    "phase": (str, str, str, str, bool, bool, int),
-    "missing": (str, list),
-    "foreign": (str, list),
-    "end": (str, int),
+    "start": _Shape((str, str), 1 << 10),
+    "phase": _Shape((str, str, str, str, bool, bool, int), 1 << 16, 1 << 20),
+    "missing": _Shape((str, list), 1 << 18),
+    "foreign": _Shape((str, list), 1 << 18),
+    "end": _Shape((str, int), 1 << 10),
 }
+_LARGEST = 128 + max(shape.size for shape in _SHAPES.values())
+"""Bytes of the longest line."""
 
 
 def _record(text: bytes) -> list[Any] | None:
@@ -110,20 +143,31 @@ def _record(text: bytes) -> list[Any] | None:
         return None
     if not isinstance(record, list) or not record or not isinstance(record[0], str):
         return None
-    return record if tuple(type(value) for value in record) == _SHAPES.get(record[0]) else None
+    shape = _SHAPES.get(record[0])
+    if shape is None or len(text) > shape.size or tuple(type(value) for value in record) != shape.types:
+        return None
+    return None if any(type(value) is int and abs(value) >= 1 << 31 for value in record) else record
 
 
-def _statuses(phases: Iterable[list[Any]]) -> dict[str, str]:
+class _Statuses:
     """Status by test: each of set-up, call and tear-down exactly once, or it failed."""
-    seen: dict[str, dict[str, list[tuple[str, bool]]]] = {}
-    broken: set[str] = set()
-    for _, test, when, outcome, expected, is_subtest, *_ in phases:
-        if is_subtest:
-            if outcome == "failed":
-                broken.add(test)
-            continue
-        seen.setdefault(test, {}).setdefault(when, []).append((outcome, expected))
-    return {test: FAILED if test in broken else _status(found) for test, found in seen.items()}
+
+    def __init__(self) -> None:
+        self._seen: dict[str, dict[str, list[tuple[str, bool]]]] = {}
+        self._broken: set[str] = set()
+
+    def add(self, phase: list[Any]) -> None:
+        """Take one record of a phase."""
+        _, test, when, outcome, expected, is_subtest, _ = phase
+        if not is_subtest:
+            outcomes = self._seen.setdefault(test, {}).setdefault(when, [])
+            outcomes[:] = [*outcomes[:1], (outcome, expected)]  # two are one too many
+        elif outcome == "failed":
+            self._broken.add(test)
+
+    def found(self) -> dict[str, str]:
+        """Test -> status, in the order of the run."""
+        return {test: FAILED if test in self._broken else _status(found) for test, found in self._seen.items()}
 
 
 def _status(found: dict[str, list[tuple[str, bool]]]) -> str:

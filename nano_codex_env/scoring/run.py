@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from nano_codex_env.cache import Scratch, disk_errors
-from nano_codex_env.diff import split
-from nano_codex_env.errors import RewardError
+from nano_codex_env.diff import File, split
+from nano_codex_env.errors import RewardError, TaskError
 from nano_codex_env.sandbox import TESTBED, ExecResult, Limits, Sandbox, View
 from nano_codex_env.scoring.canary import make_canaries
 from nano_codex_env.scoring.edits import keep_source
@@ -22,6 +22,7 @@ from nano_codex_env.scoring.hidden import Files, hidden_files
 from nano_codex_env.scoring.mutants import Mutant, apply_mutants
 from nano_codex_env.scoring.reports import FLOODED, NOT_APPLIED, TIMED_OUT, TestRun, read_reports
 from nano_codex_env.task import Task
+from nano_codex_env.tasks.trees import read_file, write_file
 from nano_codex_env.workspace.tree import base_tree
 from nano_codex_env.worlds import World, world_of
 from nano_codex_env.worlds.world import pytest_arguments
@@ -85,6 +86,7 @@ class Scorer:
             timeout: seconds; default: this scorer's.
 
         Raises:
+            TaskError: a test id names a file outside of the repository.
             RewardError: the hidden tests do not apply, or the runner did not come up.
             WorkspaceError, SandboxError: the repository, the runtime or the box failed.
         """
@@ -93,7 +95,7 @@ class Scorer:
         hidden, masks = _mutated(base, world, hidden_files(task, base), mutants)
         asked = {old: new for mutant in mutants for new, old in mutant.renamed}
         ids = None if tests is None else [asked.get(test, test) for test in tests]
-        chosen = list(files) or list(dict.fromkeys(test.partition("::")[0] for test in (*(tests or ()), *functions)))
+        chosen = list(files) or _files_of(task, (*(tests or ()), *functions))
         canaries = make_canaries(base, chosen[0]) if chosen and tests is not None else None
         config: dict[str, Any] = {"key": key, "ids": ids, "files": chosen, "functions": list(functions)}
         config |= {"site": list(world.site), "pythonpath": list(world.pythonpath)}
@@ -118,17 +120,21 @@ class Scorer:
         return canaries.judge(run) if canaries else run
 
 
+def _files_of(task: Task, tests: Sequence[str]) -> list[str]:
+    """The test files that test ids name."""
+    files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
+    if outside := [file for file in files if file.startswith("/") or ".." in file.split("/") or "\0" in file]:
+        raise TaskError(f"{task.instance_id}: test ids must lie in the repository; got {outside[0]!r:.200}")
+    return files
+
+
 def sources_of(base: Path, hidden: Files, files: Sequence[str]) -> dict[str, bytes]:
-    """The test files as the tests run them: the hidden ones, else the base's; what is in neither is left out."""
-    found = {}
-    for file in files:
-        if file in hidden:
-            entry = hidden[file]
-            if entry is not None:
-                found[file] = entry[0]
-        elif (base / file).is_file() and (base / file).resolve().is_relative_to(base.resolve()):
-            found[file] = (base / file).read_bytes()
-    return found
+    """The test files as the tests run them: the hidden ones, else the base's; what is in neither is left out.
+
+    A link is left out as well: what it points to would stay in the box beside any edited copy.
+    """
+    entries = {file: hidden[file] if file in hidden else read_file(base, file) for file in files}
+    return {file: entry.data for file, entry in entries.items() if entry and not entry.is_link}
 
 
 def _mutated(
@@ -139,7 +145,8 @@ def _mutated(
         return hidden, ()
     files = list(dict.fromkeys(mutant.file for mutant in mutants))
     edited = apply_mutants(sources_of(base, hidden, files), mutants)
-    mixed = {**hidden, **{file: (text, bool((hidden.get(file) or (b"", False))[1])) for file, text in edited.items()}}
+    modes = {file: bool(entry and entry.executable) for file, entry in hidden.items()}
+    mixed = {**hidden, **{file: File(text, modes.get(file, False)) for file, text in edited.items()}}
     return mixed, world.masks({os.path.basename(file) for file in files})
 
 
@@ -169,9 +176,9 @@ def _own_configuration(base: Path, hidden: Files, patch: str, files: Sequence[st
             text = sources_of(base, hidden, [path]).get(path, b"")
             if text and _configures_pytest(name, text):
                 kind = name.lstrip(".").rpartition(".")
-                return {f"{path.removesuffix(name)}.without-patch-{kind[0]}.{kind[2]}": (text, False)}
+                return {f"{path.removesuffix(name)}.without-patch-{kind[0]}.{kind[2]}": File(text)}
         if not folder:
-            return {".without-patch-pytest.ini": (b"[pytest]\n", False)}
+            return {".without-patch-pytest.ini": File(b"[pytest]\n")}
         folder = os.path.dirname(folder)
 
 
@@ -194,23 +201,20 @@ def _materials(cache: Path, patch: str, hidden: Files, removed: Sequence[str]) -
             scratch.path.joinpath("tests").chmod(0o755)
             for script in SCRIPTS.iterdir():
                 if script.suffix in (".py", ".sh"):
-                    _write(scratch.path, script.name, script.read_bytes())
+                    _write(scratch.path, script.name, File(script.read_bytes()))
             for path, file in hidden.items():
                 if file:
-                    _write(scratch.path, f"tests/{path}", *file)
+                    _write(scratch.path, f"tests/{path}", file)
             gone = [*(path for path, file in hidden.items() if file is None), *removed]
-            _write(scratch.path, "removed", b"".join(os.fsencode(path) + b"\0" for path in gone))
-            _write(scratch.path, "source.diff", patch.encode("utf-8", "surrogateescape"))
+            _write(scratch.path, "removed", File(b"".join(os.fsencode(path) + b"\0" for path in gone)))
+            _write(scratch.path, "source.diff", File(patch.encode("utf-8", "surrogateescape")))
         yield scratch.path
 
 
-def _write(root: Path, name: str, data: bytes, executable: bool = False) -> None:
+def _write(root: Path, name: str, file: File) -> None:
     """A file that the box's user may read, whatever our umask is."""
-    path = root / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    path.chmod(0o755 if executable else 0o644)
-    for folder in path.relative_to(root).parents:
+    write_file(root / name, file)
+    for folder in Path(name).parents:
         (root / folder).chmod(0o755)
 
 
@@ -223,7 +227,7 @@ def _read(task: Task, result: ExecResult, key: str) -> TestRun:
     output = result.output.text()
     stopped = TIMED_OUT if result.timed_out else FLOODED if result.flooded else ""
     if result.reports.startswith(_READY):
-        run = read_reports(result.reports.removeprefix(_READY), key, result.exit_code, stopped, output)
+        run = read_reports(result.reports, key, result.exit_code, stopped, output, start=len(_READY))
         if run.started or stopped:
             return run
         raise RewardError(f"{task.instance_id}: the test runner did not start: {_printed(result)}")

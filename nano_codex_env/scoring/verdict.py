@@ -29,6 +29,9 @@ from nano_codex_env.scoring.mutants import Mutant
 from nano_codex_env.scoring.reports import FLOODED, MISSING, NOT_APPLIED, TAMPERED, TIMED_OUT
 from nano_codex_env.task import Task
 
+_LONGEST = 2000
+"""Characters of the longest text in a score's parts."""
+
 LISTED = 20
 TESTS_FAILED = "tests failed"
 
@@ -124,8 +127,19 @@ def score_of(
         tests = getattr(task, name)
         parts[name.lower()] = sum(test not in bad for test in tests) / len(tests) if tests else 1.0
     ordered = [test for test in (*task.FAIL_TO_PASS, *task.PASS_TO_PASS) if test in bad]
-    parts |= {"dropped": list(dropped), "failed": ordered[:LISTED], "reason": reason, "integrity": list(flags)}
-    return Score(parts["resolved"], parts | {"unprotected": list(unprotected)})
+    lists = {
+        "dropped": dropped[: 10 * LISTED],
+        "failed": ordered[:LISTED],
+        "integrity": flags,
+        "unprotected": unprotected,
+    }
+    parts |= {name: [_bounded(text) for text in texts] for name, texts in lists.items()}
+    return Score(parts["resolved"], parts | {"reason": _bounded(reason)})
+
+
+def _bounded(text: str) -> str:
+    """A text that stands in every row and table of a run, whoever wrote parts of it."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} [... {len(text) - _LONGEST} characters]"
 
 
 def single_pass(task: Task, rounds: Sequence[Round], control: Control) -> Mutant | None:

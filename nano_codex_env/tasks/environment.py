@@ -44,3 +44,15 @@ def python_of(environment: Mapping[str, Any]) -> str | None:
     if not isinstance(python, str) or not re.fullmatch(r"3\.\d{1,2}(\.\d{1,2})?", python, re.ASCII):
         raise TaskError(f"environment.python must be a version such as '3.11' or '3.11.9'; got {python!r:.200}")
     return python
+
+
+def allowed_edits_of(environment: Mapping[str, Any]) -> frozenset[str]:
+    """`environment["allowed_edits"]`: paths that a patch may change whatever they are called.
+
+    Raises:
+        TaskError: it is not a list of strings.
+    """
+    given = environment.get("allowed_edits") or []
+    if not isinstance(given, list | tuple) or not all(isinstance(path, str) for path in given):
+        raise TaskError(f"environment.allowed_edits must be a list of paths; got {given!r:.200}")
+    return frozenset(given)

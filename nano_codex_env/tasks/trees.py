@@ -1,8 +1,9 @@
-"""Trees in memory: from files to a patch between two of them, and to a git repository with a commit for each."""
+"""Trees in memory: from files to a patch between two of them, to a git repository with a commit for each, to disk."""
 
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -50,3 +51,27 @@ def commits_of(repo: Path) -> dict[str, str]:
 
     with git.Repo(repo) as found:
         return {head.name: head.commit.hexsha for head in found.heads}
+
+
+def read_file(root: Path, path: str) -> File | None:
+    """A file below `root` as git has it; a link is what it points to, which may be anything, and is never followed."""
+    *folders, name = path.split("/")
+    folder = root
+    for part in folders:
+        folder = folder / part
+        if folder.is_symlink():
+            return None
+    target = folder / name
+    if target.is_symlink():
+        return File(os.fsencode(os.readlink(target)), is_link=True)
+    return File(target.read_bytes(), bool(target.stat().st_mode & 0o100)) if target.is_file() else None
+
+
+def write_file(target: Path, file: File) -> None:
+    """Put a file there, with the folders that it needs, readable for everyone."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if file.is_link:
+        target.symlink_to(os.fsdecode(file.data))
+    else:
+        target.write_bytes(file.data)
+        target.chmod(0o755 if file.executable else 0o644)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -28,7 +29,7 @@ from nano_codex_env.scoring.reports import (
     TestRun,
     read_reports,
 )
-from nano_codex_env.scoring.verdict import lacking, single_pass, verdict
+from nano_codex_env.scoring.verdict import lacking, score_of, single_pass, verdict
 
 ONE, TWO, ROW_1, ROW_2, OLD, KEPT = (
     f"t.py::test_{name}" for name in ("one", "two", "rows[1]", "rows[2]", "old", "kept")
@@ -1025,3 +1026,52 @@ def test_a_run_that_was_stopped_says_why(reason: str) -> None:
 def test_rows_with_new_ids_get_their_old_ones() -> None:
     found = TestRun({"t[1-3]": FAILED, "t[2-2]": PASSED}).renamed({"t[1-3]": "t[1-2]"})
     assert found.statuses == {"t[1-2]": FAILED, "t[2-2]": PASSED}
+
+
+def test_a_forged_record_costs_little_memory_and_counts_for_nothing() -> None:
+    """Nested lists in 57 MB of text would be gigabytes of objects; a record that large is not read at all."""
+    text = '["missing", [' + '[["x"]], ' * 6_400_000 + "[]]]"
+    digest = hashlib.sha256((sent(START)[0][:64].decode() + text).encode()).hexdigest()
+    lines = [*sent(START), f"{digest} {text}\n".encode()]
+    assert len(lines[1]) > 57_000_000
+    tracemalloc.start()
+    try:
+        found = read(lines)
+        assert tracemalloc.get_traced_memory()[1] < 150 << 20  # the joined bytes among them
+    finally:
+        tracemalloc.stop()
+    assert (found.reason, found.started, found.nearest) == (FORGED, True, {})
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        ["phase", "x" * 70_000, "call", "passed", False, False, 0],
+        ["end", 1 << 31],
+        ["end", -(10**900)],
+        ["phase", "a", "call", "failed", False, False, 10**900],
+        ["start", "8" * 2000],
+        ["foreign", ["x" * 300_000]],
+    ],
+    ids=["long id", "exit status", "negative", "line", "version", "foreign"],
+)
+def test_each_kind_of_record_has_its_bounds(record: Record) -> None:
+    assert read(sent(START, record)).reason == FORGED
+
+
+@pytest.mark.parametrize("record", [START, ["missing", []], ["foreign", []]])
+def test_what_is_sent_once_is_sent_once(record: Record) -> None:
+    assert read(sent(START, *([] if record is START else [record]), record, *phases("a"), END)).reason == FORGED
+
+
+def test_long_ids_and_many_tests_are_no_forgery() -> None:
+    """Ids of parametrised tests may hold whole texts."""
+    tests = [f"t.py::test[{number}-{'x' * 5000}]" for number in range(300)]
+    found = read(sent(START, *(one for test in tests for one in phases(test)), END))
+    assert (found.reason, set(found.statuses.values()), len(found.statuses)) == ("", {PASSED}, 300)
+
+
+def test_every_text_in_the_parts_is_bounded() -> None:
+    parts = score_of(TASK, ["x"], "r" * 5000, ["f" * 5000], dropped=["d" * 5000] * 300, unprotected=["u"]).parts
+    assert parts["reason"] == "r" * 2000 + " [... 3000 characters]"
+    assert [len(text) for text in (*parts["integrity"], *parts["dropped"])] == [2022] * 201

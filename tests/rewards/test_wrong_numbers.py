@@ -12,11 +12,14 @@ import pytest
 
 from nano_codex_env import Resolved, Task
 from nano_codex_env.adapters.verl import patch_in
+from nano_codex_env.cache import cache_dir
 from nano_codex_env.diff import File, file_diff
 from nano_codex_env.errors import BrokenTaskError, RewardError, TaskError
 from nano_codex_env.preparing import prepare
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.scoring import Scorer
+from nano_codex_env.scoring.hidden import hidden_files
+from nano_codex_env.workspace.tree import base_tree
 from tests.conftest import BUG, git
 
 FIXED = BUG.replace("a - b", "a + b")
@@ -327,3 +330,88 @@ def test_pytests_own_sections_come_from_the_base(fast: Resolved, make_task: Make
     meddled = patch({"sums.py": BUG, **base}, {"setup.cfg": "[metadata]\nname = new\n" + trick, "trick.py": plugin})
     assert fast(task, [], task.patch).value == 1.0
     assert fast(task, [], meddled).value == 0.0
+
+
+# What a row's patches and ids point to on this machine.
+
+
+def link(path: str, target: str) -> str:
+    """A patch that makes a symbolic link."""
+    return file_diff(path, None, File(target.encode(), is_link=True))
+
+
+@pytest.mark.parametrize("target", ["{secret}", "/proc/kmsg", "../../../../../../../../../../{secret}", "{fifo}"])
+def test_a_link_among_the_hidden_tests_is_a_link_and_is_not_followed_here(
+    fast: Resolved, make_task: MakeTask, tmp_path: Path, target: str
+) -> None:
+    """Its target's text came into the box, and reading /proc/kmsg hung the trainer."""
+    (tmp_path / "secret").write_text("of the host")
+    os.mkfifo(tmp_path / "fifo")
+    target = target.format(secret=tmp_path / "secret", fifo=tmp_path / "fifo")
+    hidden = (
+        "import os\nfrom sums import add\n\n\ndef test_add():\n    assert add(2, 3) == 5\n"
+        f"    assert os.readlink('tests/data') == {target!r} and not os.path.exists('{tmp_path}')\n"
+    )
+    task = make_task(test_patch=patch({}, {"tests/test_hidden.py": hidden}) + link("tests/data", target))
+    assert hidden_files(task, base_tree(task.repo, task.base_commit, cache_dir())[0])["tests/data"] == File(
+        target.encode(), is_link=True
+    )
+    assert both(fast, task) == (1.0, 0.0)
+
+
+def test_links_of_the_base_are_changed_and_removed_as_links(fast: Resolved, make_repo: Callable[..., Path]) -> None:
+    repo = make_repo({"sums.py": BUG, "tests/one.txt": "1", "tests/two.txt": "2"})
+    for name in ("kept", "gone"):
+        (repo / "tests" / name).symlink_to("one.txt")
+    git(repo, "add", "-A")
+    git(repo, "commit", "-q", "-m", "links")
+    one, two = (File(name, is_link=True) for name in (b"one.txt", b"two.txt"))
+    hidden = (
+        "import os\nfrom sums import add\n\n\ndef test_add():\n    assert add(2, 3) == 5\n"
+        "    assert open('tests/kept').read() == '2' and not os.path.lexists('tests/gone')\n"
+    )
+    changes = file_diff("tests/kept", one, two) + file_diff("tests/gone", one, None)
+    task = Task(
+        "links-1",
+        str(repo),
+        git(repo, "rev-parse", "HEAD"),
+        "add(2, 3) gives -1",
+        patch=patch({"sums.py": BUG}, {"sums.py": FIXED}),
+        test_patch=patch({}, {"tests/test_hidden.py": hidden}) + changes,
+        FAIL_TO_PASS=("tests/test_hidden.py::test_add",),
+    )
+    assert both(fast, task) == (1.0, 0.0)
+
+
+def test_a_test_file_that_is_a_link_is_scored_without_mutants(
+    sandbox: Sandbox, make_task: MakeTask, tmp_path: Path
+) -> None:
+    """Its text would stay in the box where the link points: a mutant of it could be told apart."""
+    real = "from sums import add\n\n\ndef test_add():\n    assert add(2, 3) == 5\n"
+    changes = patch({}, {"shared/cases.py": real}) + link("tests/test_hidden.py", "../shared/cases.py")
+    task = make_task(test_patch=changes)
+    strict = Resolved(sandbox=sandbox, timeout=120)
+    score = strict(task, [], task.patch)
+    assert (score.value, score.parts["unprotected"]) == (1.0, list(task.FAIL_TO_PASS))
+
+
+@pytest.mark.parametrize("path", ["/proc/kmsg", "../outside.py", "tests/../../x.py"])
+def test_hidden_tests_lie_in_the_repository(fast: Resolved, make_task: MakeTask, path: str) -> None:
+    task = make_task()
+    outside = task.test_patch + file_diff(path, None, File(b"x\n"))
+    with pytest.raises(RewardError, match="the hidden tests name a path outside of the repository"):
+        fast(task.with_(test_patch=outside), [], task.patch)
+
+
+@pytest.mark.parametrize("test", ["/etc/passwd::test", "../x.py::test", "/proc/kmsg"])
+def test_test_ids_lie_in_the_repository(fast: Resolved, make_task: MakeTask, test: str) -> None:
+    task = make_task()
+    with pytest.raises(TaskError, match="sums-1: test ids must lie in the repository"):
+        fast(task.with_(PASS_TO_PASS=(test,)), [], task.patch)
+
+
+def test_allowed_edits_are_a_list_of_paths(fast: Resolved, make_task: MakeTask) -> None:
+    task = make_task()
+    for given in (5, "setup.cfg", [1], {"a": 1}):
+        with pytest.raises(TaskError, match=r"environment\.allowed_edits must be a list of paths"):
+            fast(task.with_(environment={"allowed_edits": given}), [], task.patch)
