@@ -21,6 +21,7 @@ from nano_codex_env.tools.base import ShellAnswer
 from nano_codex_env.tools.notices import REMINDER
 from nano_codex_env.trajectory import Writer
 from nano_codex_env.workspace import Workspace
+from nano_codex_env.workspace.source import folders_of
 
 SYSTEM_PROMPT = resources.files("nano_codex_env").joinpath("prompts/system.txt").read_text(encoding="utf-8")
 """Part of the observation: a changed prompt is a changed environment, and bumps its id."""
@@ -240,10 +241,14 @@ class Episode:
         """Run a command in the box, which is opened anew where a patch has changed what it shows."""
         if self._shell is None or not self._shell.alive or self._shown != self.workspace.version:
             self._close_shell()
-            self._shell = self._sandbox.open(View(self.workspace.layers))
+            self._shell = self._sandbox.open(View(self.workspace.layers, hidden=self._hidden()))
             self._shown = self.workspace.version
         result = self._shell.run(command, timeout=timeout, keep=keep)
         return ShellAnswer(result.output, result.exit_code, result.timed_out, result.flooded, timeout)
+
+    def _hidden(self) -> tuple[Path, ...]:
+        """Folders that hold the future of the repository, and logs with reference patches."""
+        return (*folders_of(self.task.repo), *((self.log.folder.parent,) if self.log else ()))
 
     def _close_shell(self) -> None:
         shell, self._shell = self._shell, None

@@ -44,6 +44,8 @@ class View:
     env: Mapping[str, str] = field(default_factory=dict)
     """More environment variables; nothing is inherited."""
     limits: Limits = Limits()
+    hidden: tuple[Path, ...] = ()
+    """Folders on the host that shall not be seen, should they lie in what is shown of the system."""
 
 
 @dataclass(frozen=True)

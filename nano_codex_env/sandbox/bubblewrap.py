@@ -130,7 +130,7 @@ def _root(staged: Stage, root: Path, view: View, *, server: bool) -> list[str]:
     """
     source = staged.path(str(root))
     args = ["--overlay-src", source, "--tmp-overlay", "/"] if view.mounts else ["--ro-bind", source, "/"]
-    for source, target in [*system_mounts(root), *((str(path), inside) for path, inside in view.mounts)]:
+    for source, target in [*system_mounts(root, view.hidden), *((str(path), inside) for path, inside in view.mounts)]:
         args += ["--ro-bind", staged.path(source), target]
     args += ["--proc", "/proc", "--dev", "/dev"]
     if server:

@@ -7,10 +7,12 @@ import hashlib
 import os
 import stat
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from nano_codex_env.cache import publish
+from nano_codex_env.errors import SandboxError
 
 DROP_UID = 58233
 """As root: the uid that a box and the trees it reads belong to on the host; one that nobody has."""
@@ -99,29 +101,49 @@ def _package_folders() -> tuple[str, ...]:
     return tuple(sorted({str(path) for path in found if path.is_dir() and not path.is_symlink()}))
 
 
-def _own_folders(root: Path) -> list[str]:
-    """Folders of ours that someone has put below /usr: this package, its environment, the cache, where we run."""
-    places = [Path(__file__).parents[1], Path(sys.prefix), Path(sys.base_prefix), root.parents[1], Path.cwd()]
-    covered = _package_folders()
-    return [
-        str(path) for path in places if _is_private(path) and not any(path.is_relative_to(over) for over in covered)
-    ]
+def _covered(root: Path, hidden: Sequence[Path]) -> list[str]:
+    """Folders below /usr that hold installed packages or something of ours, each once; `hidden`: more of these.
+
+    Ours are this package, its interpreter and environment, the cache, and where we run: in them lie hidden tests,
+    plans of mutants and fixed sources.
+
+    Raises:
+        SandboxError: one cannot be covered, since it is a folder that the system needs.
+    """
+    found = [Path(path) for path in _package_folders()]
+    for place in (Path(__file__).parents[1], root.parents[1], *hidden):
+        real = place.resolve()
+        if _is_shown(real) and _is_system(real):
+            raise SandboxError(f"policies would see what is in {real}, a folder of the system's; use a folder below it")
+        found.append(real)
+    for place in (Path(sys.prefix), Path(sys.base_prefix), Path.cwd()):  # of a system's Python the packages are covered
+        real = place.resolve()
+        found += [] if _is_system(real) else [real]
+    inside = sorted({path for path in found if _is_shown(path) and path.is_dir()})
+    return [str(path) for path in inside if not any(path.is_relative_to(over) for over in inside if over != path)]
 
 
-def _is_private(path: Path) -> bool:
-    """Whether a path below /usr is none of the system's own."""
-    parts = (
-        path.parts[3:] if path.is_relative_to("/usr/local") else path.parts[2:] if path.is_relative_to("/usr") else ()
-    )
-    return bool(parts) and parts[0] not in _SYSTEM
+def _is_shown(path: Path) -> bool:
+    """Whether a box shows it, since it shows all of /usr."""
+    return path.is_relative_to("/usr") or any(path.is_relative_to(f"/{name}") for name in _LINKS)
 
 
-def system_mounts(root: Path) -> list[tuple[str, str]]:
-    """(source, target) pairs over the root folder."""
+def _is_system(path: Path) -> bool:
+    """Whether it is a folder that programs need: /usr, /usr/local, and the usual ones in both and in /."""
+    usual = path.name in _SYSTEM and str(path.parent) in ("/", "/usr", "/usr/local")
+    return usual or str(path) in ("/", "/usr", "/usr/local")
+
+
+def system_mounts(root: Path, hidden: Sequence[Path] = ()) -> list[tuple[str, str]]:
+    """(source, target) pairs over the root folder; folders of ours and those of `hidden` are empty, wherever they lie.
+
+    Raises:
+        SandboxError: one of these cannot be covered.
+    """
     mounts = [("/usr", "/usr")]
     mounts += [
         (f"/{name}", f"/{name}") for name in _LINKS if not os.path.islink(f"/{name}") and os.path.isdir(f"/{name}")
     ]
     empty = str(root / "etc" / "empty")
-    mounts += [(empty, folder) for folder in (*_package_folders(), *_own_folders(root))]
+    mounts += [(empty, folder) for folder in _covered(root, hidden)]
     return mounts + [(name, name) for name in ("/etc/ld.so.cache", "/etc/alternatives") if os.path.exists(name)]

@@ -23,6 +23,7 @@ from nano_codex_env.scoring.mutants import Mutant, apply_mutants
 from nano_codex_env.scoring.reports import FLOODED, NOT_APPLIED, TIMED_OUT, TestRun, read_reports
 from nano_codex_env.task import Task
 from nano_codex_env.tasks.trees import read_file, write_file
+from nano_codex_env.workspace.source import folders_of
 from nano_codex_env.workspace.tree import base_tree
 from nano_codex_env.worlds import World, world_of
 from nano_codex_env.worlds.world import pytest_arguments
@@ -109,7 +110,7 @@ class Scorer:
         started = time.monotonic()
         with _materials(self.cache, patch, {**hidden, **own}, _originals(base, mutants)) as folder:
             mounts = (*world.mounts, *masks, (folder, _INSIDE))
-            view = View((base,), True, mounts, _ENV, _LIMITS)
+            view = View((base,), True, mounts, _ENV, _LIMITS, folders_of(task.repo))
             data = json.dumps(config).encode()
             command = [world.python, "-s", f"{_INSIDE}/runner.py"]
             result = self.sandbox.run(

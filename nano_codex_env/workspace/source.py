@@ -34,6 +34,11 @@ def is_local(repo: str) -> bool:
     return repo.startswith(("/", "./", "../", "~")) or (bool(repo) and Path(repo).exists())
 
 
+def folders_of(repo: str) -> tuple[Path, ...]:
+    """The folder of a repository on this machine, which holds its future; none for one elsewhere."""
+    return (Path(repo).expanduser().absolute(),) if is_local(repo) else ()
+
+
 def find(repo: str, commit: str, cache: Path) -> Source:
     """The repository's objects and the full id of `commit` (empty: HEAD), cloned into the cache where it is remote.
 

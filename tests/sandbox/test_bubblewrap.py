@@ -367,3 +367,59 @@ def test_a_launcher_that_cannot_be_started_leaves_no_descriptor(tmp_path: Path) 
     with pytest.raises(SandboxError, match="cannot start"):
         sandbox.open(View((Path("/usr"),), env={"A": "x" * 200_000}))  # longer than an argument may be
     assert os.listdir("/proc/self/fd") == before
+
+
+# What is ours is covered wherever it lies.
+
+LOOK = """
+import os, sys
+from pathlib import Path
+from nano_codex_env.errors import SandboxError
+from nano_codex_env.sandbox import Bubblewrap, View
+sys.prefix, sys.base_prefix = os.environ["VENV"], os.environ["BASE"]
+os.chdir(os.environ["CWD"])
+places = [os.environ[name] for name in ("VENV", "BASE", "CWD", "NANO_CODEX_CACHE", "LOGS")] + ["/usr/share/other"]
+places += [str(Path(sys.modules["nano_codex_env"].__file__).parents[1])]
+try:
+    box = Bubblewrap().open(View((Path("/usr/include"),), hidden=(Path(os.environ["LOGS"]),)))
+except SandboxError as error:
+    print("refused:", error)
+else:
+    files = " ".join(f"{place}/secret" for place in places)
+    print(box.run(f"cat {files} 2>/dev/null", timeout=60, keep=9999).output.text())
+    box.close()
+"""
+
+
+PLACES = {
+    "NANO_CODEX_CACHE": "/usr/local/share/mine",
+    "PYTHONPATH": "/usr/local/share/app",
+    "VENV": "/usr/local/share/venv",
+    "BASE": "/usr/share/python",
+    "CWD": "/usr/share/work",
+    "LOGS": "/usr/share/logs",
+}
+
+
+def look(tmp_path: Path, **places: str) -> str:
+    """What a policy sees of folders of ours below /usr, which a surrounding namespace puts there."""
+    chosen = PLACES | places
+    prefix = [find_bwrap(), "--dev-bind", "/", "/", "--tmpfs", "/usr/local/share", "--tmpfs", "/usr/share"]
+    for name, place in {**chosen, "OTHER": "/usr/share/other"}.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "secret").write_text(f"secret of {name}\n")
+        folder.chmod(0o755)
+        prefix += ["--bind", str(folder), place]
+    prefix += ["--ro-bind", str(ROOT / "nano_codex_env"), f"{chosen['PYTHONPATH']}/nano_codex_env"]
+    return python(LOOK, prefix=prefix, **chosen)
+
+
+def test_what_is_ours_is_covered_wherever_it_lies(tmp_path: Path) -> None:
+    """Below /usr/share and /usr/local/share: hidden tests, plans and fixed sources could be listed there."""
+    assert look(tmp_path) == "secret of OTHER\n\n"
+
+
+def test_a_cache_that_is_a_folder_of_the_systems_is_refused(tmp_path: Path) -> None:
+    said = look(tmp_path, NANO_CODEX_CACHE="/usr/share")
+    assert said.startswith("refused: policies would see what is in /usr/share, a folder of the system's; use a")
