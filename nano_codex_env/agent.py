@@ -86,7 +86,7 @@ class Agent:
         _, base, _ = resolve(model, api_base, endpoint.get("api_key"))
         sampling: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
         thinking = thinking or (thinking if _may_know_thinking(base) else None)
-        self._policy = ChatPolicy(model, api_base, thinking=thinking, **sampling, **endpoint)
+        self._policy = ChatPolicy(model, api_base, thinking=thinking, max_tokens=response_limit, **sampling, **endpoint)
         self.token_limit, self.tool_limit, self.time_limit = token_limit, tool_limit, time_limit
         self.response_limit, self.verbose, self.log = response_limit, verbose, log
         self._rules = Rules(tool_limit, time_limit, token_limit, tuple(notices), "remind")

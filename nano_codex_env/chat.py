@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -10,11 +11,22 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from nano_codex_env.completion import CUT, doubts_of, message_of, reason_of
 from nano_codex_env.endpoint import Endpoint
-from nano_codex_env.errors import ConfigError, PolicyError
+from nano_codex_env.errors import ConfigError, ContextOverflow
 from nano_codex_env.messages import Message, ToolCall, ToolSchema, without_surrogates
 from nano_codex_env.policy import Reply
 from nano_codex_env.tokens import of_completion
+
+logger = logging.getLogger(__name__)
+
+
+class _Default(int):
+    """A number that nobody chose: it gives way where a chosen one would not."""
+
+
+MAX_TOKENS = _Default(4096)
+"""Length of one answer, in tokens, unless told otherwise."""
 
 PROVIDERS: dict[str, tuple[str | None, str]] = {
     "hosted_vllm": (None, "HOSTED_VLLM_API_KEY"),
@@ -48,7 +60,7 @@ class ChatPolicy:
         top_p: float | None = None,
         top_k: int | None = None,
         min_p: float | None = None,
-        max_tokens: int | None = None,
+        max_tokens: int | None = MAX_TOKENS,
         thinking: bool | None = None,
         return_tokens: bool = False,
         extra_body: Mapping[str, Any] | None = None,
@@ -66,29 +78,31 @@ class ChatPolicy:
             top_p: nucleus sampling.
             top_k: the number of tokens to choose from; not known to OpenAI's own endpoint.
             min_p: the least probability, relative to the likeliest token; not known to OpenAI's own endpoint.
-            max_tokens: length of one answer, in tokens.
+            max_tokens: length of one answer, in tokens; None: as the server has it, which may be without end. Servers
+                such as vLLM refuse a request whose prompt and `max_tokens` together exceed the context: where this is
+                the default, and stands in the way, the same is asked once more without it. A number of yours stays,
+                and an episode that it no longer fits ends as `token_limit`. Not sent where `extra_body` has one.
             thinking: sent as `chat_template_kwargs={"enable_thinking": ...}` (vLLM, SGLang, llama.cpp).
             return_tokens: ask for token ids and logprobs, see `tokens`: they stand in `Reply.tokens`, and a run logs
                 them in `tokens.jsonl`. vLLM >= 0.10.2 gives them; an answer without them is a `PolicyError`.
             extra_body: whatever else the request shall hold; it wins over all of the above.
             timeout: seconds for one attempt.
-            max_retries: further attempts after a connection error, 408, 409, 429 or 5xx.
+            max_retries: further attempts after a connection error, 408, 409, 429 or 5xx, or where the server broke
+                its answer off.
 
         Raises:
             ConfigError: no endpoint follows from the arguments, or one of them cannot be used.
         """
         self.model, base, key = resolve(model, api_base, api_key)
-        _check(timeout, max_retries, max_tokens)
+        _check(timeout, max_retries, max_tokens, extra_body)
         self._api_base = base
-        self._limit = limit = (
-            "max_tokens" if base else "max_completion_tokens"
-        )  # OpenAI's own name; others know the older
-        sampling: dict[str, Any] = {"temperature": temperature, "top_p": top_p, limit: max_tokens}
+        self._limit = limit = _LIMITS[base is None]
+        self._may_yield = isinstance(max_tokens, _Default)
+        length = None if self._may_yield and any(name in (extra_body or {}) for name in _LIMITS) else max_tokens
+        sampling: dict[str, Any] = {"temperature": temperature, "top_p": top_p, limit: length}
         self._sampling = {name: value for name, value in sampling.items() if value is not None}
         extra: dict[str, Any] = {"top_k": top_k, "min_p": min_p}
         _check_numbers(sampling | extra, whole=(limit, "top_k"))
-        if not isinstance(extra_body, Mapping | None):
-            raise ConfigError(f"extra_body must be a mapping; got {extra_body!r}")
         if thinking is not None:
             extra["chat_template_kwargs"] = {"enable_thinking": thinking}
         self._return_tokens = return_tokens
@@ -100,6 +114,7 @@ class ChatPolicy:
         except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(f"a sampling argument or extra_body cannot be sent as JSON: {error}") from error
         self._endpoint = Endpoint(base, key, timeout=timeout, max_retries=max_retries)
+        self._told: dict[str, object] = {}
 
     @property
     def about(self) -> dict[str, Any]:
@@ -111,22 +126,36 @@ class ChatPolicy:
     ) -> Reply:
         """The model's next message; `max_tokens` for this one, over that of the policy.
 
+        An answer whose `finish_reason` nobody knows, or that holds a tool call as text, is taken as it is; the log
+        (`logging`) warns of it once a run.
+
         Raises:
             ContextOverflow: the transcript does not fit the model's context.
-            PolicyError: the server cannot be reached, refuses, or answers with no chat completion.
+            PolicyError: the server cannot be reached, refuses, breaks its answer off, withholds it, or answers with no
+                chat completion.
         """
         sampling = self._sampling if max_tokens is None else {**self._sampling, self._limit: max_tokens}
-        body = self._endpoint.ask(
-            {"model": self.model, "messages": _on_wire(messages), "tools": list(tools), **sampling}, self._extra
-        )
-        usage = body.get("usage")
-        message, reason = _message(body), body["choices"][0].get("finish_reason")
-        reason = reason if isinstance(reason, str) else None
+        payload = {"model": self.model, "messages": _on_wire(messages), "tools": list(tools), **sampling}
+        try:
+            body = self._endpoint.ask(payload, self._extra)
+        except ContextOverflow:
+            if not self._may_yield or max_tokens is not None or payload.pop(self._limit, None) is None:
+                raise
+            body = self._endpoint.ask(payload, self._extra)
+        message, reason, usage = message_of(body), reason_of(body), body.get("usage")
+        self._warn(doubts_of(body))
         tokens = of_completion(body) if self._return_tokens else None
-        return Reply(message, tokens, usage if isinstance(usage, dict) else None, reason)
+        return Reply(message, tokens, usage if isinstance(usage, dict) else None, "length" if reason in CUT else reason)
+
+    def _warn(self, doubts: Mapping[str, str]) -> None:
+        for cause, words in doubts.items():
+            mine = object()
+            if self._told.setdefault(cause, mine) is mine:  # one of many threads puts it there
+                logger.warning("%s: %s (said once a run)", self.model, words)
 
     def close(self) -> None:
-        """Close the connections; a second call does nothing."""
+        """Close the connections, which ends a run; a call after it connects anew, and a second `close` does nothing."""
+        self._told.clear()
         self._endpoint.close()
 
     def __enter__(self) -> Self:
@@ -175,6 +204,9 @@ def resolve(model: str, api_base: str | None, api_key: str | None) -> tuple[str,
     return name, base, key
 
 
+_LIMITS = ("max_tokens", "max_completion_tokens")
+"""What the length of an answer is called, and what OpenAI's own endpoint calls it now."""
+
 _BASES = {"hosted_vllm": "HOSTED_VLLM_API_BASE", "openai": "OPENAI_BASE_URL"}
 
 
@@ -190,7 +222,9 @@ def _check_url(base: str) -> None:
         raise ConfigError("api_base must not hold a user, a password or a query, it is logged; give api_key")
 
 
-def _check(timeout: float, max_retries: int, max_tokens: int | None) -> None:
+def _check(timeout: float, max_retries: int, max_tokens: int | None, extra_body: object) -> None:
+    if not isinstance(extra_body, Mapping | None):
+        raise ConfigError(f"extra_body must be a mapping; got {extra_body!r}")
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
         raise ConfigError(f"timeout must be a positive number of seconds; got {timeout!r}")
     for name, value, least in (("max_retries", max_retries, 0), ("max_tokens", max_tokens, 1)):
@@ -205,26 +239,6 @@ def _check_numbers(sampling: Mapping[str, Any], whole: Sequence[str]) -> None:
         kinds = int if name in whole else (int, float)
         if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
             raise ConfigError(f"{name} must be a number; got {value!r}")
-
-
-def _message(body: Mapping[str, Any]) -> Message:
-    """The assistant message of a chat completion, without the keys that hold nothing."""
-    choices = body.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    message = choice.get("message") if isinstance(choice, dict) else None
-    if not isinstance(message, dict) or message.get("role") not in (None, "assistant"):
-        raise PolicyError(f"the server's answer holds no assistant message: {json.dumps(body)[:500]!r}")
-    kept = {key: value for key, value in message.items() if key == "content" or not _is_empty(key, value)}
-    for call in kept["tool_calls"] if isinstance(kept.get("tool_calls"), list) else ():
-        function = call.get("function") if isinstance(call, dict) else None
-        if isinstance(function, dict) and isinstance(function.get("arguments"), dict):
-            function["arguments"] = json.dumps(function["arguments"], ensure_ascii=False)
-    whole: Message = json.loads(json.dumps(kept), parse_constant=lambda constant: None)  # NaN is no JSON
-    return {"role": "assistant", "content": None, **whole}
-
-
-def _is_empty(key: str, value: object) -> bool:
-    return value is None or value == [] or (key == "tool_calls" and not value)
 
 
 def _on_wire(messages: Sequence[Message]) -> list[Message]:

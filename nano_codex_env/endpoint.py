@@ -10,31 +10,14 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
+from nano_codex_env.completion import fault_of, is_overflow
 from nano_codex_env.errors import ContextOverflow, PolicyError
-
-OVERFLOW_CODES = ("context_length_exceeded", "exceed_context_size_error")
-"""What OpenAI and llama.cpp call a transcript that is too long."""
-
-OVERFLOW_WORDS = (
-    "context length",
-    "context size",
-    "context window",
-    "context limit",
-    "maximum context",
-    "maximum model length",
-    "maximum prompt length",
-    "prompt is too long",
-    "input is too long",
-    "exceeds the maximum number of tokens",
-    "exceeds the maximum allowed length",
-    "inputs` must have less than",
-    "max_new_tokens` must be <=",
-)
-"""What vLLM, SGLang, TGI, Anthropic, Google and others say of it, having no code of their own for it."""
 
 _SHOWN = 500
 _LARGEST = 64 << 20
 """Bytes of the longest answer, as they come over the wire."""
+_FIRST_WAIT, _LONGEST_WAIT, _LONGEST_RETRY_AFTER = 0.5, 8.0, 60.0
+"""Seconds before the second attempt, at most before any, and the most that a server may ask for; openai's own."""
 
 
 class Endpoint:
@@ -43,7 +26,7 @@ class Endpoint:
     def __init__(self, base_url: str | None, api_key: str | None, *, timeout: float, max_retries: int) -> None:
         """`timeout`: seconds for one attempt, to its last byte; only a server that drips its header can take more."""
         self._options = {"base_url": base_url, "api_key": api_key, "timeout": timeout, "max_retries": max_retries}
-        self._timeout = timeout
+        self._timeout, self._max_retries = timeout, max_retries
         self._client: Any = None
         self._pid = 0
         self._lock = threading.Lock()
@@ -51,12 +34,28 @@ class Endpoint:
     def ask(self, payload: Mapping[str, Any], extra_body: Mapping[str, Any]) -> dict[str, Any]:
         """The server's answer, as it was sent.
 
-        Connection errors, 408, 409, 429 and 5xx are tried again by the client, which waits as Retry-After says.
+        Connection errors, 408, 409, 429 and 5xx are tried again by the client, which waits as Retry-After says; an
+        answer that the server broke off is asked for again by the same rules, see `completion.fault_of`.
 
         Raises:
             ContextOverflow: the transcript does not fit the model's context.
-            PolicyError: the server cannot be reached, refuses, or answers with something else than JSON.
+            PolicyError: the server cannot be reached, refuses, breaks off or withholds its answer, or answers with
+                something else than JSON.
         """
+        attempt = 0
+        while True:
+            body, headers = self._answer(payload, extra_body)
+            fault = fault_of(body)
+            if fault is None:
+                return body
+            if not fault.again or attempt >= self._max_retries:
+                words = self._shown(fault.words, 2 * _SHOWN) + (f", {attempt + 1} times" if attempt else "")
+                raise (ContextOverflow if fault.overflow else PolicyError)(f"{self._name}: {words}")
+            time.sleep(wait_before(attempt, headers))
+            attempt += 1
+
+    def _answer(self, payload: Mapping[str, Any], extra_body: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+        """The JSON object of one answer and its headers."""
         import openai
 
         client = self._connected()
@@ -71,15 +70,23 @@ class Endpoint:
         text = _text(raw.http_response)
         body = _json(text)
         if body is None:
-            raise PolicyError(f"{self._options['base_url'] or 'OpenAI'} answered with no JSON: {text[:_SHOWN]!r}")
-        if not isinstance(body, dict) or "choices" not in body:
+            raise PolicyError(f"{self._name} answered with no JSON: {text[:_SHOWN]!r}")
+        if not isinstance(body, dict) or not ("choices" in body or fault_of(body)):
             raise self._refusal(raw.http_response.status_code, text)
-        return body
+        return body, raw.http_response.headers
+
+    @property
+    def _name(self) -> str:
+        return str(self._options["base_url"] or "OpenAI")
+
+    def _shown(self, text: str, length: int = _SHOWN) -> str:
+        return text.replace(str(self._options["api_key"]), "(the key)")[:length]
 
     def _refusal(self, status: int, text: str) -> PolicyError:
-        shown = text.replace(str(self._options["api_key"]), "(the key)")[:_SHOWN]
-        words = f"{self._options['base_url'] or 'OpenAI'} answered {status}: {shown!r}"
-        return ContextOverflow(words) if status in (200, 400, 413, 422) and _is_overflow(text) else PolicyError(words)
+        words = f"{self._name} answered {status}: {self._shown(text)!r}"
+        body = _json(text)
+        full = is_overflow(body if isinstance(body, dict) else text)
+        return ContextOverflow(words) if full and status in (200, 400, 413, 422) else PolicyError(words)
 
     def close(self) -> None:
         """Close the connections; a second call does nothing."""
@@ -101,6 +108,18 @@ class Endpoint:
             if self._client is None or self._pid != os.getpid():  # connections are not shared with a parent
                 self._client, self._pid = _client(self._options, self._timeout), os.getpid()
             return self._client
+
+
+def wait_before(attempt: int, headers: Mapping[str, str]) -> float:
+    """Seconds to wait after so many further attempts (0: none yet): as the server's headers say, else ever longer."""
+    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            asked = float(headers.get(name, "")) * scale
+        except ValueError:
+            continue
+        if 0 < asked <= _LONGEST_RETRY_AFTER:
+            return asked
+    return min(_FIRST_WAIT * 2.0 ** min(attempt, 10), _LONGEST_WAIT)
 
 
 def _client(options: Mapping[str, Any], timeout: float) -> Any:
@@ -152,16 +171,3 @@ def _json(text: str) -> Any:
     except (ValueError, RecursionError):
         return None
     return body
-
-
-def _is_overflow(text: str) -> bool:
-    """Whether an error says that the transcript is too long; what it quotes of the transcript does not count."""
-    body = _json(text)
-    if not isinstance(body, dict):
-        return any(words in text.lower() for words in OVERFLOW_WORDS)
-    error = body.get("error", body)
-    if isinstance(error, dict):
-        if error.get("code") in OVERFLOW_CODES or error.get("type") in OVERFLOW_CODES:
-            return True
-        error = error.get("message") or error.get("detail")
-    return isinstance(error, str) and any(words in error.lower() for words in OVERFLOW_WORDS)

@@ -308,7 +308,9 @@ def test_a_log_says_which_model_did_what_and_plays_again(repo: Path, solve: Solv
     about = logged.metadata
     assert (about["policy"]["model"], about["policy"]["api_base"]) == ("qwen3-8b", server.url)
     template = {"chat_template_kwargs": {"enable_thinking": True}}
-    assert about["policy"]["sampling"] == {"temperature": 0.5, "top_p": 0.95, "min_p": 0.125, **template}
+    assert about["policy"]["sampling"] == {
+        "temperature": 0.5, "top_p": 0.95, "min_p": 0.125, "max_tokens": 4096, **template
+    }  # fmt: skip
     assert about["limits"] == {"max_steps": 6, "time_limit": None, "token_limit": 8192}
     assert (about["stop"], about["steps"], about["tokens"], about["notices"]) == ("submitted", 2, None, ["budget"])
     assert about["commit"] == git(repo, "rev-parse", "HEAD")

@@ -18,8 +18,8 @@ PACKAGE = Path(nano_codex_env.__file__).parent
 FLOORS = (
     ("errors", "spawn"),
     ("messages", "task", "cache", "diff", "git_command", "parallel", "score", "tokens"),
-    ("sandbox", "trajectory", "spaces", "render", "tasks", "endpoint", "templates"),
-    ("policy", "stats", "export"),
+    ("sandbox", "trajectory", "spaces", "render", "tasks", "completion", "templates"),
+    ("policy", "stats", "export", "endpoint"),
     ("chat",),
     ("workspace", "worlds"),
     ("scoring",),

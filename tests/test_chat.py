@@ -147,11 +147,11 @@ def test_numbers_that_cannot_be_used_are_refused_at_once(arguments: dict[str, An
         ChatPolicy("m", "http://h/v1", **arguments)
 
 
-def test_what_is_not_given_is_not_sent() -> None:
+def test_what_is_not_given_is_not_sent_but_for_the_length_of_an_answer() -> None:
     with serve([DONE]) as server, ChatPolicy("hosted_vllm/a/b", server.url) as policy:
         assert policy(ASKED, []).message == {"role": "assistant", "content": "done"}
-        assert policy.about == {"model": "a/b", "api_base": server.url, "sampling": {}}
-    assert server.requests == [{"model": "a/b", "messages": ASKED, "tools": []}]
+        assert policy.about == {"model": "a/b", "api_base": server.url, "sampling": {"max_tokens": 4096}}
+    assert server.requests == [{"model": "a/b", "messages": ASKED, "tools": [], "max_tokens": 4096}]
     assert authorization(server) == "Bearer EMPTY"
 
 
@@ -174,8 +174,40 @@ def test_extra_body_wins_over_everything() -> None:
         ChatPolicy("m", server.url, temperature=0.0, top_k=9, thinking=True, extra_body=extra) as policy,
     ):
         policy(ASKED, [])
+        assert policy.about["sampling"] == {"max_tokens": 4096, **extra}
+    assert server.requests == [{**extra, "messages": ASKED, "tools": [], "max_tokens": 4096}]
+
+
+@pytest.mark.parametrize("extra", [{}, {"max_tokens": 9}, {"max_completion_tokens": 9}], ids=str)
+def test_the_length_of_an_answer_can_be_left_to_the_server_or_set_in_extra_body(extra: dict[str, Any]) -> None:
+    chosen: dict[str, Any] = {} if extra else {"max_tokens": None}
+    with serve([DONE]) as server, ChatPolicy("m", server.url, extra_body=extra, **chosen) as policy:
+        policy(ASKED, [])
         assert policy.about["sampling"] == extra
-    assert server.requests == [{**extra, "messages": ASKED, "tools": []}]
+    assert server.requests == [{"model": "m", "messages": ASKED, "tools": [], **extra}]
+
+
+def small(request: dict[str, Any], number: int) -> Answer:
+    """A vLLM whose context holds the prompt and 100 tokens more."""
+    asked = request.get("max_tokens", 0)
+    return OVERFLOWS["vLLM"] if asked > 100 else completion("fits")
+
+
+def test_the_default_length_gives_way_where_the_prompt_fits_without_it() -> None:
+    with serve(small) as server, ChatPolicy("m", server.url) as policy:
+        assert policy(ASKED, []).message["content"] == "fits"
+        assert policy(ASKED, []).message["content"] == "fits"
+    assert [request.get("max_tokens") for request in server.requests] == [4096, None, 4096, None]
+
+
+def test_a_length_that_was_chosen_stays() -> None:
+    """Also 4096, and also for one answer."""
+    with serve(small) as server:
+        with ChatPolicy("m", server.url, max_tokens=4096) as chosen, pytest.raises(ContextOverflow):
+            chosen(ASKED, [])
+        with ChatPolicy("m", server.url) as policy, pytest.raises(ContextOverflow):
+            policy(ASKED, [], max_tokens=200)
+    assert [request.get("max_tokens") for request in server.requests] == [4096, 200]
 
 
 def test_openais_own_endpoint_knows_another_name_for_max_tokens() -> None:
@@ -192,7 +224,7 @@ def test_an_episode_is_played_and_its_log_says_by_whom(env: NanoCodexEnv) -> Non
     assert (result.reward, result.stop, result.steps, result.void) == (1.0, "submitted", 2, None)
     assert result.folder
     metadata = Trajectory.load(result.folder).metadata
-    sampling = {"temperature": 0.5, "chat_template_kwargs": {"enable_thinking": True}}
+    sampling = {"temperature": 0.5, "max_tokens": 4096, "chat_template_kwargs": {"enable_thinking": True}}
     assert metadata["policy"] == {"model": "m", "api_base": server.url, "sampling": sampling}
     assert [tool["function"]["name"] for tool in server.requests[0]["tools"]] == ["shell", "apply_patch"]
     for request in server.requests:
@@ -252,7 +284,7 @@ def test_a_full_context_ends_the_episode_and_is_scored(quick: NanoCodexEnv, word
     with serve(by_turn(MEND, words)) as server:
         result = play(quick, server)
     assert (result.reward, result.stop, result.steps, result.void) == (1.0, "token_limit", 1, None)
-    assert len(server.requests) == 2
+    assert [request.get("max_tokens") for request in server.requests] == [4096, 4096, None]
     assert result.folder
     metadata = Trajectory.load(result.folder).metadata
     assert (metadata["stop"], metadata["reward"], "void" in metadata) == ("token_limit", 1.0, False)
@@ -413,7 +445,8 @@ def test_a_closed_policy_connects_anew_and_closes_twice() -> None:
 
 
 def test_overflow_is_an_error_of_the_policy_for_those_who_call_it_themselves() -> None:
-    with serve(in_order(OVERFLOWS["vLLM"], fault(400, "bad"))) as server, ChatPolicy("m", server.url) as policy:
+    script = in_order(OVERFLOWS["vLLM"], fault(400, "bad"))
+    with serve(script) as server, ChatPolicy("m", server.url, max_tokens=9) as policy:
         with pytest.raises(ContextOverflow, match="maximum context length"):
             policy(ASKED, [])
         with pytest.raises(PolicyError, match="answered 400: ") as caught:

@@ -81,7 +81,7 @@ def test_ids_are_asked_for_in_vllms_dialect_and_only_if_they_are_wanted() -> Non
     with serve([told([1, 2], [3, 4], [-0.5, -1.0])]) as server:
         with ChatPolicy("m", server.url, return_tokens=True) as policy:
             reply = policy(ASKED, [])
-            assert policy.about["sampling"] == {"logprobs": True, "return_token_ids": True}
+            assert policy.about["sampling"] == {"max_tokens": 4096, "logprobs": True, "return_token_ids": True}
             with pickle.loads(pickle.dumps(policy)) as copy:
                 assert copy(ASKED, []).tokens == reply.tokens
         with ChatPolicy("m", server.url) as policy:

@@ -1,0 +1,251 @@
+"""What a server says of its answer: what is broken off is asked for again, then void; never a submission worth 0.0."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nano_codex_env import Agent, ChatPolicy, NanoCodexEnv, Task
+from nano_codex_env.completion import MARKERS, doubts_of, fault_of, reason_of
+from nano_codex_env.endpoint import wait_before
+from nano_codex_env.errors import ContextOverflow, PolicyError
+from nano_codex_env.messages import Message
+from nano_codex_env.rollout import rollout
+from nano_codex_env.sandbox import Sandbox
+from tests.conftest import MENDED
+from tests.server import Answer, Raw, by_turn, call, completion, in_order, serve
+
+FIX = call("apply_patch", {"search": "return a - b", "replace": "return a + b", "file": "sums.py"})
+MEND, DONE = completion(None, FIX), completion("done")
+ASKED: list[Message] = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
+TOO_LONG = "This model's maximum context length is 8192 tokens. However, you requested 8200 tokens"
+LEGACY = {"name": "shell", "arguments": '{"cmd": "ls"}'}
+
+
+def soon(answer: dict[str, Any]) -> Raw:
+    """An answer that says how long to wait, so that no test waits for seconds."""
+    headers = {"Content-Type": "application/json", "Retry-After-Ms": "1"}
+    return Raw(body=json.dumps(answer).encode(), headers=headers)
+
+
+def failing(error: Any, finish: str | None = None) -> dict[str, Any]:
+    """OpenRouter's: the error of the provider behind it stands in the choice."""
+    made = completion("half an", finish=finish)
+    made["choices"][0]["error"] = error
+    return made
+
+
+BROKEN: dict[str, dict[str, Any]] = {
+    "vLLM, SGLang": completion("half an", finish="abort"),
+    "OpenRouter, Mistral, vLLM": completion("half an", finish="error"),
+    "with calls": completion(None, FIX, finish="abort"),
+    "in capitals": completion("", finish="ABORT"),
+    "DeepSeek": completion("", finish="insufficient_system_resource"),
+    "Z.ai": completion("", finish="network_error"),
+    "TensorRT-LLM": completion("", finish="cancelled"),
+    "canceled": completion("", finish="canceled"),
+    "out of time": completion("", finish="timeout"),
+    "OpenRouter, 502": failing({"code": 502, "message": "Upstream error"}, "error"),
+    "OpenRouter, 502, as if it had ended": failing({"code": 502, "message": "Upstream error"}),
+    "OpenRouter, 429 as text": failing({"code": "429", "message": "slow down"}),
+    "an error without a code": failing({"message": "Internal error"}),
+    "an error that is a text": failing("overloaded"),
+    "beside the choices": {**DONE, "error": {"message": "the worker died"}},
+    "instead of the choices": {"error": {"code": 503, "message": "no instances"}},
+    "vLLM, flat": {"object": "error", "message": "EngineCore died", "code": 500},
+}
+REFUSED: dict[str, dict[str, Any]] = {
+    "no credits": failing({"code": 402, "message": "no credits"}),
+    "a code that is no number": failing({"code": "invalid_api_key", "message": "no"}),
+    "a code that is a list": {"error": {"code": [500], "message": "no"}},
+    "a code that is true": {"error": {"code": True, "message": "no"}},
+}
+WITHHELD: dict[str, tuple[dict[str, Any], str]] = {
+    "OpenAI, Azure": (completion("", finish="content_filter"), "content filter"),
+    "Google": (completion("", finish="content_filter: SAFETY"), "content filter"),
+    "Z.ai": (completion("", finish="sensitive"), "content filter"),
+    "function_call": (completion(None, function_call=LEGACY), "--enable-auto-tool-choice --tool-call-parser NAME"),
+    "function_call as reason": (completion(None, finish="function_call"), "llama.cpp: --jinja"),
+}
+FULL: dict[str, dict[str, Any]] = {
+    "in the choice": failing({"code": 400, "message": TOO_LONG}, "error"),
+    "without a code": failing({"message": TOO_LONG}),
+    "a text": {**DONE, "error": TOO_LONG},
+    "by its code": {"error": {"code": "context_length_exceeded", "message": "too long"}},
+}
+FINE: dict[str, dict[str, Any]] = {
+    **{reason: completion("x", finish=reason) for reason in ("stop", "length", "tool_calls", "eos", "model_length")},
+    "no reason": {"choices": [{"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": None}]},
+    "errors that are none": {**failing(None), "error": None},
+    "no legacy call": completion("x", function_call=None),
+    "both kinds of call": completion(None, FIX, function_call=LEGACY),
+    "calls for a legacy reason": completion(None, FIX, finish="function_call"),
+    "nothing": {"choices": []},
+    "odd": {"choices": [{"message": "text", "finish_reason": 7}]},
+}
+
+
+@pytest.mark.parametrize("body", BROKEN.values(), ids=list(BROKEN))
+def test_what_was_broken_off_may_be_asked_for_again(body: dict[str, Any]) -> None:
+    found = fault_of(body)
+    assert found
+    assert (found.again, found.overflow) == (True, False)
+
+
+@pytest.mark.parametrize("body", REFUSED.values(), ids=list(REFUSED))
+def test_what_would_be_refused_again_is_not(body: dict[str, Any]) -> None:
+    found = fault_of(body)
+    assert found
+    assert (found.again, found.overflow) == (False, False)
+
+
+@pytest.mark.parametrize(("body", "words"), WITHHELD.values(), ids=list(WITHHELD))
+def test_what_was_withheld_says_what_to_change_on_the_server(body: dict[str, Any], words: str) -> None:
+    found = fault_of(body)
+    assert found
+    assert (found.again, found.overflow) == (False, False)
+    assert words in found.words
+
+
+@pytest.mark.parametrize("body", FULL.values(), ids=list(FULL))
+def test_an_error_may_say_that_the_context_is_full(body: dict[str, Any]) -> None:
+    found = fault_of(body)
+    assert found
+    assert (found.again, found.overflow) == (False, True)
+
+
+def test_an_outage_that_speaks_of_a_context_is_an_outage() -> None:
+    """As an answer of that status is."""
+    found = fault_of(failing({"code": 502, "message": TOO_LONG}))
+    assert found
+    assert (found.again, found.overflow) == (True, False)
+
+
+@pytest.mark.parametrize("body", FINE.values(), ids=list(FINE))
+def test_an_answer_is_an_answer(body: dict[str, Any]) -> None:
+    assert (fault_of(body), doubts_of(body)) == (None, {})
+
+
+@pytest.mark.parametrize("marker", MARKERS)
+def test_a_call_as_text_is_a_doubt_unless_there_are_calls(marker: str) -> None:
+    text = f"Let me look.\n{marker}shell"
+    parts: Any = [{"type": "text", "text": "Let me look."}, {"type": "text", "text": f"{marker}shell"}]
+    assert list(doubts_of(completion(text))) == ["marker"]
+    assert list(doubts_of(completion(parts))) == ["marker"]
+    assert doubts_of(completion(text, FIX)) == {}
+    assert doubts_of(completion("x", reasoning_content=text)) == {}
+
+
+def test_a_reason_that_nobody_knows_is_a_doubt() -> None:
+    body = completion("", finish="function_call_filter: MALFORMED_FUNCTION_CALL")
+    assert fault_of(body) is None
+    assert list(doubts_of(body)) == [f"finish_reason {reason_of(body)}"]
+
+
+def test_waits_grow_up_to_eight_seconds_and_heed_the_server() -> None:
+    assert [wait_before(attempt, {}) for attempt in (0, 1, 2, 3, 4, 5, 5000)] == [0.5, 1, 2, 4, 8, 8, 8]
+    assert wait_before(0, {"retry-after": "3"}) == 3
+    assert wait_before(0, {"retry-after": "3", "retry-after-ms": "20"}) == 0.02
+    unusable = ("", "soon", "nan", "inf", "-1", "0", "3600", "Wed, 21 Oct 2015 07:28:00 GMT")
+    assert [wait_before(1, {"retry-after": value}) for value in unusable] == [1] * len(unusable)
+
+
+@pytest.fixture
+def quick(task: Task, sandbox: Sandbox, tmp_path: Path) -> Iterator[NanoCodexEnv]:
+    """An environment whose reward needs no tests."""
+    with NanoCodexEnv([task], MENDED, sandbox=sandbox, log_dir=tmp_path / "log") as made:
+        yield made
+
+
+@pytest.mark.parametrize("body", BROKEN.values(), ids=list(BROKEN))
+def test_after_the_last_attempt_the_policy_has_failed(body: dict[str, Any]) -> None:
+    with serve([soon(body)]) as server, ChatPolicy("m", server.url, "the-key", max_retries=2) as policy:
+        with pytest.raises(PolicyError, match=f"{server.url}: .*, 3 times$") as caught:
+            policy(ASKED, [])
+        assert not isinstance(caught.value, ContextOverflow)
+    assert len(server.requests) == 3
+
+
+def test_an_answer_that_was_broken_off_voids_the_episode(quick: NanoCodexEnv) -> None:
+    """It was a submission, worth 1.0 or 0.0."""
+    with serve(by_turn(MEND, BROKEN["vLLM, SGLang"])) as server, ChatPolicy("m", server.url, max_retries=0) as policy:
+        result = rollout(quick, policy)
+    assert (result.reward, result.stop) == (None, None)
+    assert result.void == f"PolicyError: {server.url}: the server broke the answer off (finish_reason 'abort')"
+
+
+def test_an_answer_that_comes_at_the_third_attempt_is_as_good_as_any() -> None:
+    answers: list[Answer] = [soon(BROKEN["vLLM, SGLang"]), soon(BROKEN["instead of the choices"]), DONE]
+    with serve(answers) as server, ChatPolicy("m", server.url) as policy:
+        assert policy(ASKED, []).message == {"role": "assistant", "content": "done"}
+    assert server.requests[0] == server.requests[1] == server.requests[2]
+
+
+@pytest.mark.parametrize("body", [*REFUSED.values(), *(body for body, _ in WITHHELD.values())])
+def test_what_no_attempt_can_change_is_asked_for_once(body: dict[str, Any]) -> None:
+    with serve([body]) as server, ChatPolicy("m", server.url) as policy, pytest.raises(PolicyError, match=server.url):
+        policy(ASKED, [])
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("body", FULL.values(), ids=list(FULL))
+def test_a_context_that_is_full_is_an_overflow(body: dict[str, Any]) -> None:
+    with serve([body]) as server, ChatPolicy("m", server.url, max_tokens=9) as policy, pytest.raises(ContextOverflow):
+        policy(ASKED, [])
+    assert len(server.requests) == 1
+
+
+def test_an_error_does_not_tell_the_key() -> None:
+    body = {"error": {"code": 401, "message": "sk-secret-key is not known"}}
+    refused = pytest.raises(PolicyError, match=r"\(the key\) is not known")
+    with serve([body]) as server, ChatPolicy("m", server.url, "sk-secret-key") as policy, refused:
+        policy(ASKED, [])
+
+
+@pytest.mark.parametrize("reason", ["length", "max_tokens", "model_length", "model_context_window_exceeded"])
+def test_an_answer_that_a_limit_cut_off_is_told_by_openais_word(reason: str) -> None:
+    with serve([completion("wo", finish=reason)]) as server, ChatPolicy("m", server.url) as policy:
+        assert policy(ASKED, []).finish_reason == "length"
+
+
+def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the policy's logger said."""
+    return [record.getMessage() for record in caplog.records if record.name == "nano_codex_env.chat"]
+
+
+def test_a_call_as_text_is_taken_and_warned_of_once_a_run(caplog: pytest.LogCaptureFixture) -> None:
+    text = '<tool_call>{"name": "shell", "arguments": {"cmd": "ls"}}</tool_call>'
+    with serve([completion(text)]) as server, ChatPolicy("m", server.url) as policy:
+        with caplog.at_level(logging.WARNING), ThreadPoolExecutor(8) as pool:
+            replies = list(pool.map(lambda _: policy(ASKED, []), range(16)))
+        copy = pickle.loads(pickle.dumps(policy))
+        assert copy(ASKED, []).message == policy(ASKED, []).message
+        copy.close()
+        [words] = warned(caplog)
+        policy.close()
+        policy(ASKED, [])  # another run
+    assert {reply.message["content"] for reply in replies} == {text}
+    assert "--enable-auto-tool-choice --tool-call-parser NAME" in words
+    assert warned(caplog) == [words] * 2
+
+
+def test_a_reason_that_nobody_knows_is_warned_of_once_each(caplog: pytest.LogCaptureFixture) -> None:
+    script = in_order(*(completion("x", finish=reason) for reason in ("odd", "odd", "strange", "odd")))
+    with serve(script) as server, ChatPolicy("m", server.url) as policy:
+        assert [policy(ASKED, []).finish_reason for _ in range(4)] == ["odd", "odd", "strange", "odd"]
+    assert [words.split("finish_reason ")[1].split(";")[0] for words in warned(caplog)] == ["'odd'", "'strange'"]
+
+
+def test_each_run_of_an_agent_warns_again(repo: Path, sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    text = "<function=shell>ls</function>"
+    with serve([completion(text)]) as server:
+        agent = Agent("m", server.url, tool_limit=2, sandbox=sandbox, log=False)
+        assert (agent.run("add(2, 3) gives -1", repo), len(warned(caplog))) == ("", 1)
+        assert (agent.run("add(2, 3) gives -1", repo), len(warned(caplog))) == ("", 2)
