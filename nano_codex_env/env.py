@@ -12,11 +12,11 @@ import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
 from nano_codex_env.episode import Episode, Rules, Snapshot
-from nano_codex_env.errors import ConfigError, RewardError, TaskError, words_of
+from nano_codex_env.errors import ConfigError, TaskError, words_of
 from nano_codex_env.messages import Message, as_assistant
 from nano_codex_env.options import choose, named
 from nano_codex_env.render import as_text, print_message
-from nano_codex_env.rewards import Resolved, Reward, Score, needs_tests
+from nano_codex_env.rewards import Resolved, Reward, Score, checked_score, needs_tests
 from nano_codex_env.sandbox import Sandbox, get_sandbox
 from nano_codex_env.spaces import ActionSpace, TranscriptSpace
 from nano_codex_env.task import Task
@@ -208,9 +208,7 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
     def _judge(self, episode: Episode) -> tuple[Score, Info]:
         """Score the patch and finish the log."""
         diff, seconds = episode.workspace.diff(), episode.seconds
-        score = self.reward(episode.task, episode.transcript(), diff)
-        if not isinstance(score, Score):
-            raise RewardError(f"a reward returns a Score (see from_function); got {type(score).__name__}")
+        score = checked_score(self.reward(episode.task, episode.transcript(), diff))
         info: Info = {"stop": episode.stop, "diff": diff, "parts": score.parts}
         info["metrics"] = episode.metrics(score.value, score.parts)
         if episode.log:

@@ -22,7 +22,7 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any
 
-from nano_codex_env.adapters.trl_environment import TrlEnvironment, environment_class
+from nano_codex_env.adapters.trl_environment import TrlEnvironment, VoidWindow, environment_class
 from nano_codex_env.episode import Rules, first_messages
 from nano_codex_env.errors import ConfigError, TaskError
 from nano_codex_env.messages import Message
@@ -53,6 +53,7 @@ class TrlSpec:
         cache_dir: str | os.PathLike[str] | None = None,
         workers: int | None = None,
         asynchronous: bool = False,
+        max_void_share: float = 0.5,
     ) -> None:
         """Choose tasks and rules.
 
@@ -69,6 +70,8 @@ class TrlSpec:
             workers: how many episodes are scored at once; default: one for each processor.
             asynchronous: for AsyncGRPOTrainer, where an environment owns its reward (`get_reward`) and
                 `reward_funcs` is empty.
+            max_void_share: of the last 64 samples in a process, so many may be without a reward, because a box, the
+                repository or a reward of yours failed; one more, and the trainer gets a `RewardError`. 1.0: any number.
 
         Raises:
             ConfigError: an argument cannot be used.
@@ -83,6 +86,7 @@ class TrlSpec:
             raise ConfigError(f"workers must be at least 1; got {workers!r}")
         self._workers, self._reward = workers, made
         settings: dict[str, Any] = {"reward": made, "tools": tools, "cache": cache_dir, "log_dir": log_dir}
+        settings["voids"] = VoidWindow(max_void_share)
         settings["sandbox"] = get_sandbox(sandbox, cache=cache_dir)
         settings["rules"] = Rules(max_steps, time_limit, None, tuple(notices))
         self.environment_factory = EnvironmentFactory(self.tasks, settings, owns=asynchronous)
@@ -111,7 +115,11 @@ class TrlSpec:
             log_metric: Callable[[str, float], None] | None = None,
             **columns: Any,
         ) -> list[float | None]:
-            """Score a batch, several episodes at once; None is a void sample, which TRL leaves out."""
+            """Score a batch, several episodes at once; None is a void sample, which TRL leaves out.
+
+            Raises:
+                RewardError: too many of the last samples are void; TRL lets it end the training.
+            """
             seen = [[*prompt, *completion] for prompt, completion in zip(prompts, completions, strict=True)]
             judge = once_per_diff(reward)
             pairs = zip(environments, seen, strict=True)

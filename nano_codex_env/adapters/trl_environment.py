@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import inspect
 import logging
+import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nano_codex_env.episode import NOT_RUN, Episode
-from nano_codex_env.errors import NanoCodexError, RewardError, words_of
+from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, words_of
 from nano_codex_env.messages import Message, ToolSchema, as_assistant, dumps, tool_call
-from nano_codex_env.rewards import Reward, Score
+from nano_codex_env.rewards import Reward, call_reward
+from nano_codex_env.rewards.base import is_ours
 from nano_codex_env.task import Task
 from nano_codex_env.tools import Tool, Toolbox, default_tools
 from nano_codex_env.trajectory import Writer
@@ -23,20 +26,68 @@ logger = logging.getLogger(__name__)
 OVER = "not run: the episode is over"
 
 
+WINDOW = 64
+"""How many of the last samples the share of void ones is taken of."""
+
+
+class VoidWindow:
+    """The last samples of all environments of a spec in this process: whether each is void, and why.
+
+    Where most are void, something is broken that no trainer would notice: it leaves out what has no reward.
+    """
+
+    def __init__(self, share: float) -> None:
+        """`share`: of `WINDOW`, so many may be void.
+
+        Raises:
+            ConfigError: it is no number from 0 to 1.
+        """
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise ConfigError(f"max_void_share must be a number from 0 to 1; got {share!r}")
+        self._share, self._lock = share, threading.Lock()
+        self._last: deque[str | None] = deque(maxlen=WINDOW)
+
+    def add(self, void: str | None) -> None:
+        """Count a sample; `void` says why it has no reward, None: it has one.
+
+        Raises:
+            RewardError: it is void, and with it too many of the last ones are.
+        """
+        with self._lock:
+            self._last.append(void)
+            reasons = [reason for reason in self._last if reason is not None]
+        if void is not None and len(reasons) > self._share * WINDOW:
+            last = "; ".join(dict.fromkeys(reasons[:-6:-1]))
+            raise RewardError(
+                f"{len(reasons)} of the last {WINDOW} samples are void, more than max_void_share={self._share:g} "
+                f"allows; mend what breaks them, or raise max_void_share. The last reasons: {last}"
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs; it counts its own samples."""
+        return {"share": self._share}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """See `__getstate__`."""
+        self.__init__(**state)  # type: ignore[misc]
+
+
 class TrlEnvironment:
     """One place in a batch: reset often, never closed by TRL; its public methods are the policy's tools.
 
     A failure of ours is told to nobody but the log: the episode is void, further calls are refused, and the reward is
-    None. It never becomes a tool message or a number.
+    None. It never becomes a tool message or a number. The same holds of what a reward or a tool of the user's raises. A
+    bug of ours is raised, at the latest when the sample is scored: TRL makes a tool message of what a tool raises.
     """
 
     def __init__(self, tasks: Sequence[Task], settings: Mapping[str, Any]) -> None:
-        """`settings`: reward, tools, sandbox, rules, log_dir, cache; see `TrlSpec`."""
+        """`settings`: reward, tools, sandbox, rules, log_dir, cache, voids; see `TrlSpec`."""
         tools = settings["tools"]
         self._tasks, self._settings = tasks, settings
         self._toolbox = Toolbox(default_tools() if tools is None else tools)
         self._held: list[Episode] = []
         self._void = "the environment was never reset"
+        self._bug: Exception | None = None
         self._metrics: dict[str, float] = {}
         self._started = time.time()
         weakref.finalize(self, _close, self._held)
@@ -44,7 +95,7 @@ class TrlEnvironment:
     def reset(self, task: int, **row: Any) -> None:
         """Free the episode before, and begin one on the task of a dataset's row."""
         _close(self._held)
-        self._void, self._metrics, self._started = "", {}, time.time()
+        self._void, self._bug, self._metrics, self._started = "", None, {}, time.time()
         settings = self._settings
         cache = Path(settings["cache"]) if settings["cache"] else None
         try:
@@ -62,7 +113,7 @@ class TrlEnvironment:
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
-        self._void = words_of(error)
+        self._void, self._metrics = words_of(error), {}
         logger.warning("a sample is void: %s", self._void)
         _close(self._held)
 
@@ -75,7 +126,9 @@ class TrlEnvironment:
             return NOT_RUN
         try:
             episode.act(as_assistant(tool_call(name, **arguments), episode.calls))
-        except NanoCodexError as error:
+        except Exception as error:  # noqa: BLE001 (TRL would show it to the policy and go on)
+            ours = all(is_ours(tool.function) for tool in self._settings["tools"] or () if tool.name == name)
+            self._bug = error if ours and not isinstance(error, NanoCodexError) else None
             self._fail(error)
             return OVER
         return str(episode.messages[-1]["content"])
@@ -84,22 +137,29 @@ class TrlEnvironment:
         """What the episode is worth; None: it is void. Its files are gone afterwards.
 
         `messages` is the transcript as the trainer saw it, which is what is logged. `reward`: instead of the settings'.
+
+        Raises:
+            RewardError: too many of the last samples are void, see `VoidWindow`. So is whatever a bug of ours raises.
         """
-        if not self._held:
-            return None
-        [episode] = self._held
-        try:
-            diff = episode.workspace.diff()
-            score = (reward or self._settings["reward"])(episode.task, list(messages), diff)
-            if not isinstance(score, Score):
-                raise RewardError(f"a reward returns a Score (see from_function); got {type(score).__name__}")
-            stop = episode.stop or ("token_limit" if _is_cut(messages) else "submitted")
-            self._metrics = episode.metrics(score.value, score.parts)
-            self._log(episode, messages, diff, {"stop": stop, "reward": score.value, "parts": score.parts})
-        except Exception as error:  # noqa: BLE001 (a user's reward that breaks voids its sample, not the training)
-            self._fail(error)
-            return None
-        _close(self._held)
+        if self._bug:
+            raise self._bug
+        value = None
+        if self._held:
+            try:
+                value = self._judged(self._held[0], messages, reward or self._settings["reward"])
+            except NanoCodexError as error:
+                self._fail(error)
+            finally:
+                _close(self._held)
+        self._settings["voids"].add(self._void if value is None else None)
+        return value
+
+    def _judged(self, episode: Episode, messages: Sequence[Message], reward: Reward) -> float:
+        diff = episode.workspace.diff()
+        score = call_reward(reward, episode.task, list(messages), diff)
+        stop = episode.stop or ("token_limit" if _is_cut(messages) else "submitted")
+        self._metrics = episode.metrics(score.value, score.parts)
+        self._log(episode, messages, diff, {"stop": stop, "reward": score.value, "parts": score.parts})
         return score.value
 
     def _log(self, episode: Episode, messages: Sequence[Message], diff: str, result: Mapping[str, Any]) -> None:

@@ -20,10 +20,10 @@ from typing import Any
 
 from nano_codex_env.config import make_reward
 from nano_codex_env.diff import read_patch
-from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, TaskError, words_of
+from nano_codex_env.errors import ConfigError, TaskError
 from nano_codex_env.messages import Message
 from nano_codex_env.parallel import processors
-from nano_codex_env.rewards import Resolved, Reward, Score, needs_tests, once_per_diff, version_of
+from nano_codex_env.rewards import Resolved, Reward, Score, call_reward, needs_tests, once_per_diff, version_of
 from nano_codex_env.rewards.base import reads_transcript
 from nano_codex_env.rewards.resolved import REMOVED
 from nano_codex_env.sandbox import get_sandbox
@@ -72,15 +72,10 @@ class SharedReward:
         """See `Reward`.
 
         Raises:
-            RewardError: there is no number to give; also where a reward of somebody else's breaks.
+            RewardError: see `call_reward`.
         """
         with self._turns:
-            try:
-                return self._reward(task, transcript, diff)
-            except NanoCodexError:
-                raise
-            except Exception as error:
-                raise RewardError(words_of(error)) from error
+            return call_reward(self._reward, task, transcript, diff)
 
 
 @cache

@@ -1,6 +1,15 @@
 """Rewards: what a patch is worth."""
 
-from nano_codex_env.rewards.base import Reward, from_function, needs_tests, once_per_diff, version_of, weighted
+from nano_codex_env.rewards.base import (
+    Reward,
+    call_reward,
+    checked_score,
+    from_function,
+    needs_tests,
+    once_per_diff,
+    version_of,
+    weighted,
+)
 from nano_codex_env.rewards.check import check_reward
 from nano_codex_env.rewards.hacks import generic_hacks
 from nano_codex_env.rewards.resolved import Resolved
@@ -12,7 +21,9 @@ __all__ = [
     "Resolved",
     "Reward",
     "Score",
+    "call_reward",
     "check_reward",
+    "checked_score",
     "from_function",
     "generic_hacks",
     "needs_tests",

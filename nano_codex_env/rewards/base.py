@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from nano_codex_env.errors import ConfigError
+from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, words_of
 from nano_codex_env.messages import Message
 from nano_codex_env.score import Score
 from nano_codex_env.task import Task
@@ -26,12 +26,65 @@ class Reward(Protocol):
         """
 
 
+Ask = Callable[[Any, Task, Sequence[Message], str], Any]
+"""How a reward that is made of others asks them: as they are, or guarded as `call_reward` does."""
+
+
+def _plainly(reward: Any, task: Task, transcript: Sequence[Message], diff: str) -> Any:
+    return reward(task, transcript, diff)
+
+
+def call_reward(reward: Reward, task: Task, transcript: Sequence[Message], diff: str) -> Score:
+    """The score of a patch, where a user's reward may break without ending more than its episode.
+
+    A bug of a reward of ours is raised as it is: it would void every episode.
+
+    Raises:
+        RewardError: there is no number to give, what came back is no `Score`, or a reward that is not of this package
+            raised; also one inside `from_function` or `weighted`.
+    """
+    return checked_score(_guarded(reward, task, transcript, diff))
+
+
+def checked_score(score: object) -> Score:
+    """What a reward returned, if it is a score.
+
+    Raises:
+        RewardError: it is none.
+    """
+    if not isinstance(score, Score):
+        raise RewardError(f"a reward returns a Score (see from_function); got {type(score).__name__}")
+    return score
+
+
+def _guarded(reward: Any, task: Task, transcript: Sequence[Message], diff: str) -> Any:
+    try:
+        if isinstance(reward, _Function | _Weighted | _OncePerDiff):
+            return reward.through(_guarded, task, transcript, diff)
+        return reward(task, transcript, diff)
+    except NanoCodexError:
+        raise
+    except Exception as error:
+        inner = reward.function if isinstance(reward, _Function) else reward
+        if is_ours(inner):
+            raise
+        raise RewardError(f"the reward {name_of(inner)} raised {words_of(error)}") from error
+
+
+def is_ours(part: object) -> bool:
+    """Whether a function, or an object's class, is defined in this package: what it raises unforeseen is our bug."""
+    return f"{getattr(part, '__module__', '')}.".startswith("nano_codex_env.")
+
+
 @dataclass(frozen=True)
 class _Function:
     function: Callable[[Task, Sequence[Message], str], float | Score]
 
     def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
-        value = self.function(task, transcript, diff)
+        return self.through(_plainly, task, transcript, diff)
+
+    def through(self, ask: Ask, task: Task, transcript: Sequence[Message], diff: str) -> Score:
+        value = ask(self.function, task, transcript, diff)
         if isinstance(value, Score):
             return value
         number = value.item() if hasattr(value, "item") else value  # a NumPy or PyTorch scalar
@@ -48,9 +101,12 @@ class _Weighted:
     rewards: tuple[tuple[Reward, float], ...]
 
     def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
+        return self.through(_plainly, task, transcript, diff)
+
+    def through(self, ask: Ask, task: Task, transcript: Sequence[Message], diff: str) -> Score:
         total, parts = 0.0, {}
         for number, (reward, weight) in enumerate(self.rewards):
-            score = reward(task, transcript, diff)
+            score = checked_score(ask(reward, task, transcript, diff))
             name = name_of(reward)
             name = f"{name}_{number}" if name in parts else name
             total += weight * score.value
@@ -103,7 +159,11 @@ class _OncePerDiff:
         self._scores: dict[tuple[str, ...], Future[Score]] = {}
 
     def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
-        """See `Reward`; who asks for what is being scored waits for it. A failure is not kept."""
+        """See `Reward`."""
+        return self.through(_plainly, task, transcript, diff)
+
+    def through(self, ask: Ask, task: Task, transcript: Sequence[Message], diff: str) -> Score:
+        """Who asks for what is being scored waits for it. A failure is not kept."""
         key = (task.instance_id, task.repo, task.base_commit, diff)
         with self._lock:
             future = self._scores.get(key)
@@ -114,7 +174,7 @@ class _OncePerDiff:
                     del self._scores[next(iter(self._scores))]
         if is_first:
             try:
-                future.set_result(self._reward(task, transcript, diff))
+                future.set_result(ask(self._reward, task, transcript, diff))
             except BaseException as error:
                 with self._lock:
                     self._scores.pop(key, None)

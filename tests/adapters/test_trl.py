@@ -13,12 +13,13 @@ import pytest
 from examples.tiny import easy_task, fix_of, make_model, make_tokenizer, render, teach, trl_template
 from nano_codex_env import Score, Task, Trajectory, from_function
 from nano_codex_env.adapters.trl import TrlSpec
-from nano_codex_env.adapters.trl_environment import OVER, TrlEnvironment
+from nano_codex_env.adapters.trl_environment import OVER, TrlEnvironment, VoidWindow
 from nano_codex_env.cache import cache_dir
 from nano_codex_env.env import NanoCodexEnv
 from nano_codex_env.episode import NOT_RUN, first_messages
-from nano_codex_env.errors import SandboxError, TaskError
+from nano_codex_env.errors import ConfigError, RewardError, SandboxError, TaskError
 from nano_codex_env.replay import replay
+from nano_codex_env.tools import Tool, ToolResult, default_tools
 
 FIX = {"search": "return a - b", "replace": "return a + b", "file": "sums.py"}
 DONE = {"role": "assistant", "content": "Done."}
@@ -87,6 +88,123 @@ def test_a_repository_that_is_gone_voids_the_sample(task: Task, tmp_path: Path) 
 def test_a_reward_that_breaks_voids_the_sample(task: Task) -> None:
     env = opened(task, reward=lambda *_: 1 / 0)
     assert env._score([*first_messages(task), DONE]) is None
+
+
+def test_a_bug_of_ours_in_a_reward_is_raised_and_the_episode_freed(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was None, for every sample, and the training went on."""
+
+    def bug(*_: object) -> None:
+        raise KeyError("ours")
+
+    monkeypatch.setattr("nano_codex_env.rewards.resolved.Resolved.__call__", bug)
+    env: Any = TrlSpec(task).environment_factory()
+    env.reset(task=0)
+    with pytest.raises(KeyError, match="ours"):
+        env._score([*first_messages(task), DONE])
+    assert env.shell(cmd="ls") == OVER
+
+
+@pytest.mark.parametrize("where", ["workspace.Workspace.diff", "adapters.trl_environment.TrlEnvironment._log"])
+def test_a_bug_of_ours_in_the_diff_or_the_log_is_raised(
+    task: Task, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = opened(task)
+
+    def bug(*_: object, **__: object) -> None:
+        raise KeyError("ours")
+
+    monkeypatch.setattr(f"nano_codex_env.{where}", bug)
+    with pytest.raises(KeyError, match="ours"):
+        env._score([*first_messages(task), DONE])
+
+
+def test_a_bug_of_ours_in_a_tool_is_no_tool_message_and_is_raised_at_the_score(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TRL would show the policy `{"error": ...}` and go on."""
+    env = opened(task)
+
+    def bug(*_: object, **__: object) -> None:
+        raise KeyError("ours")
+
+    monkeypatch.setattr("nano_codex_env.episode.Episode.execute", bug)
+    assert env.shell(cmd="ls") == OVER
+    with pytest.raises(KeyError, match="ours"):
+        env._score([*first_messages(task), DONE])
+    env.reset(task=0)
+    assert env._score([*first_messages(task), DONE]) == 0.5
+
+
+def test_a_tool_of_the_users_that_raises_voids_the_sample(task: Task) -> None:
+    def run(episode: Any) -> ToolResult:
+        raise KeyError("theirs")
+
+    env = opened(task, tools=[*default_tools(), Tool("look", "Look around.", {}, run)])
+    assert env.look() == OVER
+    assert env._score([*first_messages(task), DONE]) is None
+
+
+def score(env: Any, task: Task) -> Any:
+    """A new sample that does nothing, scored."""
+    env.reset(task=0)
+    return env._score([*first_messages(task), DONE])
+
+
+def test_too_many_void_samples_reach_the_trainer(task: Task, tmp_path: Path) -> None:
+    """All environments of a spec share a window; what was void at reset counts too."""
+    gone = task.with_(instance_id="gone", repo=str(tmp_path / "nowhere"))
+    spec = TrlSpec([task, gone], reward=from_function(lambda *_: 1 / 0), max_void_share=0.05)
+    first, second = spec.environment_factory(), spec.environment_factory()
+    first.reset(task=1)
+    assert first._score([DONE]) is None
+    assert [score(second, task), score(first, task)] == [None, None]
+    second.reset(task=0)
+    words = r"4 of the last 64 samples are void, more than max_void_share=0.05 .*ZeroDivisionError.*there is no folder"
+    with pytest.raises(RewardError, match=words):
+        spec.reward_funcs[0](prompts=[[]], completions=[[DONE]], environments=[second])
+
+
+def test_of_the_last_sixty_four_samples_half_may_be_void_and_no_more() -> None:
+    window, any_share = VoidWindow(0.5), VoidWindow(1)
+    for number in range(200):
+        window.add("why" if number % 64 < 32 else None)
+        any_share.add("why")
+    window = VoidWindow(0.5)
+    for _ in range(32):
+        window.add("why")
+    window.add(None)
+    with pytest.raises(RewardError, match=r"33 of the last 64 samples .* The last reasons: late; why$"):
+        window.add("late")
+    window.add(None)  # a sample with a reward keeps it
+    with pytest.raises(RewardError, match="1 of the last 64 samples"):
+        VoidWindow(0).add("why")
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.01, float("nan"), True, "0.5", None])
+def test_a_share_of_void_samples_is_a_number_from_0_to_1(task: Task, share: Any) -> None:
+    with pytest.raises(ConfigError, match="max_void_share must be a number from 0 to 1; got"):
+        TrlSpec(task, max_void_share=share)
+
+
+def test_in_another_process_the_window_is_new_and_as_wide(task: Task) -> None:
+    spec = TrlSpec(task, reward=Void(), asynchronous=True, max_void_share=0.02)
+    env = spec.environment_factory()
+    assert score(env, task) is None
+    factory = pickle.loads(pickle.dumps(spec.environment_factory))
+    others: list[Any] = [factory(), factory()]
+    for other in others:
+        other.reset(task=0)
+    assert others[0].get_reward() is None
+    with pytest.raises(RewardError, match="2 of the last 64 samples are void"):
+        others[1].get_reward()
+
+
+class Void:
+    """A reward that can be pickled and never gives one."""
+
+    def __call__(self, task: Task, transcript: object, diff: str) -> Score:
+        """Break."""
+        raise RewardError("the judge is ill")
 
 
 def test_a_task_without_tests_needs_another_reward(task: Task) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from nano_codex_env import DiffSimilarity, Reward, Score, Task, from_function, weighted
 from nano_codex_env.errors import ConfigError, RewardError, TaskError
 from nano_codex_env.messages import Message
+from nano_codex_env.rewards import call_reward, once_per_diff
 
 REFERENCE = """diff --git a/a.py b/a.py
 index 1111111..2222222 100644
@@ -190,3 +192,61 @@ def test_a_task_without_a_reference_patch_has_no_likeness(task: Task, patch: str
 def test_rewards_need_no_environment(task: Task) -> None:
     rewards: list[Reward] = [DiffSimilarity(), from_function(half), weighted((DiffSimilarity(), 1.0))]
     assert [reward(task, [], REFERENCE).value for reward in rewards] == [1.0, 0.5, 1.0]
+
+
+# call_reward.
+
+
+def broken(task: Task, transcript: Sequence[Message], diff: str) -> float:
+    raise KeyError("mine")
+
+
+class Broken:
+    """A reward of a user's, over one of ours."""
+
+    def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
+        return Score(DiffSimilarity()(task, transcript, diff).value / 0)
+
+
+THEIRS: dict[str, Any] = {
+    "a function": broken,
+    "from_function": from_function(broken),
+    "from_function, its result": from_function(lambda *_: np.zeros(2)),  # type: ignore[arg-type]
+    "from_function, its arguments": from_function(lambda task: 0.0),  # type: ignore[arg-type, misc]
+    "from_function of weighted": from_function(weighted((from_function(broken), 1.0))),
+    "weighted": weighted((DiffSimilarity(), 0.5), (from_function(broken), 0.5)),
+    "weighted, one that gives no score": weighted((half, 1.0)),  # type: ignore[arg-type]
+    "once_per_diff": once_per_diff(weighted((DiffSimilarity(), 0.5), (Broken(), 0.5))),
+    "a class": Broken(),
+    "a partial function": partial(broken),
+    "no score": half,
+}
+
+
+@pytest.mark.parametrize("reward", THEIRS.values(), ids=list(THEIRS))
+def test_what_a_users_reward_raises_is_a_failure_that_is_told(reward: Any, task: Task) -> None:
+    with pytest.raises(RewardError, match=r"raised \w+Error: |a reward returns a Score .*; got float"):
+        call_reward(reward, task, [], REFERENCE)
+
+
+def test_the_cause_of_what_a_users_reward_raises_is_kept(task: Task) -> None:
+    with pytest.raises(RewardError, match="the reward broken raised KeyError: 'mine'") as caught:
+        call_reward(THEIRS["weighted"], task, [], REFERENCE)
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+@pytest.mark.parametrize("wrap", [lambda it: it, from_function, once_per_diff, lambda it: weighted((it, 1.0))])
+def test_a_bug_of_ours_is_raised_as_it_is(task: Task, wrap: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def bug(*_: object) -> None:
+        raise KeyError("ours")
+
+    monkeypatch.setattr("nano_codex_env.rewards.similarity.DiffSimilarity.__call__", bug)
+    with pytest.raises(KeyError, match="ours"):
+        call_reward(wrap(DiffSimilarity()), task, [], REFERENCE)
+
+
+def test_without_a_guard_a_users_error_is_raised_as_it_is(task: Task) -> None:
+    """As `env.step` raises it."""
+    for name in ("from_function", "weighted", "from_function of weighted"):
+        with pytest.raises(KeyError, match="mine"):
+            THEIRS[name](task, [], REFERENCE)
