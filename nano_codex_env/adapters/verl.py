@@ -110,6 +110,17 @@ def checked_parts(parts: Sequence[str], others: Mapping[str, Any]) -> tuple[str,
     return tuple(parts)
 
 
+def checked_flag(name: str, value: object) -> bool:
+    """`value`, if it is true or false.
+
+    Raises:
+        ConfigError: it is neither; "false" in quotes would be true.
+    """
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} must be true or false; got {value!r}")
+    return value
+
+
 def task_of(extra_info: Mapping[str, Any] | None) -> Task:
     """The task of a row of `nano-codex export verl-parquet`.
 

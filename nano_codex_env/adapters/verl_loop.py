@@ -19,11 +19,12 @@ from verl.experimental.agent_loop.tool_agent_loop import AgentData, AgentState, 
 from verl.tools.function_tool import FunctionTool
 from verl.tools.schemas import OpenAIFunctionToolSchema
 
-from nano_codex_env.adapters.verl import PARTS, checked_parts, shared_reward, task_of
+from nano_codex_env.adapters.verl import PARTS, checked_flag, checked_parts, shared_reward, task_of
 from nano_codex_env.adapters.verl_calls import as_call, as_message
+from nano_codex_env.completion import BROKEN_OFF
 from nano_codex_env.config import NOTICES
 from nano_codex_env.env import NanoCodexEnv
-from nano_codex_env.errors import ConfigError, NanoCodexError, TaskError, words_of
+from nano_codex_env.errors import ConfigError, NanoCodexError, PolicyError, TaskError, words_of
 from nano_codex_env.messages import Message, ToolSchema
 from nano_codex_env.parallel import processors
 from nano_codex_env.tools import default_tools
@@ -36,12 +37,46 @@ _TOLD = ("uid", "session_id", "global_steps")
 """What verl's trainer tells of a sample, for the log: its group, its number there, the step."""
 
 
+class _Whole:
+    """verl's client of its inference servers, but for answers that were not finished: those are failures.
+
+    verl passes on what it has when a server aborts a request, and its loop would go on with that as an answer.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    async def generate(self, *args: Any, **more: Any) -> Any:
+        """See verl's `LLMServerClient`.
+
+        Raises:
+            PolicyError: the server broke the answer off.
+        """
+        output = await self._client.generate(*args, **more)
+        reason = str(output.stop_reason or "").lower()
+        if reason in BROKEN_OFF:
+            raise PolicyError(f"the server broke an answer off after {len(output.token_ids)} tokens ({reason})")
+        return output
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+
 class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
     """One sample of verl's: an episode in a thread of its own, since the event loop must never wait for a box.
 
-    A failure of ours voids the sample; no reward is made up for it. verl's trainer (`trainer.use_v1`, the default)
-    leaves out a sample whose loop raises and goes on with the rest of its group, so the failure is raised there. Other
-    callers lose the whole batch to an exception: they get a sample of one masked token, with 1.0 in the column `void`.
+    A failure of ours, or of the inference server's, voids the sample; no reward is made up for it:
+
+    - verl's trainer (`trainer.use_v1`, the default) leaves out a sample whose loop raises and goes on with the rest of
+      its group, so the failure is raised there. It does the same in its validation, whose means are then of fewer
+      samples.
+    - The older trainer (`trainer.use_v1=False`), its validation, and whoever else calls `generate_sequences` of verl's
+      workers (its fully asynchronous and one-step-off trainers, a script of yours) lose the whole batch to an
+      exception, and cannot leave out a sample. They are refused before the first episode, unless `allow_zero_for_void`
+      says that a void sample may count: it is one masked token then, with reward 0.0, which pulls down the mean of its
+      group, and 1.0 in the column `void`.
+
+    They are told apart by `session_id`, which the trainer's worker alone gives to each sample, in its validation too.
     """
 
     def __init__(
@@ -57,6 +92,7 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
         cache_dir: str | None = None,
         workers: int | None = None,
         parts: Sequence[str] = PARTS,
+        allow_zero_for_void: bool = False,
         **verl: Any,
     ) -> None:
         """What the YAML of the agent loop says; the rest is verl's.
@@ -73,12 +109,17 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
             cache_dir: mirrors, base trees, virtual environments.
             workers: how many episodes each of verl's workers scores at once; None: the processors, shared out.
             parts: the numbers of a score's parts that become columns; verl wants the same ones of every sample.
+            allow_zero_for_void: take 0.0 for a void sample where it cannot be left out, see the class.
             verl: verl's.
 
         Raises:
-            ConfigError: an argument cannot be used, or verl is told to limit turns.
+            ConfigError: an argument cannot be used, verl is told to limit turns, or its older trainer is used.
         """
         super().__init__(*args, **verl)
+        self._allow_zero = checked_flag("allow_zero_for_void", allow_zero_for_void)
+        if not self.config.get("trainer", {}).get("use_v1", True):
+            self._refuse_zero("trainer.use_v1=False")
+        self.server_manager: Any = _Whole(self.server_manager)
         if self.max_user_turns or self.max_assistant_turns:
             raise ConfigError("leave multi_turn.max_user_turns and max_assistant_turns null; max_steps is the limit")
         if unknown := [name for name in notices if name not in NOTICES]:
@@ -109,7 +150,10 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
 
         Raises:
             NanoCodexError: a failure of ours, under verl's trainer.
+            ConfigError: another caller, which would count a void sample as 0.0.
         """
+        if "session_id" not in row:
+            self._refuse_zero("a caller other than verl's trainer")
         void = ""
         try:
             prompt = await self._ask(self._begin, row)
@@ -130,6 +174,13 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
         output.reward_score = self._value
         output.extra_fields["reward_extra_info"] = self._columns(0.0)
         return output
+
+    def _refuse_zero(self, caller: str) -> None:
+        if not self._allow_zero:
+            raise ConfigError(
+                f"{caller} cannot leave out a sample that our failure made void, and would train on 0.0 for it: use "
+                "verl's trainer (trainer.use_v1=true), or say allow_zero_for_void: true in the agent loop's YAML"
+            )
 
     def _leave(self, void: str) -> None:
         """Free everything, after whatever still runs; a log says why its episode is void."""

@@ -442,6 +442,30 @@ def test_the_lines_of_the_readme_train(
 
 @pytest.mark.slow
 @FILTERS
+@pytest.mark.parametrize("owns", [False, True], ids=["reward_funcs", "get_reward"])
+def test_a_training_of_void_samples_ends(trained: dict[str, Any], easy: Task, tmp_path: Path, owns: bool) -> None:
+    """It went on with no reward at all."""
+    from trl import GRPOConfig, GRPOTrainer
+
+    spec = TrlSpec(easy, reward=from_function(lambda *_: 1 / 0), max_void_share=0.04, asynchronous=owns)
+    args = GRPOConfig(
+        output_dir=str(tmp_path), per_device_train_batch_size=4, num_generations=4, max_completion_length=8,
+        max_steps=1, use_cpu=True, bf16=False, report_to=[], save_strategy="no", disable_tqdm=True,
+    )  # fmt: skip
+    trainer = GRPOTrainer(
+        model=trained["trainer"].model,
+        args=args,
+        processing_class=trained["tokenizer"],
+        train_dataset=spec.train_dataset,
+        environment_factory=spec.environment_factory,
+        reward_funcs=spec.reward_funcs,
+    )
+    with pytest.raises(RewardError, match="3 of the last 64 samples are void"):
+        trainer.train()
+
+
+@pytest.mark.slow
+@FILTERS
 def test_two_hundred_episodes_leave_nothing_behind(easy: Task) -> None:
     import os
 

@@ -165,6 +165,8 @@ def test_without_verl_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 
 FILTERS = pytest.mark.filterwarnings("ignore")  # of torch, transformers, ray and verl, which are not ours
 Script = Callable[[int], str]
+ABORTED = "Don"
+"""What a server says that is stopped before it has said "Done."."""
 
 
 class Model:
@@ -187,7 +189,8 @@ class Model:
         script, said = self.turns[request_id]
         said.append(script(len(said)))
         ids = self.tokenizer.encode(said[-1] + END)
-        return TokenOutput(token_ids=ids, log_probs=[-float(len(said))] * len(ids), extra_fields={"global_steps": 3})
+        about: dict[str, Any] = {"log_probs": [-float(len(said))] * len(ids), "extra_fields": {"global_steps": 3}}
+        return TokenOutput(token_ids=ids, stop_reason="aborted" if said[-1] == ABORTED else "completed", **about)
 
 
 def say(*texts: str) -> Script:
@@ -220,10 +223,12 @@ def compose(model_path: Path, tmp_path: Path) -> Callable[..., Any]:
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
+    here = {"log_dir": str(tmp_path / "log"), "time_limit": None, "allow_zero_for_void": True}
+
     def make(*overrides: str, **loop: Any) -> Any:
         [ours] = OmegaConf.load(CONFIGS / "verl_agent_loop.yaml")
         written = tmp_path / "loop.yaml"
-        OmegaConf.save([{**ours, "log_dir": str(tmp_path / "log"), "time_limit": None, **loop}], written)
+        OmegaConf.save([{**ours, **here, **loop}], written)
         more = [
             f"actor_rollout_ref.model.path={model_path}",
             f"actor_rollout_ref.rollout.agent.agent_loop_config_path={written}",
@@ -363,10 +368,14 @@ def check_log(log: Trajectory, out: Any, number: int) -> None:
 
 @pytest.mark.slow
 @FILTERS
+@pytest.mark.parametrize("validate", [False, True], ids=["training", "validation"])
 def test_under_verls_trainer_a_void_sample_is_not_there(
-    easy: Task, compose: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    easy: Task, compose: Callable[..., Any], tmp_path: Path, validate: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two of three samples of one task are stored, and no number stands for the third."""
+    """Two of four samples of one task are stored, and no number stands for those that our or the server's fault ended.
+
+    The same in validation, and nobody has to allow anything.
+    """
     pytest.importorskip("transfer_queue")
     from verl.trainer.ppo.v1 import agent_loop_tq
     from verl.utils import tensordict_utils
@@ -391,12 +400,16 @@ def test_under_verls_trainer_a_void_sample_is_not_there(
     monkeypatch.setattr(agent_loop_tq.tq, "async_kv_put", put)
     monkeypatch.setattr(agent_loop_tq.tq, "async_kv_batch_put", put_all)
     monkeypatch.setattr(Episode, "execute", breaking)
-    config = compose("actor_rollout_ref.rollout.n=3", reward="tests.adapters.test_verl:half")
+    count = ["actor_rollout_ref.rollout.n=4", "actor_rollout_ref.rollout.val_kwargs.n=4"]
+    config = compose(*count, reward="tests.adapters.test_verl:half", allow_zero_for_void=False)
     kind = agent_loop_tq.AgentLoopWorkerTQ.__ray_metadata__.modified_class
-    texts = (block("apply_patch", **fix_of(easy)), block("shell", cmd="break"), "I give up.")
-    worker = worker_of(config, [("", say(text, "Done.")) for text in texts], kind)
+    fix = block("apply_patch", **fix_of(easy))
+    scripts = (say(fix, "Done."), say(block("shell", cmd="break")), say("I give up."), say(fix, ABORTED))
+    worker = worker_of(config, [("", script) for script in scripts], kind)
     rows = batch_of([easy], config, worker.tokenizer, tmp_path)
-    batch = tensordict_utils.get_tensordict({**rows.non_tensor_batch, "uid": ["u"]}, {"global_steps": 1})
+    batch = tensordict_utils.get_tensordict(
+        {**rows.non_tensor_batch, "uid": ["u"]}, {"global_steps": 1, "validate": validate}
+    )
 
     async def play() -> None:
         await worker.generate_sequences(batch)
@@ -408,8 +421,10 @@ def test_under_verls_trainer_a_void_sample_is_not_there(
     assert len(stored) == 2
     logs = [Trajectory.load(folder).metadata for folder in (tmp_path / "log").glob("2*")]
     assert {log["policy"]["uid"] for log in logs} == {"u"}
-    assert sorted(log["policy"]["session_id"] for log in logs) == [0, 1, 2]
-    assert sorted(str(log.get("void")) for log in logs) == ["None", "None", "SandboxError: the box is gone"]
+    assert sorted(log["policy"]["session_id"] for log in logs) == [0, 1, 2, 3]
+    voids = sorted(str(log.get("void")) for log in logs)
+    assert voids[:2] + voids[3:] == ["None", "None", "SandboxError: the box is gone"]
+    assert voids[2].startswith("PolicyError: the server broke an answer off after ")
 
 
 half = from_function(lambda task, transcript, diff: 0.5 * bool(diff))
@@ -445,6 +460,13 @@ def test_a_cancelled_batch_frees_everything(easy: Task, compose: Callable[..., A
         ([], {"notices": ["gong"]}, "no notice is called 'gong'"),
         ([], {"max_steps": 0}, "max_steps must be a positive number"),
         ([], {"reward": "best"}, "no reward is called 'best'"),
+        ([], {"allow_zero_for_void": "no"}, "allow_zero_for_void must be true or false; got 'no'"),
+        ([], {"allow_zero_for_void": False}, "a caller other than verl's trainer cannot leave out a sample"),
+        (
+            ["trainer.use_v1=false"],
+            {"allow_zero_for_void": False},
+            r"trainer.use_v1=False .* allow_zero_for_void: true",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_said(
@@ -454,6 +476,8 @@ def test_what_cannot_be_used_is_said(
     worker = worker_of(config, [("", say("Done."))])
     with pytest.raises(Exception, match=words):
         asyncio.run(worker.generate_sequences(batch_of([easy], config, worker.tokenizer, tmp_path)))
+    assert not worker.llm_client.turns  # before anything was sampled
+    assert not (tmp_path / "log").exists()
 
 
 @pytest.mark.slow
