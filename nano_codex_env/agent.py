@@ -47,6 +47,7 @@ class Agent:
         *,
         notices: Sequence[Notice] = (),
         tools: Sequence[Tool] | None = None,
+        system_prompt: str | None = None,
         sandbox: Sandbox | str = "bubblewrap",
         log_dir: str | os.PathLike[str] | None = ".nano-codex",
         cache_dir: str | os.PathLike[str] | None = None,
@@ -73,6 +74,7 @@ class Agent:
             log: whether to write a folder below `log_dir`.
             notices: words that join a tool's answer, such as `tools.budget`, the original's warnings.
             tools: what the model may call; the default is `shell` and `apply_patch`.
+            system_prompt: the first message, verbatim; None: one that names the tools.
             sandbox: where its commands run.
             log_dir: where logs go, one folder for each run; None: nowhere.
             cache_dir: see `NanoCodexEnv`.
@@ -89,7 +91,7 @@ class Agent:
         self._policy = ChatPolicy(model, api_base, thinking=thinking, max_tokens=response_limit, **sampling, **endpoint)
         self.token_limit, self.tool_limit, self.time_limit = token_limit, tool_limit, time_limit
         self.response_limit, self.verbose, self.log = response_limit, verbose, log
-        self._rules = Rules(tool_limit, time_limit, token_limit, tuple(notices), "remind")
+        self._rules = Rules(tool_limit, time_limit, token_limit, tuple(notices), "remind", system_prompt)
         self._toolbox = Toolbox(default_tools() if tools is None else tools)
         self._sandbox = get_sandbox(sandbox, cache=cache_dir)
         self._log_dir = Path(log_dir) if log and log_dir is not None else None

@@ -39,6 +39,7 @@ DEFAULTS: dict[str, Any] = {
         "token_limit": int,
         "on_inaction": "submit",
         "notices": [],
+        "system_prompt": str,
     },
     "model": {
         "api_base": str,

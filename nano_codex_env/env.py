@@ -50,6 +50,7 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         token_limit: int | None = None,
         notices: Sequence[Notice] = (),
         on_inaction: str = "submit",
+        system_prompt: str | None = None,
         log_dir: str | os.PathLike[str] | None = ".nano-codex",
         cache_dir: str | os.PathLike[str] | None = None,
         render_mode: str | None = None,
@@ -67,6 +68,7 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
             notices: functions `(State) -> str | None` whose text joins a tool's answer.
             on_inaction: "submit" (a message without tool calls ends the episode), or "remind" (while nothing is
                 changed it is answered by a reminder and costs a step).
+            system_prompt: the first message, verbatim; None: one that names the tools.
             log_dir: where episodes are logged, one folder each; None: nowhere.
             cache_dir: mirrors, base trees, virtual environments; see `cache`.
             render_mode: "ansi" (`render()` gives the transcript), "human" (each message is printed as it comes).
@@ -84,7 +86,7 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         self._sandbox = get_sandbox(sandbox, cache=cache_dir)
         self.reward = reward or Resolved(sandbox=self._sandbox, cache=cache_dir)
         self._toolbox = Toolbox(default_tools() if tools is None else tools)
-        self._rules = Rules(max_steps, time_limit, token_limit, tuple(notices), on_inaction)
+        self._rules = Rules(max_steps, time_limit, token_limit, tuple(notices), on_inaction, system_prompt)
         self._episode: Episode | None = None
         self._over = True
         self.render_mode = render_mode

@@ -5,26 +5,22 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from importlib import resources
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nano_codex_env.diff import File
-from nano_codex_env.errors import ConfigError, TaskError
+from nano_codex_env.errors import ConfigError
 from nano_codex_env.messages import Message, ToolCall, dumps, tool_answer
 from nano_codex_env.sandbox import Sandbox, Shell, View
 from nano_codex_env.stats import command_counts
 from nano_codex_env.task import Task
 from nano_codex_env.tools import Notice, State, Toolbox
 from nano_codex_env.tools.base import ShellAnswer
-from nano_codex_env.tools.notices import REMINDER
+from nano_codex_env.tools.prompt import checked_prompt, default_prompt, first_messages, reminder
 from nano_codex_env.trajectory import Writer
 from nano_codex_env.workspace import Workspace
 from nano_codex_env.workspace.source import folders_of
-
-SYSTEM_PROMPT = resources.files("nano_codex_env").joinpath("prompts/system.txt").read_text(encoding="utf-8")
-"""Part of the observation: a changed prompt is a changed environment, and bumps its id."""
 
 NOT_RUN = "not run: limit reached"
 
@@ -42,6 +38,8 @@ class Rules:
     notices: tuple[Notice, ...] = ()
     on_inaction: str = "submit"
     """What a message without tool calls does: "submit", or "remind" while nothing is changed."""
+    system_prompt: str | None = None
+    """What every episode begins with; None: `tools.prompt.default_prompt` of the tools."""
 
     def __post_init__(self) -> None:
         """Only positive limits bound anything.
@@ -58,6 +56,7 @@ class Rules:
                 raise ConfigError(f"{name} must be a positive number; got {value!r}")
         if self.on_inaction not in ("submit", "remind"):
             raise ConfigError(f"on_inaction is 'submit' or 'remind'; got {self.on_inaction!r}")
+        checked_prompt(self.system_prompt)
 
     def limits(self) -> dict[str, Any]:
         """The bounds, as `info["limits"]` gives them."""
@@ -66,7 +65,8 @@ class Rules:
     def about(self) -> dict[str, Any]:
         """What the log says of them."""
         names = [getattr(notice, "__qualname__", repr(notice)) for notice in self.notices]
-        return {"limits": self.limits(), "on_inaction": self.on_inaction, "notices": names}
+        about = {"limits": self.limits(), "on_inaction": self.on_inaction, "notices": names}
+        return about if self.system_prompt is None else {**about, "system_prompt": self.system_prompt}
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,11 @@ class Episode:
             TaskError: the issue is no valid text.
             WorkspaceError: the repository cannot be opened.
         """
+        default = default_prompt(toolbox.tools)
+        said = json.loads(resume.lines[0])["content"] if resume else rules.system_prompt
+        rules = replace(rules, system_prompt=None if said == default else said)  # a branch has that of its beginning
         self.task, self._toolbox, self._sandbox, self.rules, self._echo = task, toolbox, sandbox, rules, echo
-        first = first_messages(task)
+        first = first_messages(task, rules.system_prompt or default)
         self.workspace = Workspace(task.repo, resume.commit if resume else task.base_commit, cache=cache)
         self._shell: Shell | None = None
         self._shown = -1
@@ -192,7 +195,7 @@ class Episode:
             self.stop = "submitted"
             return
         self.steps += 1
-        self._append({"role": "user", "content": REMINDER})
+        self._append({"role": "user", "content": reminder(self._toolbox.tools, self.rules.system_prompt)})
         self.stop = self._limit()
 
     def _call(self, call: ToolCall) -> bool:
@@ -276,22 +279,3 @@ class Episode:
         self.workspace.close()
         if self.log:
             self.log.close()
-
-
-def first_messages(task: Task) -> list[Message]:
-    """What every episode on a task begins with: the system prompt, and the issue.
-
-    Raises:
-        TaskError: the issue is empty, or no valid text.
-    """
-    issue = task.problem_statement
-    try:
-        issue.encode()
-    except UnicodeEncodeError as error:
-        raise TaskError(
-            f"{task.instance_id}: the issue is not valid Unicode: a lone surrogate stands at character {error.start}; "
-            "mend the row, no tokenizer and no endpoint can take it"
-        ) from error
-    if not issue.strip():
-        raise TaskError(f"{task.instance_id}: the issue is empty; there is nothing to solve")
-    return [{"role": "system", "content": SYSTEM_PROMPT}, {"role": "user", "content": issue}]

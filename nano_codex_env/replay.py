@@ -15,6 +15,7 @@ from nano_codex_env.messages import Message, ToolSchema, as_assistant, dumps
 from nano_codex_env.sandbox import Sandbox, get_sandbox
 from nano_codex_env.task import Task
 from nano_codex_env.tools import Notice, Tool, Toolbox, default_tools
+from nano_codex_env.tools.prompt import SYSTEM_PROMPT
 from nano_codex_env.trajectory import Trajectory
 
 
@@ -84,7 +85,9 @@ def _episode(
     if not isinstance(about.get("task"), dict) or not isinstance(limits, dict) or "max_steps" not in limits:
         raise TrajectoryError(f"{logged.folder / 'metadata.json'} names no task or no limits; it cannot be replayed")
     task = Task.from_row(about["task"]).with_(base_commit=about.get("commit", ""))
-    rules = Rules(limits["max_steps"], None, None, notices, about.get("on_inaction", "submit"))
+    legacy = [message.get("content") for message in logged.messages[:1]] == [SYSTEM_PROMPT]  # whatever the tools were
+    prompt = about.get("system_prompt", SYSTEM_PROMPT if legacy else None)
+    rules = Rules(limits["max_steps"], None, None, notices, about.get("on_inaction", "submit"), prompt)
     return Episode(task, toolbox, sandbox, rules, cache=Path(cache) if cache else None, log_dir=None)
 
 

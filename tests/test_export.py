@@ -17,9 +17,9 @@ import pytest
 from nano_codex_env import Oracle, Score, Task, Trajectory, from_function, load_tasks, rollouts, save_tasks
 from nano_codex_env.cli import main
 from nano_codex_env.diff import File, file_diff
-from nano_codex_env.episode import first_messages
 from nano_codex_env.messages import Message, ToolCall, tool_call
 from nano_codex_env.policy import Idle, Policy, Reply, Scripted
+from nano_codex_env.tools.prompt import first_messages
 from tests.conftest import git
 
 Say = Callable[..., str]

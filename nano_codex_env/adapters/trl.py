@@ -23,7 +23,7 @@ from statistics import fmean
 from typing import Any
 
 from nano_codex_env.adapters.trl_environment import TrlEnvironment, VoidWindow, environment_class
-from nano_codex_env.episode import Rules, first_messages
+from nano_codex_env.episode import Rules
 from nano_codex_env.errors import ConfigError, TaskError
 from nano_codex_env.messages import Message
 from nano_codex_env.parallel import each
@@ -31,7 +31,8 @@ from nano_codex_env.rewards import Resolved, Reward, needs_tests, once_per_diff
 from nano_codex_env.sandbox import Sandbox, get_sandbox
 from nano_codex_env.task import Task
 from nano_codex_env.tasks import Rows, load_tasks
-from nano_codex_env.tools import Notice, Tool
+from nano_codex_env.tools import Notice, Tool, Toolbox, default_tools
+from nano_codex_env.tools.prompt import default_prompt, first_messages
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class TrlSpec:
         max_steps: int = 50,
         time_limit: float | None = 1800.0,
         notices: Sequence[Notice] = (),
+        system_prompt: str | None = None,
         log_dir: str | os.PathLike[str] | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         workers: int | None = None,
@@ -65,6 +67,7 @@ class TrlSpec:
             max_steps: tool calls; further ones are answered "not run: limit reached".
             time_limit: seconds from reset; None: no limit.
             notices: functions `(State) -> str | None` whose text joins a tool's answer.
+            system_prompt: the first message, verbatim; None: one that names the tools.
             log_dir: where episodes are logged, one folder each, as the trainer saw them; None: nowhere.
             cache_dir: mirrors, base trees, virtual environments.
             workers: how many episodes are scored at once; default: one for each processor.
@@ -88,7 +91,8 @@ class TrlSpec:
         settings: dict[str, Any] = {"reward": made, "tools": tools, "cache": cache_dir, "log_dir": log_dir}
         settings["voids"] = VoidWindow(max_void_share)
         settings["sandbox"] = get_sandbox(sandbox, cache=cache_dir)
-        settings["rules"] = Rules(max_steps, time_limit, None, tuple(notices))
+        settings["rules"] = Rules(max_steps, time_limit, None, tuple(notices), system_prompt=system_prompt)
+        self._prompt = system_prompt or default_prompt(Toolbox(default_tools() if tools is None else tools).tools)
         self.environment_factory = EnvironmentFactory(self.tasks, settings, owns=asynchronous)
         self.reward_funcs: list[Callable[..., list[float | None]]] = [] if asynchronous else [self._reward_func]
 
@@ -99,7 +103,7 @@ class TrlSpec:
 
         return Dataset.from_list(
             [
-                {"prompt": first_messages(task), "instance_id": task.instance_id, "task": number}
+                {"prompt": first_messages(task, self._prompt), "instance_id": task.instance_id, "task": number}
                 for number, task in enumerate(self.tasks)
             ]
         )

@@ -79,6 +79,8 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
     They are told apart by `session_id`, which the trainer's worker alone gives to each sample, in its validation too.
     """
 
+    _value: float | None = None
+
     def __init__(
         self,
         *args: Any,
@@ -88,6 +90,7 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
         time_limit: float | None = 1800.0,
         notices: Sequence[str] = (),
         on_inaction: str = "submit",
+        system_prompt: str | None = None,
         log_dir: str | None = None,
         cache_dir: str | None = None,
         workers: int | None = None,
@@ -105,6 +108,7 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
             time_limit: seconds from reset; None: no limit.
             notices: names of `config.NOTICES`, such as "budget".
             on_inaction: "submit", or "remind" while nothing is changed.
+            system_prompt: the first message, verbatim, whatever the row's `prompt`; None: one that names the tools.
             log_dir: where episodes are logged, token ids included; None: nowhere.
             cache_dir: mirrors, base trees, virtual environments.
             workers: how many episodes each of verl's workers scores at once; None: the processors, shared out.
@@ -117,15 +121,9 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
         """
         super().__init__(*args, **verl)
         self._allow_zero = checked_flag("allow_zero_for_void", allow_zero_for_void)
-        if not self.config.get("trainer", {}).get("use_v1", True):
-            self._refuse_zero("trainer.use_v1=False")
+        self._check(notices)
         self.server_manager: Any = _Whole(self.server_manager)
-        if self.max_user_turns or self.max_assistant_turns:
-            raise ConfigError("leave multi_turn.max_user_turns and max_assistant_turns null; max_steps is the limit")
-        if unknown := [name for name in notices if name not in NOTICES]:
-            raise ConfigError(f"no notice is called {unknown[0]!r}; there are: {', '.join(NOTICES)}")
-        if workers is None:
-            workers = max(1, processors() // self.rollout_config.agent.num_workers)
+        workers = max(1, processors() // self.rollout_config.agent.num_workers) if workers is None else workers
         tools = default_tools()
         self.tool_schemas = [tool.schema for tool in tools]  # as they are: what is rendered is what is logged
         self.tools = {tool.name: _carrier(tool.schema) for tool in tools}
@@ -138,11 +136,11 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
             time_limit=time_limit,
             notices=[NOTICES[name] for name in notices],
             on_inaction=on_inaction,
+            system_prompt=system_prompt,
             log_dir=log_dir,
             cache_dir=cache_dir,
         )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="nano-codex-verl")
-        self._value: float | None = None
         self._metrics: Mapping[str, float] = {}
 
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
@@ -174,6 +172,14 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
         output.reward_score = self._value
         output.extra_fields["reward_extra_info"] = self._columns(0.0)
         return output
+
+    def _check(self, notices: Sequence[str]) -> None:
+        if not self.config.get("trainer", {}).get("use_v1", True):
+            self._refuse_zero("trainer.use_v1=False")
+        if self.max_user_turns or self.max_assistant_turns:
+            raise ConfigError("leave multi_turn.max_user_turns and max_assistant_turns null; max_steps is the limit")
+        if unknown := [name for name in notices if name not in NOTICES]:
+            raise ConfigError(f"no notice is called {unknown[0]!r}; there are: {', '.join(NOTICES)}")
 
     def _refuse_zero(self, caller: str) -> None:
         if not self._allow_zero:

@@ -12,7 +12,6 @@ from typing import Any
 from nano_codex_env.cache import cache_dir
 from nano_codex_env.cli.again import episodes
 from nano_codex_env.cli.play import load_all
-from nano_codex_env.episode import first_messages
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.export.dpo import dpo_rows
 from nano_codex_env.export.episodes import Left, read_episodes
@@ -23,6 +22,7 @@ from nano_codex_env.export.sft import sft_rows
 from nano_codex_env.export.verl import verl_rows, write_parquet
 from nano_codex_env.messages import dumps
 from nano_codex_env.scoring.hidden import hidden_files
+from nano_codex_env.tools.prompt import SYSTEM_PROMPT, checked_prompt, first_messages
 from nano_codex_env.workspace.tree import base_tree
 
 
@@ -42,6 +42,7 @@ def add_commands(commands: Any) -> None:
     preds.add_argument("--model", metavar="NAME", help="model_name_or_path (default: who played)")
     verl = _tasks(below, "verl-parquet", _verl, "tasks.parquet", "tasks as verl's dataset of prompts")
     verl.add_argument("--split", default="train", metavar="NAME", help="what extra_info calls it (default: train)")
+    verl.add_argument("--system-prompt", metavar="TEXT", help="that of the agent loop's YAML, where it has one")
     _tasks(below, "harbor", _harbor, "harbor", "tasks as Harbor's task folders")
 
 
@@ -99,7 +100,8 @@ def _jsonl(arguments: argparse.Namespace, what: str, make: Callable[..., Iterabl
 
 def _verl(arguments: argparse.Namespace) -> int:
     _check_name(arguments.out, ".parquet")
-    rows = list(verl_rows(load_all(arguments.source, arguments.only), first_messages, split=arguments.split))
+    opening = partial(first_messages, system_prompt=checked_prompt(arguments.system_prompt) or SYSTEM_PROMPT)
+    rows = list(verl_rows(load_all(arguments.source, arguments.only), opening, split=arguments.split))
     with placed(arguments.out, force=arguments.force) as path:
         write_parquet(rows, path)
     return _tell(len(rows), "prompts", arguments.out, Counter())

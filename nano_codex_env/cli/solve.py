@@ -11,6 +11,7 @@ from nano_codex_env.agent import Agent
 from nano_codex_env.tools import budget
 
 _MODEL = {"temperature": float, "top_p": float, "min_p": float, "top_k": int}
+_TEXTS = {"system_prompt": str}
 _LIMITS = {"token_limit": int, "tool_limit": int, "time_limit": float, "response_limit": int}
 
 
@@ -21,7 +22,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--path", type=Path, default=Path(), metavar="DIR", help="the checkout (default: here)")
     parser.add_argument("--model", required=True, help="e.g. hosted_vllm/qwen3-8b, openai/gpt-4.1, openrouter/...")
     parser.add_argument("--api-base", "--api_base", metavar="URL", help="e.g. http://localhost:8000/v1")
-    for name, kind in (_MODEL | _LIMITS).items():
+    for name, kind in (_MODEL | _LIMITS | _TEXTS).items():
         parser.add_argument(f"--{name.replace('_', '-')}", f"--{name}", type=kind, dest=name, help="see Agent")
     parser.add_argument("--thinking", action="store_true", help="let the model reason before it answers")
     parser.add_argument("--warnings", action="store_true", help="tell the model when its budget runs low")
@@ -31,7 +32,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _agent(arguments: argparse.Namespace) -> int:
-    names = (*_MODEL, *_LIMITS)
+    names = (*_MODEL, *_LIMITS, *_TEXTS)
     given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     agent = Agent(
         arguments.model,

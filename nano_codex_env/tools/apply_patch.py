@@ -14,6 +14,13 @@ from nano_codex_env.workspace import MAX_FILE
 
 MAX_TEXT = 200_000
 """Characters of the longest `search` or `replace`."""
+
+IN_PROMPT = (
+    "apply_patch(search, replace, file): replace a text that occurs exactly once in a file by another one. This"
+    " is the only way to change a file; an empty search creates a new file."
+)
+"""What the default system prompt says of the tool."""
+
 _LISTED = 10
 _SAME = "search and replace are the same; nothing would change"
 
@@ -30,7 +37,7 @@ def apply_patch() -> Tool:
         "replace": "the text to put there instead",
         "file": "the file's path, relative to the root of the repository",
     }
-    return Tool("apply_patch", description, parameters, _run)
+    return Tool("apply_patch", description, parameters, _run, IN_PROMPT)
 
 
 def _run(episode: Episode, search: str, replace: str, file: str) -> ToolResult:

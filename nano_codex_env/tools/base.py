@@ -57,6 +57,8 @@ class Tool:
     """Argument -> description; all are strings, all are required."""
     function: Callable[..., ToolResult]
     """`(episode, **arguments) -> ToolResult`; raises ToolError for a mistake of the policy's."""
+    in_prompt: str = ""
+    """What the default system prompt says of it; empty: name, arguments and description."""
 
     @property
     def schema(self) -> ToolSchema:
@@ -80,6 +82,11 @@ class Toolbox:
         self._tools = {tool.name: tool for tool in tools}
         if not tools or len(self._tools) != len(tools):
             raise ConfigError(f"tools must have names of their own; got {[tool.name for tool in tools]}")
+
+    @property
+    def tools(self) -> list[Tool]:
+        """All tools, in order."""
+        return list(self._tools.values())
 
     @property
     def schemas(self) -> list[ToolSchema]:

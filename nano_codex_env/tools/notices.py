@@ -29,7 +29,7 @@ Notice = Callable[[State], str | None]
 REMINDER = (
     "You have not changed anything yet. Use the tools: look around with shell, then solve the issue with apply_patch."
 )
-"""What a message without tool calls is answered with where `on_inaction="remind"` and nothing is changed."""
+"""See `prompt.reminder`; this is it where there are both of these tools."""
 
 
 def budget(state: State) -> str | None:

@@ -20,6 +20,12 @@ from nano_codex_env.tools.base import Episode, ShellAnswer, Tool, ToolResult
 MAX_COMMAND = 32_000
 """Bytes of the longest command: it fits a pipe's buffer."""
 
+IN_PROMPT = (
+    "shell(cmd): run a read-only bash command at the root of the repository. Look around with ls, cat, head, "
+    "sed -n, grep -rn, find, git log, git diff, python3. Nothing can be written this way."
+)
+"""What the default system prompt says of the tool."""
+
 
 def shell(*, timeout: float = 30.0, max_output: int = 16_000) -> Tool:
     """The shell tool.
@@ -43,7 +49,8 @@ def shell(*, timeout: float = 30.0, max_output: int = 16_000) -> Tool:
         answer = episode.execute(cmd, timeout=timeout, keep=max_output // 2)
         return ToolResult(_words(answer), ok=answer.exit_code == 0)
 
-    return Tool("shell", description, {"cmd": "the command, for example: grep -rn 'def main' src | head"}, run)
+    parameters = {"cmd": "the command, for example: grep -rn 'def main' src | head"}
+    return Tool("shell", description, parameters, run, IN_PROMPT)
 
 
 def _words(answer: ShellAnswer) -> str:

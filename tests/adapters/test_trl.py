@@ -16,10 +16,11 @@ from nano_codex_env.adapters.trl import TrlSpec
 from nano_codex_env.adapters.trl_environment import OVER, TrlEnvironment, VoidWindow
 from nano_codex_env.cache import cache_dir
 from nano_codex_env.env import NanoCodexEnv
-from nano_codex_env.episode import NOT_RUN, first_messages
+from nano_codex_env.episode import NOT_RUN
 from nano_codex_env.errors import ConfigError, RewardError, SandboxError, TaskError
 from nano_codex_env.replay import replay
 from nano_codex_env.tools import Tool, ToolResult, default_tools
+from nano_codex_env.tools.prompt import first_messages
 
 FIX = {"search": "return a - b", "replace": "return a + b", "file": "sums.py"}
 DONE = {"role": "assistant", "content": "Done."}
@@ -460,7 +461,7 @@ def test_a_training_of_void_samples_ends(trained: dict[str, Any], easy: Task, tm
         environment_factory=spec.environment_factory,
         reward_funcs=spec.reward_funcs,
     )
-    with pytest.raises(RewardError, match="3 of the last 64 samples are void"):
+    with pytest.raises(RewardError, match=r"[34] of the last 64 samples are void"):  # two are scored at once
         trainer.train()
 
 

@@ -17,12 +17,13 @@ from nano_codex_env import NanoCodexEnv, Task, Trajectory
 from nano_codex_env.adapters import verl as adapter
 from nano_codex_env.adapters.verl_calls import as_call, as_message
 from nano_codex_env.cli import main
-from nano_codex_env.episode import NOT_RUN, Episode, first_messages
+from nano_codex_env.episode import NOT_RUN, Episode
 from nano_codex_env.errors import ConfigError, RewardError, SandboxError, TaskError
 from nano_codex_env.export.verl import AGENT, verl_rows
 from nano_codex_env.parallel import each
 from nano_codex_env.replay import replay
 from nano_codex_env.rewards import from_function, needs_tests
+from nano_codex_env.tools.prompt import first_messages
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 END = "<|im_end|>"
@@ -428,6 +429,22 @@ def test_under_verls_trainer_a_void_sample_is_not_there(
 
 
 half = from_function(lambda task, transcript, diff: 0.5 * bool(diff))
+
+
+@pytest.mark.slow
+@FILTERS
+def test_the_loop_begins_with_the_prompt_that_its_yaml_says(
+    easy: Task, compose: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Whatever stands in the dataset."""
+    config = compose(system_prompt="Be brief.", reward="tests.adapters.test_verl:half")
+    worker = worker_of(config, [("", say("I give up."))])
+    out = asyncio.run(worker.generate_sequences(batch_of([easy], config, worker.tokenizer, tmp_path)))
+    assert list(out.non_tensor_batch["void"]) == [0.0]
+    assert "system\nBe brief." in worker.tokenizer.decode(out.batch["prompts"][0])
+    [folder] = (tmp_path / "log").glob("2*")
+    assert Trajectory.load(folder).metadata["system_prompt"] == "Be brief."
+    assert replay(folder).identical
 
 
 @pytest.mark.slow

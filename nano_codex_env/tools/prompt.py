@@ -1,0 +1,88 @@
+"""The first messages of an episode: the system prompt, by default one that names the tools there are, and the issue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+
+from nano_codex_env.errors import ConfigError, TaskError
+from nano_codex_env.messages import Message
+from nano_codex_env.task import Task
+from nano_codex_env.tools import default_tools
+from nano_codex_env.tools.apply_patch import IN_PROMPT as APPLY_PATCH
+from nano_codex_env.tools.base import Tool
+from nano_codex_env.tools.notices import REMINDER
+from nano_codex_env.tools.shell import IN_PROMPT as SHELL
+
+_TEMPLATE = resources.files("nano_codex_env").joinpath("prompts/system.txt").read_text(encoding="utf-8")
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_ONLY_WAY = ("This is the only way to change a file; an empty search", "An empty search")
+"""What is not known beside a tool that is not ours, and what is left of it then."""
+
+
+def default_prompt(tools: Sequence[Tool]) -> str:
+    """The system prompt of an environment with these tools, unless it is given another one."""
+    if not tools:
+        return _TEMPLATE.replace("{tools}", "You have no tools.").replace(" without calling a tool", "")
+    count = _NUMBERS[len(tools)] if len(tools) < len(_NUMBERS) else str(len(tools))
+    lines = [f"You have {count} tool{'s' if len(tools) > 1 else ''}:"]
+    for tool in tools:
+        about = tool.in_prompt or f"{tool.name}({', '.join(tool.parameters)}): {tool.description}"
+        lines.append(f"- {about}")
+    text = "\n".join(lines)
+    if not all(tool.in_prompt in (SHELL, APPLY_PATCH) for tool in tools):
+        text = text.replace(*_ONLY_WAY)
+    return _TEMPLATE.replace("{tools}", text)
+
+
+def checked_prompt(text: object) -> str | None:
+    """A system prompt that can be sent, or None.
+
+    Raises:
+        ConfigError: it is no text, blank, or not valid Unicode.
+    """
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise ConfigError(f"system_prompt must be a text; got {text!r}")
+    if not text.strip():
+        raise ConfigError(f"system_prompt is blank ({text!r}); leave it out to have the default")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"system_prompt is not valid Unicode: a lone surrogate stands at character {error.start}; no tokenizer and "
+            "no endpoint can take it"
+        ) from error
+    return text
+
+
+SYSTEM_PROMPT = default_prompt(default_tools())
+"""Part of the observation: a changed prompt is a changed environment, and bumps its id."""
+
+
+def first_messages(task: Task, system_prompt: str = SYSTEM_PROMPT) -> list[Message]:
+    """What every episode on a task begins with: the system prompt, and the issue.
+
+    Raises:
+        TaskError: the issue is empty, or no valid text.
+    """
+    issue = task.problem_statement
+    try:
+        issue.encode()
+    except UnicodeEncodeError as error:
+        raise TaskError(
+            f"{task.instance_id}: the issue is not valid Unicode: a lone surrogate stands at character {error.start}; "
+            "mend the row, no tokenizer and no endpoint can take it"
+        ) from error
+    if not issue.strip():
+        raise TaskError(f"{task.instance_id}: the issue is empty; there is nothing to solve")
+    return [{"role": "system", "content": system_prompt}, {"role": "user", "content": issue}]
+
+
+def reminder(tools: Sequence[Tool], system_prompt: str | None) -> str:
+    """What a message without tool calls is answered with where `on_inaction="remind"` and nothing is changed."""
+    names = [tool.name for tool in tools]
+    if {"shell", "apply_patch"} <= set(names) or system_prompt == SYSTEM_PROMPT:  # as logs of earlier versions have it
+        return REMINDER
+    return f"{REMINDER.partition(' Use ')[0]} Use the tools to solve the issue: {', '.join(names)}."
