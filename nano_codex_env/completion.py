@@ -112,7 +112,7 @@ def fault_of(body: Mapping[str, Any]) -> Fault | None:
         return Fault(f"{words}; lower or turn off that filter on the server, or leave the task out", again=False)
     calls = message.get("tool_calls") if isinstance(message, dict) else None
     legacy = message.get("function_call") if isinstance(message, dict) else None
-    if not calls and (legacy is not None or reason == "function_call"):
+    if not calls and (legacy or reason == "function_call"):
         words = "the server answered by `function_call`, which tools no longer use, and not by `tool_calls`"
         return Fault(f"{words}; turn its tool parser on ({PARSER})", again=False)
     return None

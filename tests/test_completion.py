@@ -85,6 +85,7 @@ FINE: dict[str, dict[str, Any]] = {
     "no reason": {"choices": [{"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": None}]},
     "errors that are none": {**failing(None), "error": None},
     "no legacy call": completion("x", function_call=None),
+    "an empty legacy call": completion("x", function_call={}),
     "both kinds of call": completion(None, FIX, function_call=LEGACY),
     "calls for a legacy reason": completion(None, FIX, finish="function_call"),
     "nothing": {"choices": []},

@@ -8,8 +8,9 @@
 
 TRL calls the tools and owns the transcript; an environment here is the episode behind it. What TRL does by itself and
 an environment cannot change (trl 1.16, trainer/grpo_trainer.py): a call that is no valid JSON becomes text and ends the
-rollout; a tool that does not exist is answered by TRL; a tool answer that overflows `max_completion_length` is taken
-back; tools of a batch run one after the other (the scoring does not).
+rollout; an answer that its vLLM server aborts counts as one; a tool that does not exist is answered by TRL; a tool
+answer that overflows `max_completion_length` is taken back; tools of a batch run one after the other (the scoring does
+not).
 """
 
 from __future__ import annotations
