@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nano_codex_env.errors import ActionError
+from nano_codex_env.untrusted import check_depth
 
 Message = dict[str, Any]
 """One chat message: `role`, `content`, and for tools `tool_calls` or `tool_call_id`."""
@@ -75,6 +76,10 @@ def as_assistant(action: object, calls_so_far: int) -> Message:
     _check_calls(copy)
     for number, call in enumerate(copy.get("tool_calls") or (), calls_so_far + 1):
         _complete(call, number)
+    try:
+        check_depth(copy)
+    except ValueError as error:
+        raise ActionError(f"the action cannot be logged: {error}") from error
     return copy
 
 

@@ -1,4 +1,4 @@
-"""A transcript as text for people."""
+"""A transcript as text for people: what a terminal would obey is written out, newlines and tabs stay."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from nano_codex_env.messages import Message
+from nano_codex_env.messages import Message, without_surrogates
+from nano_codex_env.untrusted import for_terminal, parse_json
 
 
 def as_text(messages: Iterable[Message]) -> str:
-    """The transcript as plain text: each message under a line with its role."""
+    """The transcript as plain text that can be printed: each message under a line with its role."""
     return "\n".join(f"── {_title(message)} ──\n{_body(message)}" for message in messages)
 
 
@@ -27,7 +28,8 @@ def print_message(message: Message) -> None:
 
 def _title(message: Message) -> str:
     answered = message.get("tool_call_id")
-    return f"{message.get('role', '?')}{f' ({answered})' if answered else ''}"
+    title = f"{message.get('role', '?')}{f' ({answered})' if answered else ''}"
+    return for_terminal(title).replace("\n", "\\x0a")
 
 
 def _body(message: Message) -> str:
@@ -36,8 +38,7 @@ def _body(message: Message) -> str:
     parts = [f"[thinking]\n{text}" for text in reasoning if text]
     parts += [content if isinstance(content, str) else json.dumps(content)] if content else []
     parts += [_call(call) for call in message.get("tool_calls") or ()]
-    text = "\n".join(parts) + "\n"
-    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")  # no terminal takes half a character
+    return for_terminal(without_surrogates("\n".join(parts) + "\n"))
 
 
 def _call(call: Any) -> str:
@@ -45,7 +46,7 @@ def _call(call: Any) -> str:
     function = call.get("function") if isinstance(call, dict) else None
     name, raw = (function.get("name"), function.get("arguments")) if isinstance(function, dict) else ("?", call)
     try:
-        arguments = json.loads(raw) if isinstance(raw, str) else None
+        arguments = parse_json(raw) if isinstance(raw, str) else None
     except ValueError:
         arguments = None
     if not isinstance(arguments, dict):

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from nano_codex_env.episode import NOT_RUN, Episode, Rules
-from nano_codex_env.errors import TrajectoryError
+from nano_codex_env.errors import ActionError, ConfigError, TaskError, TrajectoryError
 from nano_codex_env.messages import Message, ToolSchema, as_assistant, dumps
 from nano_codex_env.sandbox import Sandbox, get_sandbox
-from nano_codex_env.task import Task
 from nano_codex_env.tools import Notice, Tool, Toolbox, default_tools
 from nano_codex_env.tools.prompt import SYSTEM_PROMPT
 from nano_codex_env.trajectory import Trajectory
@@ -56,7 +55,8 @@ def replay(
     killed is compared up to where it was killed; calls that it did not run for want of time are not run either.
 
     Raises:
-        TrajectoryError: the folder holds no trajectory, or no task.
+        TrajectoryError: the folder holds no trajectory, or no task, or is damaged.
+        WorkspaceError: the repository or the commit that it names cannot be had.
     """
     logged = Trajectory.load(folder)
     toolbox = Toolbox(default_tools() if tools is None else tools)
@@ -64,7 +64,7 @@ def replay(
     found = [] if _same_tools(toolbox.schemas, logged.tools) else [_tools_differ(logged, toolbox)]
     try:
         for message in _acted(logged.messages):
-            episode.act(as_assistant(message, episode.calls))  # another framework's calls have no ids
+            episode.act(_action(logged, message, episode.calls))
         found += _compare(logged, episode.transcript())
         if logged.metadata.get("stop") and (diff := episode.workspace.diff()) != logged.diff:
             found.append(Difference("diff.patch", logged.diff, diff))
@@ -80,15 +80,25 @@ def _episode(
     sandbox: Sandbox,
     cache: str | os.PathLike[str] | None,
 ) -> Episode:
-    about = logged.metadata
-    limits = about.get("limits")
-    if not isinstance(about.get("task"), dict) or not isinstance(limits, dict) or "max_steps" not in limits:
-        raise TrajectoryError(f"{logged.folder / 'metadata.json'} names no task or no limits; it cannot be replayed")
-    task = Task.from_row(about["task"]).with_(base_commit=about.get("commit", ""))
+    about, where = logged.metadata, logged.folder / "metadata.json"
+    limits = about.get("limits") or {}
+    if not about.get("task") or "max_steps" not in limits:
+        raise TrajectoryError(f"{where} names no task or no limits; it cannot be replayed")
+    task = logged.task
     legacy = [message.get("content") for message in logged.messages[:1]] == [SYSTEM_PROMPT]  # whatever the tools were
     prompt = about.get("system_prompt", SYSTEM_PROMPT if legacy else None)
-    rules = Rules(limits["max_steps"], None, None, notices, about.get("on_inaction", "submit"), prompt)
-    return Episode(task, toolbox, sandbox, rules, cache=Path(cache) if cache else None, log_dir=None)
+    try:
+        rules = Rules(limits["max_steps"], None, None, notices, about.get("on_inaction") or "submit", prompt)
+        return Episode(task, toolbox, sandbox, rules, cache=Path(cache) if cache else None, log_dir=None)
+    except (ConfigError, TaskError) as error:
+        raise TrajectoryError(f"{where} tells of no episode that can be replayed: {error}") from error
+
+
+def _action(logged: Trajectory, message: Message, calls: int) -> Message:
+    try:
+        return as_assistant(message, calls)  # another framework's calls have no ids
+    except ActionError as error:
+        raise TrajectoryError(f"{logged.folder / 'messages.jsonl'} holds no action: {error}") from error
 
 
 def _acted(messages: Sequence[Message]) -> list[Message]:

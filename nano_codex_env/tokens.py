@@ -16,12 +16,14 @@ was sampled then); where it is no continuation of that, the prompt stands there 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from nano_codex_env.errors import PolicyError, TrajectoryError
+
+_MOST = 1 << 63
+"""No vocabulary is larger, and no tensor takes more."""
 
 Record = Mapping[str, Any]
 """One turn: `prompt`, `sampled`, `logprobs`, `finish_reason`."""
@@ -103,31 +105,55 @@ def joined(records: Sequence[Record], turns: int) -> TrainingExample:
     ids: list[int] = []
     mask: list[int] = []
     logprobs: list[float | None] = []
+    hashed = _Hashed()
     for turn in range(1, turns + 1):
         record = records[turn - 1] if turn <= len(records) else {}
-        if record.get("turn") != turn or not _are_ids(record.get("sampled")):
+        sampled, told = record.get("sampled"), record.get("logprobs")
+        if record.get("turn") != turn or not _are_ids(sampled):
             raise TrajectoryError(
                 f"turn {turn} of {turns} has no token ids in the form of ChatPolicy(return_tokens=True)"
             )
-        prompt, sampled = _prompt(record, ids), record["sampled"]
-        if prompt[: len(ids)] != ids:
-            raise TrajectoryError(_departure(turn, prompt, ids))
-        new = len(prompt) - len(ids)
-        ids, mask = prompt + sampled, mask + [0] * new + [1] * len(sampled)
-        logprobs += [0.0] * new + (record.get("logprobs") or [None] * len(sampled))
+        if told is not None and not (isinstance(told, list) and len(told) == len(sampled)):
+            raise TrajectoryError(f"turn {turn} of tokens.jsonl is damaged: it has not a logprob for each sampled id")
+        added = _added(record, turn, ids, hashed)
+        for new, flag, values in ((added, 0, [0.0] * len(added)), (sampled, 1, told or [None] * len(sampled))):
+            ids += new
+            mask += [flag] * len(new)
+            logprobs += map(_finite, values)
+        hashed.add(sampled)
     whole = [value for value in logprobs if value is not None]
     return TrainingExample(ids, mask, whole if len(whole) == len(ids) else None)
 
 
-def _prompt(record: Record, before: list[int]) -> list[int]:
-    """A turn's whole prompt, proved by its hash."""
-    whole = record.get("prompt")
-    prompt = before + record.get("prompt_delta", []) if whole is None else list(whole)
-    if len(prompt) != record.get("prompt_length") or digest(prompt) != record.get("prompt_sha256"):
-        raise TrajectoryError(
-            f"turn {record['turn']} of tokens.jsonl is damaged: its prompt is not the one that was hashed"
-        )
-    return prompt
+class _Hashed:
+    """The digest of ids that grow at their end: each is hashed once, however many turns there are."""
+
+    def __init__(self) -> None:
+        self._hash, self._first = hashlib.sha256(), True
+
+    def add(self, ids: Sequence[int]) -> str:
+        """Take in what comes next; the digest of all so far."""
+        if ids:
+            self._hash.update(("" if self._first else ",").encode("ascii") + ",".join(map(str, ids)).encode("ascii"))
+            self._first = False
+        return self._hash.hexdigest()
+
+
+def _added(record: Record, turn: int, before: list[int], hashed: _Hashed) -> list[int]:
+    """What a turn's prompt adds to the turn before; the whole prompt is proved by its hash."""
+    whole, added = record.get("prompt"), record.get("prompt_delta", [])
+    damage = f"turn {turn} of tokens.jsonl is damaged: its prompt is"
+    if not _are_ids(added if whole is None else whole):
+        raise TrajectoryError(f"{damage} no list of token ids")
+    if whole is not None:
+        if whole[: len(before)] != before:
+            if len(whole) != record.get("prompt_length") or digest(whole) != record.get("prompt_sha256"):
+                raise TrajectoryError(f"{damage} not the one that was hashed")
+            raise TrajectoryError(_departure(turn, whole, before))
+        added = whole[len(before) :]
+    if len(before) + len(added) != record.get("prompt_length") or hashed.add(added) != record.get("prompt_sha256"):
+        raise TrajectoryError(f"{damage} not the one that was hashed")
+    return list(added)
 
 
 def _departure(turn: int, prompt: Sequence[int], before: Sequence[int]) -> str:
@@ -142,10 +168,11 @@ def _departure(turn: int, prompt: Sequence[int], before: Sequence[int]) -> str:
 
 
 def _are_ids(value: object) -> bool:
-    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+    return isinstance(value, list) and all(type(item) is int and 0 <= item < _MOST for item in value)
 
 
 def _finite(value: object) -> float | None:
     """A logprob, or None if it is none: null, NaN, infinite."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if number and math.isfinite(value) else None  # type: ignore[arg-type]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
+        return None  # an integer may have more digits than a float takes
+    return float(value)

@@ -14,16 +14,19 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from nano_codex_env.errors import TrajectoryError
+from nano_codex_env.errors import TaskError, TrajectoryError
+from nano_codex_env.log_format import check_message, check_metadata, check_tools
 from nano_codex_env.messages import Message, ToolSchema, dumps
+from nano_codex_env.task import Task
 from nano_codex_env.tokens import TrainingExample, is_record, joined, packed
+from nano_codex_env.untrusted import parse_json, read_file
 
 FORMAT = 1
 
@@ -199,45 +202,93 @@ class Trajectory:
         """
         return joined(self.tokens, sum(message.get("role") == "assistant" for message in self.messages))
 
+    @property
+    def task(self) -> Task:
+        """The task, at the commit that was played.
+
+        Raises:
+            TrajectoryError: the log names none, or one that cannot be used.
+        """
+        about, where = self.metadata, self.folder / "metadata.json"
+        if not about.get("task"):
+            raise TrajectoryError(f"{where} names no task")
+        try:
+            return Task.from_row({**about["task"], "base_commit": about.get("commit") or ""})
+        except TaskError as error:
+            raise TrajectoryError(f"{where} holds no task that can be used: {error}") from error
+
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Trajectory:
         """Read a folder that an episode wrote, or was writing when it was killed.
 
+        Whatever the files hold, they are read as what they should be, or refused: a file of more than 1 GiB, a line or
+        a JSON document of more than 64 MiB, more than 100 levels of nesting, a key that is there twice, a value of
+        another kind than an episode writes, a named pipe or a device in a file's place.
+
         Raises:
-            TrajectoryError: it is no such folder, or a file in it is damaged.
+            TrajectoryError: it is no such folder, or a file in it is damaged; file, place and what was found are named.
         """
         path = Path(folder)
-        if not (path / "messages.jsonl").is_file():
+        if not os.path.lexists(path / "messages.jsonl"):
             raise TrajectoryError(f"{path} holds no messages.jsonl; give the folder of one episode")
-        messages, torn = _read_lines(path / "messages.jsonl")
-        tokens = _read_lines(path / "tokens.jsonl")[0] if (path / "tokens.jsonl").exists() else []
-        patch = path / "diff.patch"
-        diff = patch.read_bytes().decode("utf-8", "surrogateescape") if patch.exists() else ""
-        tools, about = _read_json(path / "tools.json", list), _read_json(path / "metadata.json", dict)
-        return cls(path, messages, tools, about, diff, tokens, torn)
+        messages, torn = _read_lines(path / "messages.jsonl", check_message)
+        tokens = _read_lines(path / "tokens.jsonl", _check_object)[0] if os.path.exists(path / "tokens.jsonl") else []
+        diff = read_diff(path) if os.path.exists(path / "diff.patch") else ""
+        return cls(
+            path, messages, _read_json(path / "tools.json", check_tools), read_metadata(path), diff, tokens, torn
+        )
 
 
-def _read_json(path: Path, kind: type) -> Any:
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """What `metadata.json` of an episode's folder says, checked as `Trajectory.load` does.
+
+    Raises:
+        TrajectoryError: it is not there, or damaged.
+    """
+    about: dict[str, Any] = _read_json(folder / "metadata.json", check_metadata)
+    return about
+
+
+def read_diff(folder: Path) -> str:
+    """The patch in an episode's folder; bytes that are no UTF-8 are surrogate escapes.
+
+    Raises:
+        TrajectoryError: it is not there, or cannot be read.
+    """
+    return _read(folder / "diff.patch").decode("utf-8", "surrogateescape")
+
+
+def _read(path: Path) -> bytes:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return read_file(path)
+    except (OSError, MemoryError) as error:
         raise TrajectoryError(f"cannot read {path}: {error}") from error
-    if not isinstance(value, kind):
-        raise TrajectoryError(f"{path} must hold a {kind.__name__}; got {type(value).__name__}")
+
+
+def _read_json(path: Path, check: Callable[[Any], None]) -> Any:
+    try:
+        value = parse_json(_read(path))
+        check(value)
+    except ValueError as error:
+        raise TrajectoryError(f"cannot read {path}: {error}") from error
     return value
 
 
-def _read_lines(path: Path) -> tuple[list[Any], bool]:
-    """The JSON values of a file, one a line, and whether the last line was cut off and is left out."""
-    lines = path.read_bytes().split(b"\n")
+def _read_lines(path: Path, check: Callable[[Any], None]) -> tuple[list[Any], bool]:
+    """The JSON objects of a file, one a line, and whether the last line was cut off and is left out."""
+    lines = _read(path).split(b"\n")
     last = lines.pop()
     values = []
     for number, line in enumerate(lines, 1):
         try:
-            value = json.loads(line)
+            value = parse_json(line)
+            check(value)
         except ValueError as error:
             raise TrajectoryError(f"{path}, line {number} is damaged: {error}") from error
-        if not isinstance(value, dict):
-            raise TrajectoryError(f"{path}, line {number} is damaged: it holds no object but {value!r:.80}")
         values.append(value)
     return values, bool(last)
+
+
+def _check_object(value: object) -> None:
+    if not isinstance(value, dict):
+        raise ValueError(f"it must be an object; got {value!r:.80}")

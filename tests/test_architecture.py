@@ -16,8 +16,8 @@ import nano_codex_env
 
 PACKAGE = Path(nano_codex_env.__file__).parent
 FLOORS = (
-    ("errors", "spawn"),
-    ("messages", "task", "cache", "diff", "git_command", "parallel", "score", "tokens"),
+    ("errors", "spawn", "untrusted"),
+    ("messages", "task", "cache", "diff", "git_command", "log_format", "parallel", "score", "tokens"),
     ("sandbox", "trajectory", "spaces", "render", "tasks", "completion", "templates"),
     ("policy", "stats", "export", "endpoint"),
     ("chat",),

@@ -23,6 +23,7 @@ from nano_codex_env.preparing import validate
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.scoring import is_test
 from nano_codex_env.tasks.libraries import ROOT, bundled_tasks
+from nano_codex_env.untrusted import for_terminal
 from tests.conftest import git
 from tests.strategies import quick, texts
 
@@ -261,15 +262,19 @@ def test_a_task_without_tests_says_so() -> None:
 
 names = st.lists(texts(max_size=40), max_size=3).map(tuple)
 plain = st.dictionaries(texts(max_size=20), st.one_of(texts(max_size=20), st.integers(), st.booleans()), max_size=3)
+task_names = texts(max_size=60).map(lambda text: for_terminal(text).translate({9: "", 10: ""})).filter(str.strip)
+no_nul = texts(max_size=60).map(lambda text: text.replace("\0", ""))
 tasks = st.builds(
     Task,
-    *[texts(max_size=60)] * 6,
+    task_names,
+    *[no_nul] * 2,
+    *[texts(max_size=60)] * 3,
     FAIL_TO_PASS=names,
     PASS_TO_PASS=names,
     hints_text=texts(max_size=40),
     version=texts(max_size=40),
     created_at=texts(max_size=40),
-    environment_setup_commit=texts(max_size=40),
+    environment_setup_commit=no_nul,
     environment=plain,
     metadata=plain,
 )

@@ -330,15 +330,21 @@ def test_a_folder_may_be_named_by_a_string(tmp_path: Path) -> None:
 # Any text.
 
 anything = st.text(st.characters(exclude_categories=[]))  # lone surrogates too
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | anything
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | anything
 values = scalars | st.lists(scalars, max_size=3) | st.dictionaries(anything, st.lists(scalars, max_size=3), max_size=3)
 
 
-@given(messages=st.lists(st.dictionaries(anything, values, max_size=4), max_size=5))
+def said(others: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[Message]:
+    """A message with any role and content, and whatever else."""
+    content = st.none() | anything
+    return st.builds(lambda role, text, more: {**more, "role": role, "content": text}, anything, content, others)
+
+
+@given(messages=st.lists(said(st.dictionaries(anything, values, max_size=4)), max_size=5))
 @quick(100)
 def test_any_text_survives(messages: list[Message]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        tools: list[ToolSchema] = [{"function": message} for message in messages]
+        tools: list[ToolSchema] = [{"function": {"name": message["role"]}, **message} for message in messages]
         log = Writer(Path(folder), tools, {"messages": messages})
         for message in messages:
             log.append(dumps(message))
@@ -360,7 +366,7 @@ def test_any_bytes_in_a_patch_survive(raw: bytes) -> None:
         assert Trajectory.load(log.folder).diff.encode("utf-8", "surrogateescape") == raw
 
 
-@given(messages=st.lists(st.dictionaries(anything, anything, max_size=3), min_size=1, max_size=4), data=st.data())
+@given(messages=st.lists(said(st.dictionaries(anything, anything, max_size=3)), min_size=1, max_size=4), data=st.data())
 @quick(100)
 def test_a_log_that_was_cut_anywhere_is_read_up_to_there(messages: list[Message], data: st.DataObject) -> None:
     whole = "".join(dumps(message) + "\n" for message in messages).encode("ascii")

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nano_codex_env.rollout.one import Result
+from nano_codex_env.untrusted import for_terminal
 
 _EVERY = 30.0
 """Seconds between two lines where stderr is no terminal."""
@@ -23,14 +24,14 @@ class Bar:
         self._console = Console(stderr=True)
         self._live = self._console.is_terminal and shown is not False
         self._lines = bool(shown) and not self._live
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn())
         words = TextColumn("{task.fields[words]}")
         self._progress = Progress(
             *columns, words, TimeRemainingColumn(), console=self._console, disable=not self._live,
             speed_estimate_period=600.0,
         )  # fmt: skip
-        self._task = self._progress.add_task(what, total=total, words="")
-        self._what, self._total = what, total
+        self._what, self._total = for_terminal(what), total
+        self._task = self._progress.add_task(self._what, total=total, words="")
         self._rewards: list[float] = []
         self._done = self._new = self._void = 0
         self._started = self._said = time.monotonic()
@@ -56,7 +57,7 @@ class Bar:
     def say(self, text: str) -> None:
         """A line of its own, above the bar."""
         if self._live or self._lines:
-            self._progress.console.print(text, markup=False, highlight=False)
+            self._progress.console.print(for_terminal(text), markup=False, highlight=False)
 
     def __enter__(self) -> Self:
         """Itself, shown."""

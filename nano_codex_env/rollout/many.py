@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import queue
 import signal
@@ -15,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from nano_codex_env.env import NanoCodexEnv
-from nano_codex_env.errors import BrokenTaskError, ConfigError
+from nano_codex_env.errors import BrokenTaskError, ConfigError, TrajectoryError
 from nano_codex_env.parallel import processors
 from nano_codex_env.policy import Policy
 from nano_codex_env.rewards import Resolved, Reward, version_of
@@ -27,6 +28,8 @@ from nano_codex_env.tasks import Rows, load_tasks
 
 if TYPE_CHECKING:
     from nano_codex_env.rollout.bar import Bar
+
+logger = logging.getLogger(__name__)
 
 _POLL = 0.2
 """Seconds between two looks at deadline and interrupts."""
@@ -211,14 +214,26 @@ def _jobs(tasks: Sequence[Task], n: int) -> list[Job]:
 
 
 def _earlier(records: Records | None, jobs: Sequence[Job], scorer: str | None) -> dict[Any, Result]:
-    """The results with a reward that an earlier run left.
+    """The results with a reward that an earlier run left; a damaged one is not there, and its episode played again.
 
     Raises:
         ConfigError: they are of another version of the scorer; rewards of two in one file would be compared.
+        TrajectoryError: all of them are damaged.
     """
     rows = records.rows if records else {}
     found = {_of(job): rows[_of(job)] for job in jobs if _of(job) in rows}
-    results = {key: Result.from_row(row) for key, row in found.items() if row.get("reward") is not None}
+    results: dict[Any, Result] = {}
+    damage: TrajectoryError | None = None
+    for key, row in found.items():
+        if row.get("reward") is None:
+            continue
+        try:
+            results[key] = Result.from_row(row)
+        except TrajectoryError as error:
+            damage = error
+            logger.warning("%s (attempt %s) is played again: %s", *key, error)
+    if damage and not results:
+        raise damage  # no row is one of ours: it is somebody else's file
     others = {result.scorer for result in results.values()} - {scorer}
     if others:
         raise ConfigError(

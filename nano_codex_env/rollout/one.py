@@ -12,6 +12,7 @@ import gymnasium as gym
 
 from nano_codex_env.env import NanoCodexEnv
 from nano_codex_env.errors import ContextOverflow, NanoCodexError, PolicyError, TrajectoryError, words_of
+from nano_codex_env.log_format import check_row
 from nano_codex_env.policy import Policy, Reply
 from nano_codex_env.rewards import version_of
 
@@ -47,12 +48,17 @@ class Result:
         """The result that `row` was made of.
 
         Raises:
-            TrajectoryError: a column is missing.
+            TrajectoryError: a column is missing, or holds something of another kind.
         """
         missing = [item.name for item in fields(cls) if item.name not in row and item.name != "scorer"]
         if missing:
             raise TrajectoryError(f"a row of results has no {', '.join(missing)}; it has {', '.join(row)}")
-        return cls(**{item.name: row[item.name] for item in fields(cls) if item.name in row})
+        made = {item.name: row[item.name] for item in fields(cls) if item.name in row}
+        try:
+            check_row(made)
+        except ValueError as error:
+            raise TrajectoryError(f"a row of results is damaged: {error}") from error
+        return cls(**made)
 
 
 def rollout(

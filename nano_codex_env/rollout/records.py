@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
-import json
 import os
+import stat
 from collections.abc import Callable, Hashable
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ from typing import Any, Self
 
 from nano_codex_env.errors import ConfigError, TrajectoryError
 from nano_codex_env.messages import dumps
+from nano_codex_env.untrusted import lines_of, open_regular, parse_json
 
 Row = dict[str, Any]
 
@@ -45,11 +47,13 @@ class Records:
             raise
 
     def _take_up(self, resume: bool) -> None:
-        content = self._path.read_bytes()
-        rows = _rows(content)
-        if b"\n" in content and not rows:
+        try:
+            rows, whole, any_ = _rows(self._path)
+        except OSError as error:
+            raise ConfigError(f"cannot read {self._path}: {error}; give another folder") from error
+        if whole and not rows:
             raise ConfigError(f"{self._path} is no file of results; give another one")
-        if content and not resume:
+        if any_ and not resume:
             raise ConfigError(
                 f"{self._path} holds {len(rows)} results of an earlier run; resume it, or give another folder"
             )
@@ -123,10 +127,13 @@ def _open_locked(path: Path) -> int:
         ConfigError: another process holds it.
     """
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(handle), os.stat(path)):
+            found = os.fstat(handle)
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+            if os.path.samestat(found, os.stat(path)):
                 return handle
         except FileNotFoundError:
             pass  # replaced just now, as below
@@ -163,18 +170,29 @@ def write_whole(path: Path, text: str, hold: Callable[[int], None] | None = None
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The whole rows of a file, which may not be there."""
-    return _rows(path.read_bytes()) if path.is_file() else []
+    """The whole rows of a file, which may not be there.
+
+    Raises:
+        TrajectoryError: it cannot be read.
+    """
+    if not os.path.lexists(path):
+        return []
+    try:
+        return _rows(path)[0]
+    except OSError as error:
+        raise TrajectoryError(f"cannot read {path}: {error}") from error
 
 
-def _rows(content: bytes) -> list[Row]:
-    """The whole rows of a file; what is torn or no object is left out."""
-    rows = []
-    for line in content.split(b"\n"):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            rows.append(row)
-    return rows
+def _rows(path: Path) -> tuple[list[Row], bool, bool]:
+    """The whole rows of a file (what is torn, damaged or no object is left out); whether it has a line; or anything."""
+    rows, whole, any_ = [], False, False
+    with open_regular(path) as file:
+        for line in lines_of(file):
+            whole, any_ = whole or line.endswith(b"\n"), True
+            try:
+                row = parse_json(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict):
+                rows.append(row)
+    return rows, whole, any_

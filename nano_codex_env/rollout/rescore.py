@@ -9,7 +9,6 @@ from typing import Any
 from nano_codex_env.errors import TrajectoryError, words_of
 from nano_codex_env.parallel import each
 from nano_codex_env.rewards import Reward, once_per_diff, version_of
-from nano_codex_env.task import Task
 from nano_codex_env.trajectory import Trajectory
 
 
@@ -35,7 +34,7 @@ def _row(folder: str, reward: Reward) -> dict[str, Any]:
     try:
         logged = Trajectory.load(folder)
         about = logged.metadata
-        task = Task.from_row(about.get("task") or {}).with_(base_commit=about.get("commit", ""))
+        task = logged.task
         row |= {"instance_id": task.instance_id, "attempt": about.get("attempt"), "before": about.get("reward")}
         if not about.get("stop"):
             raise TrajectoryError(f"the episode has no end: {about.get('void') or 'it was killed'}")
