@@ -56,8 +56,8 @@ class Task:
         """A task from a dataset row; unknown columns go to `metadata`.
 
         Raises:
-            TaskError: a needed column is missing, or one has the wrong type or cannot be logged: a list where text should
-                be, half a character, more than 50 levels of nesting, an instance_id that is no name on one line.
+            TaskError: a needed column is missing, has the wrong type, or cannot be logged: a list where text should be,
+                a lone surrogate, more than 50 levels of nesting, an instance_id that is no name on one line.
         """
         if not isinstance(row, Mapping):
             raise TaskError(f"a row must be an object; got {type(row).__name__}")

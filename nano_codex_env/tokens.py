@@ -108,7 +108,8 @@ def joined(records: Sequence[Record], turns: int) -> TrainingExample:
     hashed = _Hashed()
     for turn in range(1, turns + 1):
         record = records[turn - 1] if turn <= len(records) else {}
-        sampled, told = record.get("sampled"), record.get("logprobs")
+        sampled: Any = record.get("sampled")
+        told: Any = record.get("logprobs")
         if record.get("turn") != turn or not _are_ids(sampled):
             raise TrajectoryError(
                 f"turn {turn} of {turns} has no token ids in the form of ChatPolicy(return_tokens=True)"

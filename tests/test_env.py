@@ -31,6 +31,7 @@ from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tokens import joined
 from nano_codex_env.tools import State, Tool, ToolResult, budget, default_tools, shell
 from nano_codex_env.tools.notices import REMINDER
+from nano_codex_env.untrusted import for_terminal
 from tests.conftest import git
 
 LOOK = tool_call("shell", cmd="cat sums.py")
@@ -1177,7 +1178,7 @@ def test_an_issue_arrives_as_it_is(task: Task, make: Make, tmp_path: Path, issue
     logged = Trajectory.load(log_of(env))
     assert logged.messages[1]["content"] == issue
     assert Task.from_row(logged.metadata["task"]).problem_statement == issue
-    assert issue in str(env.render())
+    assert for_terminal(issue) in str(env.render())
 
 
 @pytest.mark.parametrize(

@@ -3,24 +3,48 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from nano_codex_env.cli import again, check, doctor, export, play, solve, store, tasks, templates
 from nano_codex_env.errors import NanoCodexError
+from nano_codex_env.untrusted import for_terminal
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0: all is well, 1: it did not come out right, 2: it could not be done."""
     arguments = _parser().parse_args(argv)
     try:
-        return int(arguments.command(arguments))
+        with _warnings():
+            return int(arguments.command(arguments))
     except NanoCodexError as error:
-        print(f"nano-codex: {error}", file=sys.stderr)
+        print(f"nano-codex: {for_terminal(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("nano-codex: interrupted; what was finished is kept", file=sys.stderr)
         return 130
+
+
+class _Formatter(logging.Formatter):
+    """Messages and tracebacks may quote what a server or a row said."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return for_terminal(super().format(record))
+
+
+@contextmanager
+def _warnings() -> Iterator[None]:
+    """Print our warnings on stderr, as Python does where nobody has said otherwise, but safe for a terminal."""
+    ours, handler = logging.getLogger("nano_codex_env"), logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(_Formatter())
+    ours.addHandler(handler)
+    try:
+        yield
+    finally:
+        ours.removeHandler(handler)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,20 +5,28 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from nano_codex_env.config import make_reward
-from nano_codex_env.errors import ConfigError
+from nano_codex_env.errors import ConfigError, TaskError, TrajectoryError, WorkspaceError
 from nano_codex_env.replay import Difference, replay
 from nano_codex_env.rewards import version_of
 from nano_codex_env.rollout import Records
 from nano_codex_env.rollout.records import read_rows
-from nano_codex_env.rollout.rescore import rescore
+from nano_codex_env.rollout.rescore import is_score, rescore
+from nano_codex_env.untrusted import for_terminal
 
 _SHOWN = 40
+"""Lines of one difference."""
+_NEAR = 500
+"""Lines that are compared, from a little before the first that differs."""
+_WIDE = 2000
+"""Characters of a line."""
 
 
 def add_commands(commands: Any) -> None:
@@ -37,33 +45,57 @@ def add_commands(commands: Any) -> None:
 
 
 def _replay(arguments: argparse.Namespace) -> int:
-    different = False
+    """0: all the same; 1: one differs or cannot be replayed, the others were; 2: none can be replayed."""
+    different, played, failed = False, 0, 0
     for folder in episodes(arguments.folder):
-        found = replay(folder)
+        try:
+            found = replay(folder)
+        except (TrajectoryError, TaskError, WorkspaceError) as error:
+            failed += 1
+            told = str(error) if str(folder) in str(error) else f"{folder}: {error}"
+            print(f"nano-codex: {for_terminal(told)}", file=sys.stderr)
+            continue
+        played += 1
         different |= not found.identical
-        print(f"{folder}: {found.messages} messages, " + ("identical" if found.identical else "DIFFERENT"))
+        verdict = "identical" if found.identical else "DIFFERENT"
+        print(for_terminal(f"{folder}: {found.messages} messages, {verdict}"))
         for difference in found.differences:
             _show(difference)
-    return int(different)
+    if failed and played:
+        print(f"{played} episodes replayed, {failed} cannot be replayed")
+    return 2 if not played else int(different or failed > 0)
 
 
 def episodes(folders: Sequence[Path]) -> Iterator[Path]:
     """Each folder, or the episodes in it where it is a run's; of a run that was resumed, those that count."""
     for folder in folders:
         below = sorted(path.parent for path in folder.glob("*/messages.jsonl"))
-        counted = {Path(row["folder"]).name for row in read_rows(folder / "results.jsonl") if row.get("folder")}
+        rows = read_rows(folder / "results.jsonl") if below else []
+        counted = {Path(row["folder"]).name for row in rows if isinstance(row.get("folder"), str) and row["folder"]}
         below = [path for path in below if not counted or path.name in counted]
-        yield from below if below and not (folder / "messages.jsonl").exists() else [folder]
+        yield from below if below and not os.path.lexists(folder / "messages.jsonl") else [folder]
 
 
 def _show(difference: Difference) -> None:
-    pair = (difference.logged.splitlines(), difference.replayed.splitlines())
-    lines = list(difflib.unified_diff(*pair, "logged", "replayed", lineterm=""))
-    print(f"  {difference.where}:")
+    """Print where two texts depart; what is far from there is not compared, which could take hours."""
+    logged, replayed = difference.logged.split("\n"), difference.replayed.split("\n")
+    alike = next((n for n, pair in enumerate(zip(logged, replayed, strict=False)) if pair[0] != pair[1]), None)
+    start = max(0, (min(len(logged), len(replayed)) if alike is None else alike) - 3)
+    lines = list(difflib.unified_diff(_near(logged, start), _near(replayed, start), "logged", "replayed", lineterm=""))
+    print(f"  {for_terminal(difference.where)}" + (f", from line {start + 1} on:" if start else ":"))
     for line in lines[:_SHOWN]:
         print(f"    {line}")
     if len(lines) > _SHOWN:
         print(f"    ... {len(lines) - _SHOWN} more lines")
+    if (left := max(len(logged), len(replayed)) - start - _NEAR) > 0:
+        print(f"    ... {left} lines are not compared")
+
+
+def _near(lines: Sequence[str], start: int) -> list[str]:
+    return [
+        for_terminal(line if len(line) <= _WIDE else f"{line[:_WIDE]}... {len(line) - _WIDE} more characters")
+        for line in lines[start : start + _NEAR]
+    ]
 
 
 def _score(arguments: argparse.Namespace) -> int:
@@ -75,13 +107,16 @@ def _score(arguments: argparse.Namespace) -> int:
     reward = make_reward(arguments.reward)
     folders = [str(folder) for folder in dict.fromkeys(episodes(arguments.folder))]
     with Records(out, lambda row: row.get("folder"), resume=arguments.resume) as records:
-        others = {str(row.get("by")) for row in records.rows.values()} - {arguments.reward}
+        known = {folder: row for folder, row in records.rows.items() if is_score(row)}  # others are damaged
+        if records.rows and not known:
+            raise ConfigError(f"{out} holds no scores; give another --out")
+        others = {str(row.get("by")) for row in known.values()} - {arguments.reward}
         if others:
             raise ConfigError(f"{out} holds scores by {min(others)}; give another --out for {arguments.reward}")
-        versions = {row.get("scorer") for row in records.rows.values()} - {version_of(reward)}
+        versions = {row.get("scorer") for row in known.values()} - {version_of(reward)}
         if versions:
             raise ConfigError(f"{out} holds scores by {versions.pop() or 'an earlier version'}; give another --out")
-        left = [folder for folder in folders if records.rows.get(folder, {}).get("reward") is None]
+        left = [folder for folder in folders if known.get(folder, {}).get("reward") is None]
         for row in progress(rescore(left, reward, arguments.concurrency), "scoring", len(left)):
             records.add({**row, "by": arguments.reward})
         rows = [records.rows[folder] for folder in folders]
@@ -108,7 +143,7 @@ def _tell(rows: Sequence[dict[str, Any]], out: Path) -> None:
     table("", ("episode", "task", "before", "now", "note"), cells, right=("before", "now"))
     now = [row["reward"] for row in rows if row["reward"] is not None]
     mean = f"{sum(now) / len(now):.3f}" if now else "none"
-    print(f"{len(rows)} episodes, mean reward {mean}, {len(rows) - len(now)} void; scores in {out}")
+    print(for_terminal(f"{len(rows)} episodes, mean reward {mean}, {len(rows) - len(now)} void; scores in {out}"))
 
 
 def _number(value: float | None) -> str:

@@ -9,6 +9,7 @@ from nano_codex_env.cli.play import load_all
 from nano_codex_env.config import make_reward
 from nano_codex_env.errors import RewardCheckError
 from nano_codex_env.rewards import check_reward
+from nano_codex_env.untrusted import for_terminal
 
 
 def add_commands(commands: Any) -> None:
@@ -34,10 +35,10 @@ def _check(arguments: argparse.Namespace) -> int:
                 make_reward(arguments.reward),
                 tasks,
                 timeout=arguments.timeout,
-                say=lambda what: status.update(escape(what)),
+                say=lambda what: status.update(escape(for_terminal(what))),
             )
         except RewardCheckError as error:
-            print(error)
+            print(for_terminal(str(error)))
             return 1
     print(f"nothing found wrong with {arguments.reward} on {len(tasks)} task(s)")
     return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import mean
 
 from nano_codex_env.rollout import Result
+from nano_codex_env.untrusted import for_terminal
 
 
 def report(results: Sequence[Result], out: Path) -> None:
@@ -21,8 +22,9 @@ def report(results: Sequence[Result], out: Path) -> None:
     average = f"{mean(rewards):.3f}" if rewards else "none"
     if any(result.attempt for result in results):
         for reason, count in Counter(result.void for result in results if result.void).most_common(3):
-            print(f"void {count}x: {reason}")
-    print(f"{len(results)} episodes, mean reward {average}, {len(results) - len(rewards)} void; logs in {out}")
+            print(for_terminal(f"void {count}x: {reason}"))
+    void = len(results) - len(rewards)
+    print(for_terminal(f"{len(results)} episodes, mean reward {average}, {void} void; logs in {out}"))
 
 
 def _reason(result: Result) -> str:

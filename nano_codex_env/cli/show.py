@@ -12,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from nano_codex_env.untrusted import for_terminal
+
 T = TypeVar("T")
 
 
@@ -20,11 +22,11 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, 
     console = Console()
     if not console.is_terminal:
         console = Console(width=200)
-    made = Table(title=title, title_justify="left")
+    made = Table(title=Text(for_terminal(title)) if title else None, title_justify="left")
     for column in columns:
         made.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(Text(cell) for cell in row))  # Text: a `[` in a cell is no markup
+        made.add_row(*(Text(for_terminal(cell)) for cell in row))  # Text: a `[` in a cell is no markup
     console.print(made)
 
 
@@ -38,7 +40,7 @@ def progress(items: Iterable[T], what: str, total: int) -> Iterator[T]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), said)
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(what, total=total, said="")
-        with _heard(lambda words: bar.update(task, said=words)):
+        with _heard(lambda words: bar.update(task, said=for_terminal(words).replace("\n", " "))):
             for item in items:
                 yield item
                 bar.update(task, advance=1, said="")

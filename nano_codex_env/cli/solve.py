@@ -9,6 +9,7 @@ from typing import Any
 
 from nano_codex_env.agent import Agent
 from nano_codex_env.tools import budget
+from nano_codex_env.untrusted import for_terminal
 
 _MODEL = {"temperature": float, "top_p": float, "min_p": float, "top_k": int}
 _TEXTS = {"system_prompt": str}
@@ -46,7 +47,10 @@ def _agent(arguments: argparse.Namespace) -> int:
     text = arguments.issue
     issue = sys.stdin.buffer.read().decode("utf-8", "surrogateescape") if text == "-" else text
     diff = agent.run(issue, arguments.path)
-    sys.stdout.buffer.write(diff.encode("utf-8", "surrogateescape"))
+    if sys.stdout.isatty():
+        sys.stdout.write(for_terminal(diff))
+    else:
+        sys.stdout.buffer.write(diff.encode("utf-8", "surrogateescape"))
     where = f"; log in {agent.folder}" if agent.folder else ""
     tokens = "unknown" if agent.token_usage is None else str(agent.token_usage)
     print(f"{agent.stop}: {agent.tool_usage} tool calls, tokens {tokens}{where}", file=sys.stderr)

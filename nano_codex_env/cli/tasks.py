@@ -16,6 +16,7 @@ from nano_codex_env.rewards import Resolved
 from nano_codex_env.sandbox import get_sandbox
 from nano_codex_env.scoring import Scorer
 from nano_codex_env.tasks import load_tasks, save_tasks
+from nano_codex_env.untrusted import for_terminal
 
 _BUILDS = "let packages that have no wheel run their own build on this machine"
 
@@ -105,6 +106,7 @@ def _scorer(arguments: argparse.Namespace) -> Scorer:
 
 def _pypi(arguments: argparse.Namespace) -> int:
     from rich.console import Console
+    from rich.markup import escape
 
     out: Path = arguments.out.absolute()
     if out.suffix != ".jsonl":
@@ -118,12 +120,13 @@ def _pypi(arguments: argparse.Namespace) -> int:
             packages=arguments.packages,
             repos=out.parent / "repos",
             scorer=_scorer(arguments),
-            say=status.update,
+            say=lambda what: status.update(escape(for_terminal(what))),
         )
     others = [old for old in load_tasks(out) if old.instance_id != task.instance_id] if out.exists() else []
     here = out.parent
     save_tasks([old.with_(repo=_relative(old.repo, here)) for old in (*others, task)], out)
-    print(f"{task.instance_id}: {len(task.FAIL_TO_PASS)} FAIL_TO_PASS, {len(task.PASS_TO_PASS)} PASS_TO_PASS; in {out}")
+    tests = f"{len(task.FAIL_TO_PASS)} FAIL_TO_PASS, {len(task.PASS_TO_PASS)} PASS_TO_PASS"
+    print(for_terminal(f"{task.instance_id}: {tests}; in {out}"))
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.templates import Row, check_template, load_templates
+from nano_codex_env.untrusted import for_terminal
 
 COLUMNS = (
     "template",
@@ -48,7 +49,7 @@ def _templates(arguments: argparse.Namespace) -> int:
     table("", COLUMNS, [_cells(row) for row in rows])
     for row in rows:
         if row.refusal:
-            print(f"{row.name}: {row.refusal}")
+            print(for_terminal(f"{row.name}: {row.refusal}"))
     made = sum(row.for_tools for row in rows)
     print(f"{len(rows)} templates, {made} for tools, {made - len(failed)} of these render our transcripts")
     return 1 if failed else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -57,11 +58,12 @@ def _distinct(episodes: Sequence[Episode], left: Left) -> list[_Played]:
 def _pairs(
     played: Sequence[_Played], pairs: int, margin: float, used: Counter[Episode]
 ) -> Iterator[tuple[_Played, _Played]]:
+    openings = {episode: _opening(transcript) for episode, transcript in played}
     open_ = [
         (chosen, rejected)
         for chosen in played
         for rejected in reversed(played)
-        if chosen[0].reward - rejected[0].reward >= margin and _opening(chosen[1]) == _opening(rejected[1])
+        if chosen[0].reward - rejected[0].reward >= margin and openings[chosen[0]] == openings[rejected[0]]
     ]
     for _ in range(min(pairs, len(open_))):
         pair = min(open_, key=lambda pair: (used[pair[0][0]] + used[pair[1][0]], pair[1][0].reward - pair[0][0].reward))
@@ -71,13 +73,14 @@ def _pairs(
 
 
 def _opening(transcript: Transcript) -> str:
-    """What a model is asked, which must be the same for both: prompt and tools."""
-    return dumps([transcript.messages[: transcript.opening], transcript.tools])
+    """A digest of what a model is asked, which must be the same for both: prompt and tools."""
+    asked = dumps([transcript.messages[: transcript.opening], transcript.tools])
+    return hashlib.sha256(asked.encode("ascii")).hexdigest()
 
 
 def _row(name: str, chosen: _Played, rejected: _Played) -> dict[str, Any]:
     row: dict[str, Any] = {"prompt": chosen[1].messages[: chosen[1].opening]}
     for side, (episode, transcript) in (("chosen", chosen), ("rejected", rejected)):
         row[side] = transcript.messages[transcript.opening :]
-        row |= {f"{side}_reward": episode.reward, f"{side}_episode": episode.folder.name}
+        row |= {f"{side}_reward": episode.reward, f"{side}_episode": episode.name}
     return {**row, "tools": chosen[1].tools, "instance_id": name}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from nano_codex_env.errors import TrajectoryError
-from nano_codex_env.messages import Message, dumps
+from nano_codex_env.messages import Message, dumps, without_surrogates
 from nano_codex_env.templates.forms import Form, in_form
-from nano_codex_env.trajectory import Trajectory
+from nano_codex_env.trajectory import Trajectory, read_metadata
+from nano_codex_env.untrusted import check_depth
 
 Left = Counter[str]
 """Why episodes were left out -> how many."""
@@ -39,6 +42,11 @@ class Episode:
     model: str
     """Who played: a model's name, or a policy's."""
 
+    @property
+    def name(self) -> str:
+        """The folder's name, as a dataset can hold it."""
+        return without_surrogates(self.folder.name)
+
     def about(self) -> dict[str, Any]:
         """What a row tells of it beside its transcript."""
         return {"reward": self.reward, "stop": self.stop, "steps": self.steps, "attempt": self.attempt}
@@ -50,38 +58,36 @@ def read_episodes(folders: Iterable[Path], left: Left) -> list[Episode]:
     Raises:
         TrajectoryError: a folder is not that of an episode.
     """
-    found: dict[Path, Mapping[str, Any]] = {}
+    found: dict[Path, dict[str, Any]] = {}
     for folder in folders:
-        if not (folder / "messages.jsonl").is_file():
+        if not os.path.lexists(folder / "messages.jsonl"):
             raise TrajectoryError(f"{folder} holds no messages.jsonl; give the folder of an episode, or of a run")
-        about = _metadata(folder)
-        if about is None:
+        try:
+            about = read_metadata(folder)
+        except TrajectoryError:
             left[DAMAGED] += 1
-        elif not isinstance(about.get("reward"), int | float) or not about.get("stop") or about.get("void"):
+            continue
+        if about.get("reward") is None or not about.get("stop") or about.get("void"):
             left[VOID] += 1
+        elif not isinstance((about.get("task") or {}).get("instance_id", ""), str):
+            left[DAMAGED] += 1
         else:
-            found.setdefault(folder.resolve(), about)
+            found.setdefault(Path(os.path.realpath(folder)), about)
     episodes: list[Episode] = []
     counts: Counter[str] = Counter()
     for folder, about in sorted(found.items(), key=lambda item: (item[0].name, item[0])):
-        name = str((about.get("task") or {}).get("instance_id", ""))
+        name = without_surrogates((about.get("task") or {}).get("instance_id", ""))
         attempt, counts[name] = about.get("attempt"), counts[name] + 1
-        episodes.append(_episode(folder, name, counts[name] - 1 if attempt is None else int(attempt), about))
+        episodes.append(_episode(folder, name, counts[name] - 1 if attempt is None else attempt, about))
     return sorted(episodes, key=lambda episode: (episode.instance_id, episode.attempt))
-
-
-def _metadata(folder: Path) -> Mapping[str, Any] | None:
-    try:
-        about = json.loads((folder / "metadata.json").read_bytes())
-    except (OSError, ValueError):
-        return None
-    return about if isinstance(about, dict) else None
 
 
 def _episode(folder: Path, name: str, attempt: int, about: Mapping[str, Any]) -> Episode:
     policy = about.get("policy") or {}
-    model = str(policy.get("model") or policy.get("name") or "unknown")
-    return Episode(folder, name, attempt, float(about["reward"]), int(about.get("steps", 0)), str(about["stop"]), model)
+    player = policy if isinstance(policy, str) else policy.get("model") or policy.get("name")
+    model = without_surrogates(player) if isinstance(player, str) and player else "unknown"
+    reward, stop = float(about["reward"]), without_surrogates(about["stop"])
+    return Episode(folder, name, attempt, reward, about.get("steps") or 0, stop, model)
 
 
 def best_first(episodes: Iterable[Episode]) -> list[Episode]:
@@ -131,7 +137,7 @@ def read_transcript(episode: Episode, left: Left) -> Transcript | None:
 
 
 def _is_whole(message: Message) -> bool:
-    """Whether a dataset can hold it: valid Unicode, arguments that are an object, numbers of 64 bits."""
+    """Whether a dataset can hold it: valid Unicode, arguments that are an object, finite numbers of 64 bits."""
     try:
         json.dumps(message, ensure_ascii=False).encode()
         return all(_is_object(call["function"]) for call in message.get("tool_calls") or ())
@@ -140,13 +146,21 @@ def _is_whole(message: Message) -> bool:
 
 
 def _is_object(function: Mapping[str, Any]) -> bool:
-    value = json.loads(function["arguments"], parse_constant=_refuse, parse_int=_small)
+    value = json.loads(function["arguments"], parse_constant=_refuse, parse_int=_small, parse_float=_finite)
+    check_depth(value)
     json.dumps(value, ensure_ascii=False).encode()
     return isinstance(value, dict) and isinstance(function["name"], str)
 
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        _refuse(digits[:40])
+    return number
 
 
 def _small(digits: str) -> int:

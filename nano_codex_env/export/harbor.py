@@ -24,6 +24,7 @@ from typing import Any
 from nano_codex_env.diff import File
 from nano_codex_env.errors import TaskError
 from nano_codex_env.export.place import copy_tree
+from nano_codex_env.messages import without_surrogates
 from nano_codex_env.task import Task
 from nano_codex_env.tasks.environment import python_of, requirements_of
 from nano_codex_env.tasks.trees import write_file
@@ -91,9 +92,16 @@ def _tests(task: Task, hidden: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "fail_to_pass": list(task.FAIL_TO_PASS),
         "pass_to_pass": list(task.PASS_TO_PASS),
-        "pythonpath": list(task.environment.get("pythonpath") or ["."]),
+        "pythonpath": _texts(task, "pythonpath") or ["."],
         "removed": [path for path, file in hidden.items() if file is None],
     }
+
+
+def _texts(task: Task, key: str) -> list[str]:
+    given = task.environment.get(key) or []
+    if not isinstance(given, list | tuple) or not all(isinstance(text, str) for text in given):
+        raise TaskError(f"{task.instance_id}: environment.{key} must be a list of strings; got {given!r:.120}")
+    return list(given)
 
 
 def _dockerfile(task: Task) -> str:
@@ -109,12 +117,17 @@ def _dockerfile(task: Task) -> str:
     return _DOCKERFILE.format(python=python, install=json.dumps(["pip", "install", "--no-cache-dir", *packages]))
 
 
+def _quoted(value: str) -> str:
+    """A string of TOML, which knows no surrogates, neither pairs nor single ones, and no raw DEL."""
+    return json.dumps(without_surrogates(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def _toml(task: Task) -> str:
     about = {"instance_id": task.instance_id, "base_commit": task.base_commit}
     about |= {key: str(task.metadata[key]) for key in ("difficulty", "kind") if task.metadata.get(key)}
     if "difficulty" in about:
         about["difficulty_level"] = about["difficulty"]  # the name that TRL's reader has for it
-    lines = [f"{key} = {json.dumps(value)}" for key, value in about.items()]
+    lines = [f"{key} = {_quoted(value)}" for key, value in about.items()]
     return "\n".join(
         [
             'version = "1.0"\n\n[metadata]',

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from nano_codex_env.errors import TrajectoryError
 from nano_codex_env.export.episodes import DAMAGED, Episode, Left
+from nano_codex_env.trajectory import read_diff
 
 
 def pred_rows(
@@ -32,9 +34,12 @@ def pred_rows(
 
 def _patch(episode: Episode, left: Left) -> str | None:
     try:
-        return (episode.folder / "diff.patch").read_bytes().decode("utf-8")
-    except UnicodeDecodeError:
+        patch = read_diff(episode.folder)
+        patch.encode()
+    except UnicodeEncodeError:
         left["with a patch that is not UTF-8, which JSON cannot hold"] += 1
-    except OSError:
+    except TrajectoryError:
         left[DAMAGED] += 1
+    else:
+        return patch
     return None

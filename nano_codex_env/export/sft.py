@@ -35,4 +35,4 @@ def sft_rows(
                 seen.add(transcript.key)
                 kept += 1
                 text = {"messages": transcript.messages, "tools": transcript.tools}
-                yield {**text, "instance_id": name, **episode.about(), "episode": episode.folder.name}
+                yield {**text, "instance_id": name, **episode.about(), "episode": episode.name}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nano_codex_env.errors import TrajectoryError, words_of
+from nano_codex_env.log_format import is_finite
 from nano_codex_env.parallel import each
 from nano_codex_env.rewards import Reward, once_per_diff, version_of
 from nano_codex_env.trajectory import Trajectory
@@ -26,6 +27,14 @@ def rescore(
     """
     judge = once_per_diff(reward)
     return each(lambda folder: _row(os.fspath(folder), judge), folders, workers, ordered=False)
+
+
+def is_score(row: Mapping[str, Any]) -> bool:
+    """Whether a row that was read back is one of `rescore`'s, each column of its kind."""
+    kinds: dict[str, Any] = {"folder": str, "instance_id": str | None, "parts": dict, "void": str | None}
+    kinds |= {"scorer": str | None}
+    numbers = all(key in row and (row[key] is None or is_finite(row[key])) for key in ("reward", "before"))
+    return numbers and all(key in row and isinstance(row[key], kind) for key, kind in kinds.items())
 
 
 def _row(folder: str, reward: Reward) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from nano_codex_env.errors import TaskError
 from nano_codex_env.task import Task
 from nano_codex_env.tasks.libraries import bundled_tasks
+from nano_codex_env.untrusted import lines_of, open_regular, parse_json, read_file
 
 _SUFFIXES = (".jsonl", ".json", ".parquet")
 
@@ -41,7 +43,7 @@ def load_tasks(source: str | os.PathLike[str] | Rows = "bundled", *, split: str 
     if not tasks:
         raise TaskError(f"{source!s:.80} holds no tasks")
     names = [task.instance_id for task in tasks]
-    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise TaskError(f"{source!s:.80}: instance_id {twice[0]!r} occurs more than once; ids must be unique")
     return tasks
@@ -94,15 +96,18 @@ def _with_repository(row: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
 
 
 def _jsonl(path: Path) -> Iterator[Mapping[str, Any]]:
-    with path.open("rb") as file:  # bytes: a text file would also be cut at U+2028
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield _row(line, f"{path}, line {number}")
+    try:
+        with open_regular(path) as file:  # bytes: a text file would also be cut at U+2028
+            for number, line in enumerate(lines_of(file), 1):
+                if line.strip():
+                    yield _row(line, f"{path}, line {number}")
+    except OSError as error:
+        raise TaskError(f"cannot read {path}: {error}") from error
 
 
 def _row(text: bytes, where: str) -> Mapping[str, Any]:
     try:
-        row = json.loads(text)
+        row = parse_json(text)
     except ValueError as error:
         raise TaskError(f"{where} is not JSON: {error}") from error
     if not isinstance(row, dict):
@@ -112,7 +117,9 @@ def _row(text: bytes, where: str) -> Mapping[str, Any]:
 
 def _json(path: Path) -> Iterator[Mapping[str, Any]]:
     try:
-        rows = json.loads(path.read_bytes())
+        rows = parse_json(read_file(path))
+    except OSError as error:
+        raise TaskError(f"cannot read {path}: {error}") from error
     except ValueError as error:
         raise TaskError(f"{path} is not JSON: {error}") from error
     if isinstance(rows, dict):

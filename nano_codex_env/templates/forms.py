@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from nano_codex_env.messages import Message, ToolCall, assistant, without_surrogates
@@ -72,7 +74,7 @@ def _clean(message: Message, form: Form) -> Message:
         made["tool_calls"] = calls
     for key in ("tool_call_id", "name"):
         if isinstance(message.get(key), str):
-            made[key] = message[key]
+            made[key] = without_surrogates(message[key])
     return made
 
 
@@ -100,7 +102,7 @@ def _call(call: Mapping[str, Any], form: Form) -> ToolCall:
     )
     try:
         value = json.loads(without_surrogates(json.dumps(json.loads(raw), ensure_ascii=False)))
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, MemoryError):
         value = None
     whole = isinstance(value, dict)
     value = value if whole else {"malformed": raw}
@@ -112,42 +114,68 @@ def _call(call: Mapping[str, Any], form: Form) -> ToolCall:
 
 def _identified(messages: list[Message], form: Form) -> list[Message]:
     """Every answer has its call's id, and its name where that is needed; an answer without an id is the next call's."""
-    count, unanswered = 0, []
+    count, unanswered = 0, _Waiting()
     for message in messages:
         for call in message.get("tool_calls", ()):
             count += 1
             old = call.get("id")
             if form.ids or not isinstance(old, str) or not old:
                 call["id"] = f"call{count:05d}"
-            unanswered.append((old, call))
+            unanswered.add(old, call)
         if message["role"] == "tool" and unanswered:
-            own = [pair for pair in unanswered if pair[0] == message.get("tool_call_id")]
-            answered = own[0] if own else unanswered[0]
-            unanswered.remove(answered)
-            message["tool_call_id"] = answered[1]["id"]
+            answered = unanswered.take(message.get("tool_call_id"))
+            message["tool_call_id"] = answered["id"]
             if form.names:
-                message["name"] = answered[1]["function"]["name"]
+                message["name"] = answered["function"]["name"]
     return messages
+
+
+class _Waiting:
+    """What waits for its answer, in order; one is found in constant time, however many there are."""
+
+    def __init__(self) -> None:
+        self._items: OrderedDict[int, dict[str, Any]] = OrderedDict()
+        self._places: defaultdict[object, deque[int]] = defaultdict(deque)  # an id may be there twice, or be missing
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def add(self, call_id: object, item: dict[str, Any]) -> None:
+        """Let `item` wait for an answer to `call_id`."""
+        self._count += 1
+        self._items[self._count] = item
+        if call_id is None or isinstance(call_id, str):
+            self._places[call_id].append(self._count)
+
+    def take(self, call_id: str | None) -> dict[str, Any]:
+        """The first that waits for this answer, or else the first."""
+        places = self._places[call_id]
+        while places and places[0] not in self._items:
+            places.popleft()
+        return self._items.pop(places.popleft() if places else next(iter(self._items)))
+
+    def drain(self) -> Iterator[dict[str, Any]]:
+        """All that are left."""
+        while self._items:
+            yield self._items.popitem(last=False)[1]
 
 
 def _apart(messages: Sequence[Message]) -> Iterator[Message]:
     """Every call in a message of its own, followed by its answer; the first keeps text and reasoning."""
-    waiting: list[Message] = []
+    waiting = _Waiting()
     for message in messages:
         if message["role"] == "tool" and waiting:
-            ids = [one["tool_calls"][0]["id"] for one in waiting]
-            own = message["tool_call_id"]
-            yield waiting.pop(ids.index(own) if own in ids else 0)
-        elif waiting:
-            yield from waiting
-            waiting = []
+            yield waiting.take(message["tool_call_id"])
+        else:
+            yield from waiting.drain()
         calls = message.get("tool_calls", [])
         if len(calls) > 1:
-            first = {**message, "tool_calls": calls[:1]}
-            waiting = [first, *(assistant("", call) for call in calls[1:])]
+            for number, call in enumerate(calls):
+                waiting.add(call["id"], assistant("", call) if number else {**message, "tool_calls": calls[:1]})
         else:
             yield message
-    yield from waiting
+    yield from waiting.drain()
 
 
 def _spoken(message: Message) -> Message:
@@ -170,9 +198,9 @@ def _in_parts(message: Message) -> Message:
 def _alternating(messages: Sequence[Message]) -> list[Message]:
     """Neighbours of one role, as one message."""
     made: list[Message] = []
-    for message in messages:
-        if made and message["role"] == made[-1]["role"] == "user":
-            made[-1] = {**made[-1], "content": f"{made[-1]['content']}\n\n{message['content']}"}
-        else:
-            made.append(message)
+    for role, group in groupby(messages, key=lambda message: message["role"]):
+        same = list(group)
+        if role == "user":
+            same = [{**same[0], "content": "\n\n".join(message["content"] for message in same)}]
+        made += same
     return made

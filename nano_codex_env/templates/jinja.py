@@ -12,6 +12,7 @@ from typing import Any
 
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.messages import Message, ToolSchema
+from nano_codex_env.untrusted import LINE_LIMIT, parse_json, read_file
 
 SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
 """Special tokens that templates name."""
@@ -77,19 +78,27 @@ def _name(file: Path, given: Path) -> str:
 def _read(file: Path) -> Template | None:
     """A file's template; None: a tokenizer that has none."""
     try:
-        text = file.read_text(encoding="utf-8")
-        config = json.loads(text) if file.suffix == ".json" else {}
+        text = _text(file)
+        config = parse_json(text) if file.suffix == ".json" else {}
         beside = file.with_name("chat_template.jinja")
         chosen = text if file.suffix != ".json" else config.get("chat_template")
-        chosen = beside.read_text(encoding="utf-8") if chosen is None and beside.exists() else chosen
+        chosen = _text(beside) if chosen is None and beside.exists() else chosen
     except (OSError, ValueError, AttributeError) as error:
         raise ConfigError(f"cannot read a chat template from {file}: {error}") from error
     if isinstance(chosen, list):  # several, each with a name; transformers takes this one where tools are given
-        named = {each.get("name"): each.get("template") for each in chosen if isinstance(each, dict)}
+        named = {str(each.get("name")): each.get("template") for each in chosen if isinstance(each, dict)}
         chosen = named.get("tool_use") or named.get("default")
     tokens = {name: config.get(name) for name in SPECIAL}
     special = {name: token.get("content") if isinstance(token, dict) else token for name, token in tokens.items()}
-    return Template(chosen, {name: token for name, token in special.items() if token}) if chosen else None
+    if chosen and not isinstance(chosen, str):
+        raise ConfigError(f"cannot read a chat template from {file}: chat_template is a {type(chosen).__name__}")
+    usable = {name: token for name, token in special.items() if token and isinstance(token, str)}
+    return Template(chosen, usable) if chosen else None
+
+
+def _text(file: Path) -> str:
+    """A template's file, read as text is: any line ending is a line feed."""
+    return read_file(file, LINE_LIMIT).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
 
 
 @cache
