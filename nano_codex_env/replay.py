@@ -60,11 +60,12 @@ def replay(
     """
     logged = Trajectory.load(folder)
     toolbox = Toolbox(default_tools() if tools is None else tools)
-    episode = _episode(logged, toolbox, tuple(notices), get_sandbox(sandbox, cache=cache_dir), cache_dir)
+    actions, box = actions_of(logged), get_sandbox(sandbox, cache=cache_dir)
+    episode = _episode(logged, toolbox, rules_of(logged, notices), box, cache_dir)
     found = [] if _same_tools(toolbox.schemas, logged.tools) else [_tools_differ(logged, toolbox)]
     try:
-        for message in _acted(logged.messages):
-            episode.act(_action(logged, message, episode.calls))
+        for action in actions:
+            episode.act(action)
         found += _compare(logged, episode.transcript())
         if logged.metadata.get("stop") and (diff := episode.workspace.diff()) != logged.diff:
             found.append(Difference("diff.patch", logged.diff, diff))
@@ -74,31 +75,47 @@ def replay(
 
 
 def _episode(
-    logged: Trajectory,
-    toolbox: Toolbox,
-    notices: tuple[Notice, ...],
-    sandbox: Sandbox,
-    cache: str | os.PathLike[str] | None,
+    logged: Trajectory, toolbox: Toolbox, rules: Rules, sandbox: Sandbox, cache: str | os.PathLike[str] | None
 ) -> Episode:
+    try:
+        return Episode(logged.task, toolbox, sandbox, rules, cache=Path(cache) if cache else None, log_dir=None)
+    except TaskError as error:
+        raise TrajectoryError(f"{logged.folder / 'metadata.json'} holds no task to play: {error}") from error
+
+
+def rules_of(logged: Trajectory, notices: Sequence[Notice] = ()) -> Rules:
+    """The rules of a logged episode, without limits that depend on time.
+
+    Raises:
+        TrajectoryError: the log names no task or no limits, or rules that there are not.
+    """
     about, where = logged.metadata, logged.folder / "metadata.json"
     limits = about.get("limits") or {}
     if not about.get("task") or "max_steps" not in limits:
         raise TrajectoryError(f"{where} names no task or no limits; it cannot be replayed")
-    task = logged.task
     legacy = [message.get("content") for message in logged.messages[:1]] == [SYSTEM_PROMPT]  # whatever the tools were
     prompt = about.get("system_prompt", SYSTEM_PROMPT if legacy else None)
     try:
-        rules = Rules(limits["max_steps"], None, None, notices, about.get("on_inaction") or "submit", prompt)
-        return Episode(task, toolbox, sandbox, rules, cache=Path(cache) if cache else None, log_dir=None)
-    except (ConfigError, TaskError) as error:
-        raise TrajectoryError(f"{where} tells of no episode that can be replayed: {error}") from error
+        return Rules(limits["max_steps"], None, None, tuple(notices), about.get("on_inaction") or "submit", prompt)
+    except ConfigError as error:
+        raise TrajectoryError(f"{where} tells of rules that there are not: {error}") from error
 
 
-def _action(logged: Trajectory, message: Message, calls: int) -> Message:
-    try:
-        return as_assistant(message, calls)  # another framework's calls have no ids
-    except ActionError as error:
-        raise TrajectoryError(f"{logged.folder / 'messages.jsonl'} holds no action: {error}") from error
+def actions_of(logged: Trajectory) -> list[Message]:
+    """The assistant's messages, each with the calls that were run, as `Episode.act` takes them.
+
+    Raises:
+        TrajectoryError: one of them is no action.
+    """
+    actions, calls = [], 0
+    for message in _acted(logged.messages):
+        try:
+            action = as_assistant(message, calls)  # another framework's calls have no ids
+        except ActionError as error:
+            raise TrajectoryError(f"{logged.folder / 'messages.jsonl'} holds no action: {error}") from error
+        actions.append(action)
+        calls += len(action.get("tool_calls") or ())
+    return actions
 
 
 def _acted(messages: Sequence[Message]) -> list[Message]:

@@ -15,6 +15,8 @@ COMMANDS = (
 )  # fmt: skip
 """The commands that are counted one by one."""
 
+_READ = 1 << 16
+"""Characters of a command line that are looked at."""
 _PUNCTUATION = set("();<>|&\n")
 _WRAPPERS = {"sudo", "time", "xargs", "env", "command", "exec", "!", "then", "do", "else", "if", "while"}
 
@@ -53,11 +55,14 @@ def _shell_lines(messages: Iterable[Message]) -> Iterator[str]:
 def commands(line: str) -> list[str]:
     """The commands of a shell line: the first word of each simple command, without its folder.
 
+    Of a line longer than 64 KiB (a file written by a here-document) only the beginning is looked at: the time that
+    `shlex` takes for one word grows with the square of its length.
+
     >>> commands("cd src && /bin/grep -rn 'a | b' . | head -n 3; python3 -V")
     ['cd', 'grep', 'head', 'python']
     """
     found, expected = [], True
-    for word in _words(line):
+    for word in _words(line[:_READ]):
         if set(word) <= _PUNCTUATION:
             redirects = set(word) & set("<>") and "(" not in word  # `2>&1` begins no command, `<(ls)` does
             expected = expected or not (redirects or set(word) == {")"})
