@@ -88,7 +88,7 @@ def read_config(
         config[section] = {key: value for key, value in config[section].items() if not isinstance(value, type)}
     if not config["tasks"] or not all(isinstance(source, str) for source in config["tasks"]):
         raise ConfigError(f"tasks must be a list of sources, such as ['bundled']; got {config['tasks']!r}")
-    unknown = [name for name in config["env"]["notices"] if name not in NOTICES]
+    unknown = [name for name in config["env"]["notices"] if not isinstance(name, str) or name not in NOTICES]
     if unknown:
         raise ConfigError(f"no notice is called {unknown[0]!r}; there are: {', '.join(NOTICES)}")
     return config

@@ -44,14 +44,14 @@ def _written_out(match: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes, limit: int = LINE_LIMIT) -> Any:
     """The value of a JSON document; NaN and Infinity are read as Python's json writes them.
 
     Raises:
-        ValueError: it is no JSON, too long, nested too deeply, or has a key twice.
+        ValueError: it is no JSON, longer than `limit`, nested too deeply, or has a key twice.
     """
-    if len(text) > LINE_LIMIT:
-        raise ValueError(f"it is longer than {LINE_LIMIT >> 20} MiB")
+    if len(text) > limit:
+        raise ValueError(f"it is longer than {limit >> 20} MiB")
     try:
         value = json.loads(text, object_pairs_hook=_object)
     except RecursionError as error:

@@ -36,6 +36,7 @@ from nano_codex_env.rollout.records import read_rows
 from nano_codex_env.rollout.rescore import rescore
 from nano_codex_env.stats import command_counts, commands
 from nano_codex_env.templates.forms import Form, in_form
+from nano_codex_env.tokens import digest, joined, packed
 from nano_codex_env.tools import default_tools
 from nano_codex_env.trajectory import Writer
 from nano_codex_env.untrusted import for_terminal, lines_of, open_regular, parse_json, read_file
@@ -471,6 +472,28 @@ def test_a_damaged_result_is_played_again_and_stops_nothing(
     assert "b (attempt 0) is played again: a row of results is damaged: parts must be an object" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 100_000,
+        b"9" * 5000,
+        b'{"n": "\\ud800"}',
+        b'{"env": [1]}',
+        b'{"env": {"notices": [[1]]}}',
+        b'{"tasks": [{}]}',
+        b"\xff",
+    ],
+)
+def test_a_damaged_config_is_refused_in_words(
+    task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    (tmp_path / "config.json").write_bytes(content)
+    assert main(["run", "--out", str(tmp_path), "--resume"]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("nano-codex: ")
+    assert said.err.count("\n") == 1
+
+
 def test_a_damaged_score_is_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders = [str(record(tmp_path / "run", number)) for number in range(3)]
     argv = ["score", *folders, "--reward", "similarity", "--out", str(tmp_path / "s.jsonl"), "--resume", "--json"]
@@ -543,6 +566,9 @@ def test_a_poisoned_row_is_refused_in_words(change: dict[Any, Any], words: str) 
 def test_a_row_that_is_no_object_and_a_source_that_is_no_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="a row must be an object; got list"):
         Task.from_row([])  # type: ignore[arg-type]
+    os.mkfifo(tmp_path / "t.parquet")
+    with pytest.raises(TaskError, match="a named pipe"):
+        load_tasks(tmp_path / "t.parquet")
     for name in ("t.jsonl", "t.json"):
         os.mkfifo(tmp_path / name)
         with pytest.raises(TaskError, match="a named pipe"):
@@ -659,32 +685,26 @@ def test_warnings_that_quote_others_are_safe(
 # Sizes.
 
 
-def test_many_calls_and_answers_take_time_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each is compared with the one it belongs to, not with all that wait."""
-    compared = 0
-
-    class Id(str):
-        __slots__ = ()
-
-        def __eq__(self, other: object) -> bool:
-            nonlocal compared
-            compared += 1
-            return str.__eq__(self, other)
-
-        __hash__ = str.__hash__
-
-    count = 300
-    calls = [
-        {"id": Id(f"c{n}"), "type": "function", "function": {"name": "f", "arguments": "{}"}} for n in range(count)
-    ]
+def test_many_calls_and_answers_take_time_in_proportion() -> None:
+    """Each answer finds its call at once; if it were compared with all that wait, this would take minutes."""
+    count = 30_000
+    calls = [{"id": f"c{n}", "type": "function", "function": {"name": "f", "arguments": "{}"}} for n in range(count)]
     said: list[Message] = [
         assistant("", *calls),
-        *({"role": "tool", "tool_call_id": Id(f"c{n}"), "content": str(n)} for n in reversed(range(count))),
+        *({"role": "tool", "tool_call_id": f"c{n}", "content": str(n)} for n in reversed(range(count))),
     ]
     made = in_form(said, Form(apart=True))
     assert [message["content"] for message in made if message["role"] == "tool"] == [str(n) for n in range(count)][::-1]
     assert [one["tool_calls"][0]["id"] for one in made[::2]] == [f"c{n}" for n in range(count)][::-1]
-    assert compared < 10 * count
+
+
+def test_a_training_example_hashes_each_id_once() -> None:
+    """A first prompt of many ids and many turns that add none would otherwise cost their product."""
+    ids, turns = list(range(200_000)), 2000
+    first = packed({"prompt": ids, "sampled": [7], "logprobs": None}, 1, [])
+    again = {"prompt_delta": [], "prompt_length": len(ids) + 1, "prompt_sha256": digest([*ids, 7]), "sampled": []}
+    example = joined([first, *({**again, "turn": turn} for turn in range(2, turns + 1))], turns)
+    assert (len(example.input_ids), sum(example.mask)) == (200_001, 1)
 
 
 def test_of_a_long_command_the_beginning_is_counted() -> None:

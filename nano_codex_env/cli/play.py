@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +19,7 @@ from nano_codex_env.errors import ConfigError
 from nano_codex_env.rollout import Interrupted, rollouts
 from nano_codex_env.task import Task
 from nano_codex_env.tasks import load_tasks
+from nano_codex_env.untrusted import parse_json, read_file
 
 _MAY_CHANGE = ("tasks", "only", "n", "concurrency", "api_base", "timeout", "max_retries")
 """What may be another when a run is resumed; all else would mix two experiments in one folder."""
@@ -107,7 +109,7 @@ def _config(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
 
 def _saved(out: Path) -> dict[str, Any] | None:
     try:
-        saved = json.loads((out / "config.json").read_text(encoding="utf-8"))
+        saved = parse_json(read_file(out / "config.json"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -138,7 +140,7 @@ def load_all(sources: Sequence[str], only: Sequence[str] = ()) -> list[Task]:
     """
     tasks = [task for source in sources for task in load_tasks(source)]
     names = [task.instance_id for task in tasks]
-    twice = {name for name in names if names.count(name) > 1}
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise ConfigError(f"{min(twice)} is in more than one of {', '.join(sources)}; give each task once")
     unknown = [name for name in only if name not in names]

@@ -12,7 +12,7 @@ from typing import Any
 from nano_codex_env.errors import TaskError
 from nano_codex_env.task import Task
 from nano_codex_env.tasks.libraries import bundled_tasks
-from nano_codex_env.untrusted import lines_of, open_regular, parse_json, read_file
+from nano_codex_env.untrusted import FILE_LIMIT, lines_of, open_regular, parse_json, read_file
 
 _SUFFIXES = (".jsonl", ".json", ".parquet")
 
@@ -117,7 +117,7 @@ def _row(text: bytes, where: str) -> Mapping[str, Any]:
 
 def _json(path: Path) -> Iterator[Mapping[str, Any]]:
     try:
-        rows = parse_json(read_file(path))
+        rows = parse_json(read_file(path), FILE_LIMIT)  # a whole dataset may be one document
     except OSError as error:
         raise TaskError(f"cannot read {path}: {error}") from error
     except ValueError as error:
@@ -130,11 +130,13 @@ def _json(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
-    import pyarrow.parquet as parquet  # comes with datasets
+    import pyarrow  # comes with datasets
+    import pyarrow.parquet as parquet
 
     try:
-        yield from parquet.read_table(path).to_pylist()
-    except (OSError, ValueError) as error:
+        with open_regular(path) as file:
+            yield from parquet.read_table(file).to_pylist()
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise TaskError(f"{path} is no Parquet file that can be read: {error}") from error
 
 

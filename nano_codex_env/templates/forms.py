@@ -63,7 +63,7 @@ def in_form(messages: Sequence[Message], form: Form) -> list[Message]:
 
 
 def _clean(message: Message, form: Form) -> Message:
-    made: Message = {"role": message.get("role"), "content": _text(message.get("content"))}
+    made: Message = {"role": _whole(message.get("role")), "content": _text(message.get("content"))}
     thought = next((message[key] for key in REASONING if isinstance(message.get(key), str)), "")
     calls = [_call(call, form) for call in message.get("tool_calls") or () if isinstance(call, Mapping)]
     if thought and form.merged and calls and made["content"]:
@@ -108,8 +108,12 @@ def _call(call: Mapping[str, Any], form: Form) -> ToolCall:
     value = value if whole else {"malformed": raw}
     text = raw if whole or not form.wrapped else json.dumps(value, ensure_ascii=False)
     name = function.get("name")
-    made = {"name": name if isinstance(name, str) else "", "arguments": value if form.objects else text}
-    return {**({"id": call["id"]} if "id" in call else {}), "type": "function", "function": made}
+    made = {"name": _whole(name) if isinstance(name, str) else "", "arguments": value if form.objects else text}
+    return {**({"id": _whole(call["id"])} if "id" in call else {}), "type": "function", "function": made}
+
+
+def _whole(value: Any) -> Any:
+    return without_surrogates(value) if isinstance(value, str) else value
 
 
 def _identified(messages: list[Message], form: Form) -> list[Message]:
