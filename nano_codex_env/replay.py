@@ -79,8 +79,8 @@ def _episode(
 ) -> Episode:
     try:
         return Episode(logged.task, toolbox, sandbox, rules, cache=Path(cache) if cache else None, log_dir=None)
-    except TaskError as error:
-        raise TrajectoryError(f"{logged.folder / 'metadata.json'} holds no task to play: {error}") from error
+    except (TaskError, OSError, RuntimeError) as error:  # a path too long, the home of a user that there is not
+        raise TrajectoryError(f"{logged.folder / 'metadata.json'} holds no task to play: {error!s:.400}") from error
 
 
 def rules_of(logged: Trajectory, notices: Sequence[Notice] = ()) -> Rules:

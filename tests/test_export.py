@@ -17,7 +17,9 @@ import pytest
 from nano_codex_env import Oracle, Score, Task, Trajectory, from_function, load_tasks, rollouts, save_tasks
 from nano_codex_env.cli import main
 from nano_codex_env.diff import File, file_diff
-from nano_codex_env.messages import Message, ToolCall, tool_call
+from nano_codex_env.errors import TaskError
+from nano_codex_env.export.harbor import write_task
+from nano_codex_env.messages import Message, ToolCall, tool_call, without_surrogates
 from nano_codex_env.policy import Idle, Policy, Reply, Scripted
 from nano_codex_env.tools.prompt import first_messages
 from tests.conftest import git
@@ -368,6 +370,23 @@ def test_a_harbor_task_has_what_harbor_reads(harbor: Path, task: Task) -> None:
     assert 'RUN ["pip", "install", "--no-cache-dir", "pytest==' in dockerfile
     assert all(os.access(harbor / path, os.X_OK) for path in ("tests/test.sh", "solution/solve.sh"))
     assert not any("test_add" in path.read_text() for path in (harbor / "environment").rglob("*") if path.is_file())
+
+
+def test_any_word_of_a_row_is_a_string_of_toml(task: Task, tmp_path: Path) -> None:
+    odd = '\U0001f600 \x7f \x1b \ud800 " \\\n'
+    (tmp_path / "base").mkdir()
+    write_task(tmp_path / "made", task.with_(metadata={"difficulty": odd}), tmp_path / "base", {})
+    config = tomllib.loads((tmp_path / "made" / "task.toml").read_text(encoding="utf-8"))
+    assert config["metadata"]["difficulty"] == without_surrogates(odd)
+
+
+@pytest.mark.parametrize(
+    "change", [{"pythonpath": 5}, {"kind": "venv", "packages": [1]}, {"pythonpath": "src"}], ids=str
+)
+def test_an_environment_of_another_kind_is_refused(task: Task, tmp_path: Path, change: dict[str, Any]) -> None:
+    (tmp_path / "base").mkdir()
+    with pytest.raises(TaskError, match="must be a list of strings"):
+        write_task(tmp_path / "made", task.with_(environment=change), tmp_path / "base", {})
 
 
 def test_its_tests_give_0_before_the_fix_and_1_after_it(harbor: Path, tmp_path: Path) -> None:

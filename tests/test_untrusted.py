@@ -23,18 +23,19 @@ from hypothesis import strategies as st
 from nano_codex_env import NanoCodexEnv, Scripted, Task, Trajectory, from_function, load_tasks, rollouts
 from nano_codex_env.cli import main
 from nano_codex_env.cli.again import episodes
-from nano_codex_env.errors import ActionError, ConfigError, TaskError, TrajectoryError
+from nano_codex_env.errors import ActionError, ConfigError, TaskError, TrajectoryError, WorkspaceError
 from nano_codex_env.export.dpo import dpo_rows
 from nano_codex_env.export.episodes import Left, read_episodes
 from nano_codex_env.export.preds import pred_rows
 from nano_codex_env.export.sft import sft_rows
 from nano_codex_env.messages import Message, as_assistant, assistant, dumps, tool_answer, tool_call
 from nano_codex_env.render import as_text
-from nano_codex_env.replay import actions_of, rules_of
+from nano_codex_env.replay import actions_of, replay, rules_of
 from nano_codex_env.rollout import Records, Result
 from nano_codex_env.rollout.records import read_rows
 from nano_codex_env.rollout.rescore import rescore
 from nano_codex_env.stats import command_counts, commands
+from nano_codex_env.templates import Template, check_prefix
 from nano_codex_env.templates.forms import Form, in_form
 from nano_codex_env.tokens import digest, joined, packed
 from nano_codex_env.tools import default_tools
@@ -44,7 +45,7 @@ from tests.conftest import git
 from tests.server import completion, serve
 from tests.strategies import quick
 
-EXAMPLES = int(os.environ.get("NANO_CODEX_FUZZ", "150"))
+EXAMPLES = int(os.environ.get("NANO_CODEX_FUZZ", "80"))
 """How many poisoned logs are made; thousands of them for a while, now and then."""
 
 FIX = tool_call("apply_patch", search="return a - b", replace="return a + b", file="sums.py")
@@ -63,6 +64,13 @@ FORMS = (
     Form(objects=True),
     Form(ids=True, names=True, apart=True, wrapped=True),
     Form(folded=True, spoken=True, told=True, parts=True, reasoning=None, merged=True),
+)
+
+
+TEMPLATE = Template(
+    "{% for m in messages %}<{{ m.role }}>{{ m.reasoning_content }}{{ m.content }}"
+    "{% for c in m.tool_calls or [] %}{{ c | tojson }}{% endfor %}{{ m.tool_call_id }}\n{% endfor %}"
+    "{{ tools | tojson }}"
 )
 
 
@@ -249,6 +257,7 @@ def read(folder: Path) -> None:
         actions_of,
         lambda logged: as_text(logged.messages).encode(),
         lambda logged: command_counts(logged.messages),
+        lambda logged: check_prefix(logged.messages, logged.tools, TEMPLATE),
         lambda logged: [json.dumps(in_form(logged.messages, form), ensure_ascii=False).encode() for form in FORMS],
     ]
     for use in uses:
@@ -403,6 +412,20 @@ def test_a_poison_is_refused_by_name(tmp_path: Path, name: str) -> None:
     with pytest.raises(TrajectoryError, match=words) as caught:
         Trajectory.load(folder)
     assert str(folder / (POISONS[name][0] if name in POISONS else name.partition(" ")[0])) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "repo",
+    ["~nobody-of-that-name/x", "y" * 5000, "/" + "z" * 300, "a\nb", "-rf", "/dev/zero", "ext::sh -c id", "\udc80"],
+    ids=ascii,
+)
+def test_a_repository_that_cannot_be_is_refused_before_anything_runs(tmp_path: Path, repo: str) -> None:
+    folder = record(tmp_path)
+    about = json.loads((folder / "metadata.json").read_text())
+    about["task"]["repo"] = repo
+    (folder / "metadata.json").write_text(json.dumps(about))
+    with pytest.raises((TrajectoryError, WorkspaceError)):
+        replay(folder)
 
 
 # Commands.

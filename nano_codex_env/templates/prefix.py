@@ -71,7 +71,7 @@ def _problems(
     to_template_messages([], tokenizer)  # raises where the template is of no use at all
     places = [number for number, message in enumerate(messages) if message.get("role") == "assistant"]
     found: dict[int, str | None] = {}
-    for place, following in zip(places, [*places[1:], len(messages)], strict=True):
+    for place, following in zip(places, [*places, len(messages)][1:], strict=True):
         try:
             prompt, spoken = shown(place, add_generation_prompt=True), shown(place + 1)
             later = shown(following, add_generation_prompt=following < len(messages))
