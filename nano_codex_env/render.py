@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from nano_codex_env.messages import Message, without_surrogates
-from nano_codex_env.untrusted import for_terminal, parse_json
+from nano_codex_env.untrusted import for_terminal, on_one_line, parse_json
 
 
 def as_text(messages: Iterable[Message]) -> str:
@@ -29,7 +29,7 @@ def print_message(message: Message) -> None:
 def _title(message: Message) -> str:
     answered = message.get("tool_call_id")
     title = f"{message.get('role', '?')}{f' ({answered})' if answered else ''}"
-    return for_terminal(title).replace("\n", "\\x0a")
+    return on_one_line(title)
 
 
 def _body(message: Message) -> str:

@@ -39,6 +39,15 @@ def for_terminal(text: str) -> str:
     return text if text.isprintable() else _HIDDEN.sub(_written_out, text)
 
 
+def on_one_line(text: str) -> str:
+    r"""The text for a terminal, line feeds written out too: a name that holds one could fake a line of ours.
+
+    >>> on_one_line("a\nb")
+    'a\\x0ab'
+    """
+    return for_terminal(text).replace("\n", "\\x0a")
+
+
 def _written_out(match: re.Match[str]) -> str:
     code = ord(match[0])
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

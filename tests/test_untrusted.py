@@ -668,6 +668,26 @@ def test_a_rendered_transcript_is_safe_and_the_log_is_verbatim(
         assert for_terminal(said) == said
 
 
+def test_a_name_fakes_no_line_and_a_cell_has_an_end(
+    task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rollouts(task, Scripted([]), out="run", reward=HALF)
+    [folder] = episodes([Path("run")])
+    Path("a\nb: 3 messages, identical").mkdir()
+    name = folder.rename("a\nb: 3 messages, identical/x")
+    assert main(["replay", str(name)]) == 0
+    assert capsys.readouterr().out.splitlines() == ["a\\x0ab: 3 messages, identical/x: 3 messages, identical"]
+    (name / "tools.json").unlink()
+    assert main(["replay", str(name)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    Path("rows.jsonl").write_text(json.dumps({**ROW, "problem_statement": "x" * 1_000_000}) + "\n")
+    assert main(["tasks", "list", "rows.jsonl"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("x") < 5000
+    assert "996000 more characters" in "".join(line.strip("│ ") for line in said.splitlines()).replace("  ", " ")
+
+
 def test_a_diff_is_safe_on_a_terminal_and_verbatim_in_a_pipe(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

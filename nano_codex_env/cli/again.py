@@ -19,7 +19,7 @@ from nano_codex_env.rewards import version_of
 from nano_codex_env.rollout import Records
 from nano_codex_env.rollout.records import read_rows
 from nano_codex_env.rollout.rescore import is_score, rescore
-from nano_codex_env.untrusted import for_terminal
+from nano_codex_env.untrusted import for_terminal, on_one_line
 
 _SHOWN = 40
 """Lines of one difference."""
@@ -53,12 +53,12 @@ def _replay(arguments: argparse.Namespace) -> int:
         except (TrajectoryError, TaskError, WorkspaceError) as error:
             failed += 1
             told = str(error) if str(folder) in str(error) else f"{folder}: {error}"
-            print(f"nano-codex: {for_terminal(told)}", file=sys.stderr)
+            print(f"nano-codex: {on_one_line(told)}", file=sys.stderr)
             continue
         played += 1
         different |= not found.identical
         verdict = "identical" if found.identical else "DIFFERENT"
-        print(for_terminal(f"{folder}: {found.messages} messages, {verdict}"))
+        print(on_one_line(f"{folder}: {found.messages} messages, {verdict}"))
         for difference in found.differences:
             _show(difference)
     if failed and played:
@@ -82,7 +82,7 @@ def _show(difference: Difference) -> None:
     alike = next((n for n, pair in enumerate(zip(logged, replayed, strict=False)) if pair[0] != pair[1]), None)
     start = max(0, (min(len(logged), len(replayed)) if alike is None else alike) - 3)
     lines = list(difflib.unified_diff(_near(logged, start), _near(replayed, start), "logged", "replayed", lineterm=""))
-    print(f"  {for_terminal(difference.where)}" + (f", from line {start + 1} on:" if start else ":"))
+    print(f"  {on_one_line(difference.where)}" + (f", from line {start + 1} on:" if start else ":"))
     for line in lines[:_SHOWN]:
         print(f"    {line}")
     if len(lines) > _SHOWN:
@@ -93,7 +93,7 @@ def _show(difference: Difference) -> None:
 
 def _near(lines: Sequence[str], start: int) -> list[str]:
     return [
-        for_terminal(line if len(line) <= _WIDE else f"{line[:_WIDE]}... {len(line) - _WIDE} more characters")
+        on_one_line(line if len(line) <= _WIDE else f"{line[:_WIDE]}... {len(line) - _WIDE} more characters")
         for line in lines[start : start + _NEAR]
     ]
 

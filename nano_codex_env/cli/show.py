@@ -12,9 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from nano_codex_env.untrusted import for_terminal
+from nano_codex_env.untrusted import for_terminal, on_one_line
 
 T = TypeVar("T")
+_LONGEST = 4000
+"""Characters of a cell."""
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> None:
@@ -26,8 +28,13 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, 
     for column in columns:
         made.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(Text(for_terminal(cell)) for cell in row))  # Text: a `[` in a cell is no markup
+        made.add_row(*(Text(_cell(cell)) for cell in row))  # Text: a `[` in a cell is no markup
     console.print(made)
+
+
+def _cell(text: str) -> str:
+    more = len(text) - _LONGEST
+    return for_terminal(text) if more <= 0 else f"{for_terminal(text[:_LONGEST])}... {more} more characters"
 
 
 def progress(items: Iterable[T], what: str, total: int) -> Iterator[T]:
@@ -40,7 +47,7 @@ def progress(items: Iterable[T], what: str, total: int) -> Iterator[T]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), said)
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(what, total=total, said="")
-        with _heard(lambda words: bar.update(task, said=for_terminal(words).replace("\n", " "))):
+        with _heard(lambda words: bar.update(task, said=on_one_line(words))):
             for item in items:
                 yield item
                 bar.update(task, advance=1, said="")
