@@ -112,7 +112,7 @@ class Agent:
             SandboxError: the box cannot be built, or broke.
         """
         self._episode = self._seconds = None
-        root = Path(repo_root or ".").expanduser().resolve()
+        root = Path(os.path.realpath(os.path.expanduser(repo_root or ".")))
         if (root / "HEAD").is_file() and (root / "objects").is_dir() and not (root / ".git").exists():
             raise WorkspaceError(f"{root} is a bare repository; there is no checkout to change, clone it first")
         echo = print_message if self.verbose else None

@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
+
+from nano_codex_env.untrusted import read_file
 
 _LARGEST = 1 << 53
 """Whole numbers up to here are exact in every JSON reader."""
 
 Check = Callable[[Any], bool]
+
+
+def read_log_file(path: Path) -> bytes:
+    """The content of a file of a log. A link out of it could bring any file of this machine's into an export.
+
+    Only the hub's cache is known to keep its files so: `snapshots/<revision>/...` are links to `blobs/...` beside it.
+
+    Raises:
+        OSError: it is such a link, no regular file, too large, or cannot be read.
+    """
+    real, folder = Path(os.path.realpath(path)), Path(os.path.realpath(path.parent))
+    homes = [folder, *(above.parent / "blobs" for above in folder.parents if above.name == "snapshots")]
+    if not any(real.is_relative_to(home) for home in homes):
+        raise OSError(f"it is a link to {real}, outside of the log; copy the file there if you trust it")
+    return read_file(path)
 
 
 def check_message(message: Any) -> None:

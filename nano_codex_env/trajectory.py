@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from nano_codex_env.errors import TaskError, TrajectoryError
-from nano_codex_env.log_format import check_message, check_metadata, check_tools
+from nano_codex_env.log_format import check_message, check_metadata, check_tools, read_log_file
 from nano_codex_env.messages import Message, ToolSchema, dumps
 from nano_codex_env.task import Task
 from nano_codex_env.tokens import TrainingExample, is_record, joined, packed
-from nano_codex_env.untrusted import parse_json, read_file
+from nano_codex_env.untrusted import parse_json
 
 FORMAT = 1
 
@@ -260,7 +260,7 @@ def read_diff(folder: Path) -> str:
 
 def _read(path: Path) -> bytes:
     try:
-        return read_file(path)
+        return read_log_file(path)
     except (OSError, MemoryError) as error:
         raise TrajectoryError(f"cannot read {path}: {error}") from error
 

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import pty
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -398,7 +399,7 @@ def poison(folder: Path, name: str) -> str:
     else:
         (folder / file).touch()
         os.truncate(folder / file, (1 << 30) + 1)  # it takes no room on disk
-    return {"fifo": "a named pipe", "folder": "a folder", "zero": "a device"}.get(kind, "more than 1024 MiB")
+    return {"fifo": "a named pipe", "folder": "a folder", "zero": "a link to /dev/zero"}.get(kind, "more than 1024 MiB")
 
 
 LOG_FILES = ("messages.jsonl", "metadata.json", "tools.json", "tokens.jsonl", "diff.patch")
@@ -767,3 +768,23 @@ def test_a_difference_of_many_lines_is_shown_where_it_begins(
     said = capsys.readouterr().out
     assert "lines are not compared" in said
     assert len(said) < 10_000
+
+
+@pytest.mark.parametrize("name", ["messages.jsonl", "tools.json", "metadata.json", "diff.patch", "tokens.jsonl"])
+def test_a_link_out_of_a_log_is_not_followed(good: Path, tmp_path: Path, name: str) -> None:
+    """An export would carry the file that it points to; the hub's cache keeps its files so, and is known."""
+    episode = tmp_path / "hub" / "snapshots" / "main" / "run" / "episode"
+    shutil.copytree(good, episode)
+    blob = tmp_path / "hub" / "blobs" / "1"
+    blob.parent.mkdir()
+    if (episode / name).exists():
+        (episode / name).rename(blob)
+    else:
+        blob.write_text("{}\n")
+    (episode / name).symlink_to("../../../../blobs/1")
+    assert Trajectory.load(episode).metadata["stop"] == "submitted"
+    blob.rename(tmp_path / "private")
+    (episode / name).unlink()
+    (episode / name).symlink_to(tmp_path / "private")
+    with pytest.raises(TrajectoryError, match=f"cannot read .*{name}: it is a link to .*private, outside of the log"):
+        Trajectory.load(episode)

@@ -27,7 +27,7 @@ from nano_codex_env.export.place import copy_tree
 from nano_codex_env.messages import without_surrogates
 from nano_codex_env.task import Task
 from nano_codex_env.tasks.environment import python_of, requirements_of
-from nano_codex_env.tasks.trees import write_file
+from nano_codex_env.tasks.trees import put_file
 
 _VERIFY = Path(__file__).with_name("verify.py")
 _WHERE = """
@@ -72,7 +72,7 @@ def write_task(folder: Path, task: Task, base: Path, hidden: Mapping[str, File |
     (folder / "tests" / "tests.json").write_text(json.dumps(_tests(task, hidden), indent=2) + "\n", encoding="ascii")
     for path, file in hidden.items():
         if file:
-            write_file(folder / "tests" / "hidden" / path, file)
+            put_file(folder / "tests" / "hidden" / path, file)
     if task.patch:
         _script(folder / "solution" / "solve.sh", _SOLVE)
         (folder / "solution" / "fix.patch").write_bytes(task.patch.encode("utf-8", "surrogateescape"))

@@ -12,7 +12,7 @@ from nano_codex_env.diff import File, read_patch, split
 from nano_codex_env.errors import RewardError, WorkspaceError
 from nano_codex_env.git_command import run_git
 from nano_codex_env.task import Task
-from nano_codex_env.tasks.trees import read_file, write_file
+from nano_codex_env.tasks.trees import file_at, put_file
 
 Files = Mapping[str, File | None]
 """Path -> file, or None for one that the hidden tests remove."""
@@ -36,16 +36,16 @@ def _hidden(name: str, base: Path, patch: str) -> Files:
         raise RewardError(f"{name}: the hidden tests name a path outside of the repository: {outside[0]!r:.200}")
     with disk_errors("laying out hidden tests"), tempfile.TemporaryDirectory(prefix="nano-codex-") as folder:
         root = Path(folder)
-        before = {path: read_file(base, path) for path in paths}
+        before = {path: file_at(base, path) for path in paths}
         for path, file in before.items():
             if file:
-                write_file(root / path, file)
+                put_file(root / path, file)
         try:
             if patch.strip():
                 run_git(["apply", "--whitespace=nowarn", "-"], cwd=root, stdin=patch.encode("utf-8", "surrogateescape"))
         except WorkspaceError as error:
             raise RewardError(f"{name}: the hidden tests do not apply to the base: {error}") from error
-        after = {path: read_file(root, path) for path in paths}
+        after = {path: file_at(root, path) for path in paths}
     same = [part.paths[-1] for part in parts if all(before[path] == after[path] for path in part.paths)]
     if same:
         raise RewardError(

@@ -22,7 +22,7 @@ from nano_codex_env.scoring.hidden import Files, hidden_files
 from nano_codex_env.scoring.mutants import Mutant, apply_mutants
 from nano_codex_env.scoring.reports import FLOODED, NOT_APPLIED, TIMED_OUT, TestRun, read_reports
 from nano_codex_env.task import Task
-from nano_codex_env.tasks.trees import read_file, write_file
+from nano_codex_env.tasks.trees import file_at, put_file
 from nano_codex_env.workspace.source import folders_of
 from nano_codex_env.workspace.tree import base_tree
 from nano_codex_env.worlds import World, world_of
@@ -134,7 +134,7 @@ def sources_of(base: Path, hidden: Files, files: Sequence[str]) -> dict[str, byt
 
     A link is left out as well: what it points to would stay in the box beside any edited copy.
     """
-    entries = {file: hidden[file] if file in hidden else read_file(base, file) for file in files}
+    entries = {file: hidden[file] if file in hidden else file_at(base, file) for file in files}
     return {file: entry.data for file, entry in entries.items() if entry and not entry.is_link}
 
 
@@ -214,7 +214,7 @@ def _materials(cache: Path, patch: str, hidden: Files, removed: Sequence[str]) -
 
 def _write(root: Path, name: str, file: File) -> None:
     """A file that the box's user may read, whatever our umask is."""
-    write_file(root / name, file)
+    put_file(root / name, file)
     for folder in Path(name).parents:
         (root / folder).chmod(0o755)
 

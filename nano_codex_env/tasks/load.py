@@ -52,8 +52,8 @@ def load_tasks(source: str | os.PathLike[str] | Rows = "bundled", *, split: str 
 def _rows(source: str | os.PathLike[str] | Rows, split: str | None) -> Rows:
     if not isinstance(source, str | os.PathLike):
         return _choose(source, split, "the dataset")
-    path = Path(source).expanduser()
-    if path.suffix in _SUFFIXES or path.exists():
+    path = Path(os.path.expanduser(source))
+    if path.suffix in _SUFFIXES or os.path.exists(path):
         return _rows_at(path, split)
     return _from_hub(str(source), split)
 
@@ -68,7 +68,7 @@ def save_tasks(tasks: Sequence[Task], path: Path) -> None:
 
 
 def _rows_at(path: Path, split: str | None) -> Iterator[Mapping[str, Any]]:
-    if not path.exists():
+    if not os.path.exists(path):
         raise TaskError(f"there is no file {path}")
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES)

@@ -53,7 +53,7 @@ def commits_of(repo: Path) -> dict[str, str]:
         return {head.name: head.commit.hexsha for head in found.heads}
 
 
-def read_file(root: Path, path: str) -> File | None:
+def file_at(root: Path, path: str) -> File | None:
     """A file below `root` as git has it; a link is what it points to, which may be anything, and is never followed."""
     *folders, name = path.split("/")
     folder = root
@@ -67,7 +67,7 @@ def read_file(root: Path, path: str) -> File | None:
     return File(target.read_bytes(), bool(target.stat().st_mode & 0o100)) if target.is_file() else None
 
 
-def write_file(target: Path, file: File) -> None:
+def put_file(target: Path, file: File) -> None:
     """Put a file there, with the folders that it needs, readable for everyone."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if file.is_link:

@@ -9,7 +9,6 @@ configuration only plain settings that decide how files are compared are taken o
 from __future__ import annotations
 
 import os
-import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from nano_codex_env.errors import WorkspaceError
 from nano_codex_env.git_command import run_git
+from nano_codex_env.untrusted import open_regular
 
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _BOOLEAN = _TRUE | {"false", "no", "off", "0", ""}
@@ -97,13 +97,12 @@ def _text(path: Path) -> str:
 
 
 def _read(path: Path) -> bytes:
-    """What a small regular file holds; nothing else is opened to be read: a pipe would never end."""
+    """What a small regular file holds; empty where there is none, or something else in its place."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open_regular(path) as file:
+            return file.read(_SMALL)
     except OSError:
         return b""
-    with open(handle, "rb") as file:
-        return file.read(_SMALL) if stat.S_ISREG(os.fstat(handle).st_mode) else b""
 
 
 def _settings(file: Path) -> dict[str, str]:

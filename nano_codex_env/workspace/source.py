@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -31,12 +32,16 @@ def is_full_id(commit: str) -> bool:
 
 def is_local(repo: str) -> bool:
     """Whether `repo` is a path: it exists, or is written like one."""
-    return repo.startswith(("/", "./", "../", "~")) or (bool(repo) and Path(repo).exists())
+    return repo.startswith(("/", "./", "../", "~")) or (bool(repo) and os.path.exists(repo))
 
 
 def folders_of(repo: str) -> tuple[Path, ...]:
     """The folder of a repository on this machine, which holds its future; none for one elsewhere."""
-    return (Path(repo).expanduser().absolute(),) if is_local(repo) else ()
+    return (_local_path(repo),) if is_local(repo) else ()
+
+
+def _local_path(repo: str) -> Path:
+    return Path(os.path.expanduser(repo)).absolute()
 
 
 def find(repo: str, commit: str, cache: Path) -> Source:
@@ -48,7 +53,7 @@ def find(repo: str, commit: str, cache: Path) -> Source:
     if commit.startswith(("-", "^")) or "\0" in commit:
         raise WorkspaceError(f"{commit!r} is no commit; give a full commit id")
     if is_local(repo):
-        return _find_local(Path(repo).expanduser().absolute(), commit)
+        return _find_local(_local_path(repo), commit)
     url = repo if "://" in repo or "@" in repo else _github(repo)
     mirror, is_new = _mirror(url, cache)
     if not is_new and not (is_full_id(commit) and _has(mirror, commit)):
@@ -82,8 +87,8 @@ def _transfer(url: str, folder: Path, command: list[str], rest: list[str]) -> No
         run_git([*command, "--", url, *rest], cwd=folder, network=True)
         return
     path = Path(unquote(url.removeprefix("file://")))
-    if not path.is_dir():
-        raise WorkspaceError(f"there is no folder {path}")
+    if not os.path.isdir(path):
+        raise WorkspaceError(f"there is no folder {path!s:.300}")
     with view(locate(path)) as theirs:
         run_git([*command, "--", f"file://{theirs}", *rest], cwd=folder, network=True)
 
@@ -116,8 +121,8 @@ def _mirror(url: str, cache: Path) -> tuple[Path, bool]:
 
 
 def _find_local(path: Path, commit: str) -> Source:
-    if not path.is_dir():
-        raise WorkspaceError(f"there is no folder {path}; give a git repository's path, a URL or owner/name")
+    if not os.path.isdir(path):
+        raise WorkspaceError(f"there is no folder {path!s:.300}; give a git repository's path, a URL or owner/name")
     repository = locate(path)
     if not is_full_id(commit):
         _refuse_dirty(path, changes(repository))

@@ -17,7 +17,7 @@ from nano_codex_env.errors import WorkspaceError
 from nano_codex_env.git_command import run_git
 from nano_codex_env.sandbox.root import MTIME, settle
 from nano_codex_env.workspace.repository import quoted
-from nano_codex_env.workspace.source import Source, find, is_full_id, is_local
+from nano_codex_env.workspace.source import Source, find, folders_of, is_full_id
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +56,7 @@ def _path(cache: Path, commit: str) -> Path:
 
 def _is_missing(repo: str) -> bool:
     """A local path must be a repository even where the commit is known from elsewhere."""
-    path = Path(repo).expanduser()
-    return is_local(repo) and not ((path / ".git").exists() or (path / "HEAD").is_file())
+    return any(not (os.path.exists(path / ".git") or os.path.isfile(path / "HEAD")) for path in folders_of(repo))
 
 
 def _export(source: Source, folder: Path) -> None:
