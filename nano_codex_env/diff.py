@@ -247,7 +247,8 @@ def _hunk_lengths(line: str) -> tuple[int, int]:
     if len(words) < 4 or words[0] != "@@" or words[3] != "@@":
         return 0, 0
     lengths = [word[1:].partition(",")[2] or "1" for word in words[1:3]]
-    return (int(lengths[0]), int(lengths[1])) if all(length.isdecimal() for length in lengths) else (0, 0)
+    whole = all(length.isdecimal() and len(length) < 19 for length in lengths)  # git reads no more digits either
+    return (int(lengths[0]), int(lengths[1])) if whole else (0, 0)
 
 
 def _is_plain_header(lines: list[str]) -> bool:
@@ -256,19 +257,21 @@ def _is_plain_header(lines: list[str]) -> bool:
     )
 
 
+_NAMES = ("rename from ", "copy from ", "rename old ", "rename to ", "copy to ", "rename new ")
+
+
 def _file_patch(lines: list[str], *, last: bool) -> FilePatch:
     header: dict[str, str] = {}
     for line in lines:
         if line.startswith("@@ ") or line.startswith("GIT binary patch"):
             break
-        for key in ("--- ", "+++ ", "rename from ", "rename to ", "copy from ", "copy to ", "new file mode "):
+        for key in ("--- ", "+++ ", *_NAMES, "new file mode "):
             if line.startswith(key):
                 header[key] = line[len(key) :]
-    names = [header.get(key) for key in ("rename from ", "copy from ", "rename to ", "copy to ")]
-    paths = [unquote(name) for name in names if name is not None]
-    if not paths:
-        sides = [_side(header.get(key, "/dev/null")) for key in ("--- ", "+++ ")]
-        paths = [side for side in sides if side] or [_from_first_line(lines[0])]
+    paths = [unquote(header[key]) for key in _NAMES if key in header]
+    sides = [_side(header.get(key, "/dev/null")) for key in ("--- ", "+++ ")]
+    paths += [side for side in sides if side]  # where they disagree with the names above, git takes one of them
+    paths = paths or [_from_first_line(lines[0])]
     is_new = "new file mode " in header or header.get("--- ", "").startswith("/dev/null")
     text = "\n".join(lines) + ("" if last else "\n")
     return FilePatch(tuple(dict.fromkeys(paths)), text, is_new)
@@ -277,7 +280,7 @@ def _file_patch(lines: list[str], *, last: bool) -> FilePatch:
 def _side(name: str) -> str:
     name = name[: name.rindex('"') + 1] if name.startswith('"') else name.split("\t")[0]
     path = unquote(name.rstrip("\r"))
-    return "" if path == "/dev/null" else path.partition("/")[2]
+    return "" if path == "/dev/null" else path.partition("/")[2] or path  # plain `diff` puts no prefix before a name
 
 
 def _from_first_line(line: str) -> str:

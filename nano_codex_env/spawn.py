@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import select
 import signal
 import threading
@@ -106,8 +107,12 @@ class Done:
     stderr: bytes
 
 
-def run(argv: Sequence[str], *, env: Mapping[str, str], stdin: bytes = b"", timeout: float) -> Done:
+def run(
+    argv: Sequence[str], *, env: Mapping[str, str], stdin: bytes = b"", timeout: float, memory: int | None = None
+) -> Done:
     """Run a program to its end, and end all that it started if that takes more than `timeout` seconds.
+
+    `memory`: bytes that it, and what it starts, may allocate each.
 
     Raises:
         OSError: it cannot be started.
@@ -118,6 +123,8 @@ def run(argv: Sequence[str], *, env: Mapping[str, str], stdin: bytes = b"", time
         process = spawn(argv, given.fileno(), printed.fileno(), complaints.fileno(), env=env, session=True)
         status = None
         try:
+            if memory is not None:
+                _bound(process.pid, memory)
             status = process.wait(timeout)
         finally:  # Ctrl-C, or late: what it was about goes with us
             if status is None:
@@ -125,6 +132,13 @@ def run(argv: Sequence[str], *, env: Mapping[str, str], stdin: bytes = b"", time
         printed.seek(0)
         complaints.seek(0)
         return Done(status, printed.read(), complaints.read())
+
+
+def _bound(pid: int, memory: int) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    most = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
+    with contextlib.suppress(ProcessLookupError):  # it has ended already
+        resource.prlimit(pid, resource.RLIMIT_DATA, (most, most))
 
 
 def _in_memory() -> BinaryIO:

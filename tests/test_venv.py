@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import tarfile
@@ -12,7 +13,7 @@ import pytest
 
 from nano_codex_env.errors import WorkspaceError
 from nano_codex_env.tasks.environment import requirements_of
-from nano_codex_env.worlds.venv import build_venv
+from nano_codex_env.worlds.venv import build_venv, find_uv, venv_world
 
 
 def wheel(folder: Path, name: str, files: dict[str, str]) -> None:
@@ -64,6 +65,31 @@ def test_a_wheel_is_installed_and_compiled_and_runs_nothing(index: Path, tmp_pat
     assert (site / "evil.pth").exists()
     assert list((site / "__pycache__").glob("evil.*.pyc"))
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_wheel_cannot_put_a_program_in_the_interpreters_place(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to 0.9 uv let a wheel's scripts replace `bin/python`, which was run to compile what is installed."""
+    old = tmp_path / "old-uv"
+    swap = (
+        f'touch=$(echo "#!/bin/sh\ntouch {tmp_path}/ran"); rm "$python"; echo "$touch" >"$python"; chmod +x "$python"'
+    )
+    old.write_text(
+        f'#!/bin/sh\n{find_uv()} "$@" || exit\ncase "$*" in *"pip install"*) python=$2/bin/python; {swap};; esac\n'
+    )
+    old.chmod(0o755)
+    monkeypatch.setattr("nano_codex_env.worlds.venv.find_uv", lambda: str(old))
+    with pytest.raises(WorkspaceError, match="one of pytest replaces the environment's interpreter; it is not used"):
+        build_venv({"packages": []}, tmp_path / "cache")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("text", ["[pytest11\nnonsense", "\ufffd = \x00", "[pytest11]\nx"])
+def test_metadata_that_cannot_be_read_is_an_error_of_ours(index: Path, tmp_path: Path, text: str) -> None:
+    wheel(index, "odd_of_nobody", {"odd.py": "", "odd_of_nobody-1.0.dist-info/entry_points.txt": text})
+    with contextlib.suppress(WorkspaceError):
+        venv_world({"packages": ["odd_of_nobody"]}, tmp_path / "cache", tmp_path)
 
 
 def test_a_package_without_a_wheel_is_built_only_where_the_user_allows_it(index: Path, tmp_path: Path) -> None:

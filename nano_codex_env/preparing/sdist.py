@@ -7,11 +7,12 @@ import os
 import sys
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.version import InvalidVersion, Version
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from nano_codex_env.cache import publish
 from nano_codex_env.diff import File
@@ -32,7 +33,7 @@ def sdist_tree(package: str, version: str, cache: Path) -> Tree:
     """
     try:
         package, version = Requirement(package).name, str(Version(version))
-    except (InvalidRequirement, InvalidVersion) as error:
+    except ValueError as error:
         raise TaskError(f"give a package's name and a version; got {package!r} and {version!r}: {error}") from error
     folder = publish(cache / "sdists" / f"{package}-{version}", lambda path: _download(package, version, path))
     archives = [path for path in folder.iterdir() if path.name.endswith((".tar.gz", ".tar.bz2", ".tgz", ".zip"))]
@@ -40,7 +41,7 @@ def sdist_tree(package: str, version: str, cache: Path) -> Tree:
         raise TaskError(f"{package} {version} has no source distribution")
     try:
         return dict(sorted((path, file) for path, file in _members(archives[0]) if not _is_packaging(path)))
-    except (tarfile.TarError, zipfile.BadZipFile, OSError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
         raise TaskError(f"{archives[0]} cannot be read: {error}") from error
 
 

@@ -110,7 +110,13 @@ class Resolved:
         if not task.has_tests:
             raise TaskError(f"{task.instance_id} has no FAIL_TO_PASS tests; give another reward, or tasks with tests")
         base, _ = base_tree(task.repo, task.base_commit, self._scorer.cache)
-        hidden_files(task, base)  # first: what is wrong with these is a failure of ours
+        try:  # first the row's own: what is wrong with that is no fault of the patch
+            hidden_files(task, base)
+            self._scorer.source(task, task.patch)
+        except (ValueError, OSError) as error:
+            if isinstance(error, NanoCodexError):
+                raise
+            raise TaskError(f"{task.instance_id}: its patches, ids or paths cannot be used: {error!r:.200}") from error
         try:
             patch, dropped = self._scorer.source(task, diff)
             patch.encode("utf-8", "surrogateescape")

@@ -6,11 +6,14 @@ source); modules that would stand before one that the test run itself imports; w
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence, Set
 from pathlib import Path
 
 from nano_codex_env.diff import FilePatch, read_patch, split
+from nano_codex_env.errors import WorkspaceError
+from nano_codex_env.git_command import run_git
 from nano_codex_env.sandbox import TESTBED
 from nano_codex_env.task import Task
 from nano_codex_env.tasks.environment import allowed_edits_of
@@ -41,6 +44,9 @@ def keep_source(patch: str, task: Task, base: Path, world: World) -> tuple[str, 
 
     Source by definition are the paths in `environment["allowed_edits"]`, the paths of the task's reference patch, and
     modules not named as tests in the folders that it touches; what is configuration there only by its exact path.
+
+    Raises:
+        ValueError: git reads other names in what is kept than we do: somebody has written a patch that git never would.
     """
     folders = [path.removeprefix(TESTBED).lstrip("/") for path in world.pythonpath]
     roots = [root for root in dict.fromkeys([*folders, *_test_roots(task, base)]) if (base / root).is_dir()]
@@ -49,7 +55,7 @@ def keep_source(patch: str, task: Task, base: Path, world: World) -> tuple[str, 
     allowed = reference | allowed_edits_of(task.environment)
     near = {path.rpartition("/")[0] for path in reference}
     taken = sys.stdlib_module_names | _RUNNER_MODULES | world.top_level
-    kept: list[str] = []
+    kept: list[FilePatch] = []
     dropped: list[str] = []
 
     def is_source(part: FilePatch) -> bool:
@@ -65,10 +71,23 @@ def keep_source(patch: str, task: Task, base: Path, world: World) -> tuple[str, 
     for part in split(read_patch(patch)):
         in_the_way = any(_meets(path, other) for path in part.paths for other in hidden)
         if not in_the_way and is_source(part):
-            kept.append(part.text)
+            kept.append(part)
         else:
             dropped += part.paths
-    return "".join(kept), dropped
+    text = "".join(part.text for part in kept)
+    if others := _names_by_git(text, base) - {path for part in kept for path in part.paths}:
+        raise ValueError(f"its headers do not agree on {min(others)!r:.200}")
+    return text, dropped
+
+
+def _names_by_git(patch: str, base: Path) -> set[str]:
+    """The files that git would change; none where it can read no patch, which then does not apply either."""
+    text = patch.encode("utf-8", "surrogateescape")
+    try:
+        listed = run_git(["apply", "--numstat", "-z", "-"], cwd=base, stdin=text, memory=1 << 30) if patch else b""
+    except WorkspaceError:
+        return set()
+    return {os.fsdecode(entry.split(b"\t", 2)[2]) for entry in listed.split(b"\0") if entry}
 
 
 def _test_roots(task: Task, base: Path) -> list[str]:

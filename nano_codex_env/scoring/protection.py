@@ -258,9 +258,8 @@ def key_of(task: Task) -> str:
 
 def shipped_path(task: Task) -> Path | None:
     """Where a bundled task's protection lies, whether or not it is there."""
-    if any(char in task.instance_id for char in "/*?["):
-        return None
-    return next((path.parent / "integrity.json" for path in ROOT.glob(f"*/{task.instance_id}/task.toml")), None)
+    tasks = (path.parent for path in ROOT.glob("*/*/task.toml"))
+    return next((folder / "integrity.json" for folder in tasks if folder.name == task.instance_id), None)
 
 
 def known_protection(task: Task, cache: Path) -> Protection | None:

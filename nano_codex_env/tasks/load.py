@@ -90,7 +90,7 @@ def _rows_at(path: Path, split: str | None) -> Iterator[Mapping[str, Any]]:
 def _with_repository(row: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
     """A repository named by a relative path lies beside the file, if it is there."""
     repo = row.get("repo")
-    if isinstance(repo, str) and repo and not repo.startswith(("/", "~")) and (folder / repo).is_dir():
+    if isinstance(repo, str) and repo and not repo.startswith(("/", "~")) and os.path.isdir(folder / repo):
         return {**row, "repo": str((folder / repo).absolute())}
     return row
 
@@ -143,7 +143,11 @@ def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
 def _from_disk(path: Path, split: str | None) -> Iterator[Mapping[str, Any]]:
     import datasets
 
-    yield from _choose(datasets.load_from_disk(str(path)), split, str(path))
+    try:
+        loaded = datasets.load_from_disk(str(path))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # whatever its files hold
+        raise TaskError(f"{path} is no dataset that can be read: {type(error).__name__}: {error!s:.300}") from error
+    yield from _choose(loaded, split, str(path))
 
 
 def _from_hub(name: str, split: str | None) -> Iterator[Mapping[str, Any]]:

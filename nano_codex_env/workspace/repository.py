@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,11 +39,14 @@ _SAFE: dict[str, frozenset[str]] = {
 }
 """Settings that are taken over, with the values that they may have."""
 
-_SMALL = 1 << 20
-"""Bytes of the largest file in a git directory that is copied."""
+_LARGEST = 16 << 20
+"""Bytes of the largest file in a git directory that is read or copied."""
 
-_DEPTH = 16
-"""How deep submodules lie in one another."""
+_MOST = 1000
+"""Submodules, those of submodules too, that are looked at."""
+
+QUICK, STATUS = 60.0, 300.0
+"""Seconds for a command that reads a few refs, and for one that looks at each file of a checkout."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,11 @@ def locate(path: Path) -> Repository:
     """
     git_dir = _git_dir(path)
     if git_dir is None:
-        above = next((folder for folder in path.resolve().parents if _git_dir(folder)), None)
+        above = next((folder for folder in Path(os.path.realpath(path)).parents if _git_dir(folder)), None)
         if above is not None:
             raise WorkspaceError(f"{path} is a folder inside the repository {above}; give the repository's root")
         raise WorkspaceError(f"{path} is not a git repository; run `git init` and commit, or give another path")
-    shared = _text(git_dir / "commondir")
-    common = git_dir / shared.rstrip("\n") if shared else git_dir
+    common = _common(git_dir)
     settings = _settings(common / "config") | _settings(git_dir / "config.worktree")
     bare = settings.get("core.bare") in _TRUE and common == git_dir
     return Repository(path, git_dir, common, settings, bare or git_dir == path)
@@ -82,33 +84,56 @@ def locate(path: Path) -> Repository:
 def _git_dir(path: Path) -> Path | None:
     """The git directory of the work tree, or of the bare repository, at `path`."""
     link = path / ".git"
-    if link.is_file():
-        name = _text(link).removeprefix("gitdir:").strip("\r\n ")
-        link = path / name
+    if os.path.isfile(link):
+        link = path / _text(link).removeprefix("gitdir:").strip("\r\n ")
     for candidate in (link, path):
-        if (candidate / "HEAD").is_file() and ((candidate / "objects").is_dir() or (candidate / "commondir").is_file()):
+        head = os.path.isfile(candidate / "HEAD") or os.path.islink(candidate / "HEAD")  # an old one is a link to a ref
+        if head and (os.path.isdir(candidate / "objects") or os.path.isfile(candidate / "commondir")):
             return candidate
     return None
 
 
+def _common(git_dir: Path) -> Path:
+    shared = _text(git_dir / "commondir").rstrip("\n")
+    return Path(os.path.realpath(git_dir / shared)) if shared else git_dir
+
+
+def folders_at(path: Path) -> tuple[Path, ...]:
+    """The folders in which the objects of the repository at `path` can be read: its own, and those it borrows from."""
+    found, git_dir = [path], _git_dir(path)
+    if git_dir is not None:
+        common = _common(git_dir)
+        owner = common.parent if common.name == ".git" else common
+        borrowed = [common / "objects" / line for line in _text(common / "objects/info/alternates").splitlines()]
+        found += [git_dir, common, owner, *(folder for folder in borrowed if str(folder).strip())]
+    return tuple(Path(os.path.realpath(folder)) for folder in found)
+
+
 def _text(path: Path) -> str:
-    """A small file's text; empty where there is none."""
-    return os.fsdecode(_read(path))
+    """A file's text without NUL, which is in no path; empty where there is none."""
+    return os.fsdecode(_read(path)).replace("\0", "")
 
 
 def _read(path: Path) -> bytes:
-    """What a small regular file holds; empty where there is none, or something else in its place."""
+    """What a regular file holds; empty where there is none, or something else in its place.
+
+    Raises:
+        WorkspaceError: it is too large for what it is.
+    """
     try:
         with open_regular(path) as file:
-            return file.read(_SMALL)
+            data = file.read(_LARGEST + 1)
     except OSError:
         return b""
+    if len(data) > _LARGEST:
+        raise WorkspaceError(f"{path} has more than {_LARGEST} bytes")
+    return data
 
 
 def _settings(file: Path) -> dict[str, str]:
     """The plain settings in a repository's configuration file; what that includes is not read."""
     text = _read(file)
-    listed = _listed(["--file", "-"], stdin=text) if text else {}
+    listed = _listed(["--no-includes", "--file", "-"], stdin=text) if text else {}
     return {name: value.lower() for name, value in listed.items() if value.lower() in _SAFE.get(name, ())}
 
 
@@ -122,7 +147,9 @@ def _users_settings() -> dict[str, str]:
 
 def _listed(where: list[str], *, stdin: bytes = b"", as_user: bool = False) -> dict[str, str]:
     with tempfile.TemporaryDirectory(prefix="nano-codex-") as folder:  # no repository, so none is read besides
-        listed = run_git(["config", "-z", *where, "--list"], cwd=Path(folder), stdin=stdin, as_user=as_user)
+        listed = run_git(
+            ["config", "-z", *where, "--list"], cwd=Path(folder), stdin=stdin, as_user=as_user, timeout=QUICK
+        )
     entries = (os.fsdecode(entry).partition("\n") for entry in listed.split(b"\0"))
     return {name.lower(): value if given else "true" for name, given, value in entries}
 
@@ -132,7 +159,8 @@ def view(repository: Repository) -> Iterator[Path]:
     """A bare git directory of ours that shows the repository's refs and objects; gone with the block."""
     with tempfile.TemporaryDirectory(prefix="nano-codex-") as folder:
         made, common = Path(folder), repository.common
-        (made / "HEAD").write_bytes(_read(repository.git_dir / "HEAD"))
+        _check_files(common, ("refs", "reftable", "packed-refs", "objects/info", "objects/pack"))
+        (made / "HEAD").write_bytes(_head(repository.git_dir / "HEAD"))
         (made / "objects" / "info").mkdir(parents=True)
         (made / "objects" / "info" / "alternates").write_bytes(os.fsencode(quoted(common / "objects")) + b"\n")
         for name in ("refs", "packed-refs", "reftable"):
@@ -144,6 +172,24 @@ def view(repository: Repository) -> Iterator[Path]:
         (made / "info" / "attributes").write_text("* -filter\n", encoding="ascii")
         (made / "info" / "exclude").write_bytes(_read(common / "info" / "exclude"))
         yield made
+
+
+def _head(path: Path) -> bytes:
+    """What HEAD says; old versions of git made it a link to a ref."""
+    if os.path.islink(path) and (target := os.readlink(path)).startswith("refs/"):
+        return os.fsencode(f"ref: {target}\n")
+    return _read(path)
+
+
+def _check_files(common: Path, names: Sequence[str]) -> None:
+    """A pipe or a device in the place of a ref or a pack would hold git up for ever, or fill the memory."""
+    left = [common / name for name in names]
+    while left:
+        path = left.pop()
+        if os.path.isdir(path) and not os.path.islink(path):
+            left += [Path(entry.path) for entry in os.scandir(path)]
+        elif os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+            raise WorkspaceError(f"{path} is no regular file; no git makes such a repository")
 
 
 def quoted(path: Path) -> str:
@@ -166,24 +212,28 @@ def changes(repository: Repository) -> list[str]:
 
     Filters are not run: a file that is stored through one (Git LFS) counts as changed once git would have to read it.
     """
-    return [] if repository.is_bare else _changes(repository, _users_settings(), "", _DEPTH)
+    return [] if repository.is_bare else _changes(repository, _users_settings(), "", set())
 
 
-def _changes(repository: Repository, user: Mapping[str, str], prefix: str, depth: int) -> list[str]:
-    if depth == 0:
-        raise WorkspaceError(f"{repository.path}: submodules lie more than {_DEPTH} deep in one another")
+def _changes(repository: Repository, user: Mapping[str, str], prefix: str, seen: set[str]) -> list[str]:
+    place = os.path.realpath(repository.path)
+    if place in seen:
+        return []
+    seen.add(place)
+    if len(seen) > _MOST:
+        raise WorkspaceError(f"{repository.path}: there are more than {_MOST} submodules, those of submodules included")
     with view(replace(repository, settings={**user, **repository.settings})) as ours:
         for path in (repository.git_dir / "index", *repository.git_dir.glob("sharedindex.*")):
             if path.is_file():
                 (ours / path.name).symlink_to(path.absolute())
         git = [f"--git-dir={ours}", f"--work-tree={repository.path.absolute()}"]
         status = [*git, "status", "--porcelain", "-z", "--ignore-submodules=dirty"]
-        said = run_git(status, cwd=repository.path).decode("utf-8", "backslashreplace")
-        staged = run_git([*git, "ls-files", "--stage", "-z"], cwd=repository.path).split(b"\0")
+        said = run_git(status, cwd=repository.path, timeout=STATUS).decode("utf-8", "backslashreplace")
+        staged = run_git([*git, "ls-files", "--stage", "-z"], cwd=repository.path, timeout=STATUS).split(b"\0")
     entries = iter(said.split("\0"))
     found = [prefix + entry[3:] for entry in entries if entry and (entry[0] not in "RC" or next(entries, ""))]
     for entry in staged:
         name = os.fsdecode(entry.partition(b"\t")[2])
         if entry.startswith(b"160000 ") and (repository.path / name / ".git").exists():
-            found += _changes(locate(repository.path / name), user, f"{prefix}{name}/", depth - 1)
+            found += _changes(locate(repository.path / name), user, f"{prefix}{name}/", seen)
     return found

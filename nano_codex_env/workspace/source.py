@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from nano_codex_env.cache import locked, publish
 from nano_codex_env.errors import WorkspaceError
 from nano_codex_env.git_command import run_git
-from nano_codex_env.workspace.repository import Repository, changes, locate, view
+from nano_codex_env.workspace.repository import QUICK, Repository, changes, folders_at, locate, view
 
 logger = logging.getLogger(__name__)
 
@@ -36,12 +36,28 @@ def is_local(repo: str) -> bool:
 
 
 def folders_of(repo: str) -> tuple[Path, ...]:
-    """The folder of a repository on this machine, which holds its future; none for one elsewhere."""
-    return (_local_path(repo),) if is_local(repo) else ()
+    """The folders on this machine that hold a repository, and so its future; none for one elsewhere."""
+    path = _local_path(repo) if is_local(repo) else _path_of_url(repo)
+    return folders_at(path) if path else ()
 
 
 def _local_path(repo: str) -> Path:
     return Path(os.path.expanduser(repo)).absolute()
+
+
+def _path_of_url(url: str) -> Path | None:
+    """The folder that a `file:` URL names; None for another URL.
+
+    Raises:
+        WorkspaceError: it names another host.
+    """
+    scheme, slashes, rest = url.partition("://")
+    if scheme.lower() != "file" or not slashes:
+        return None
+    host, slash, path = rest.partition("/")
+    if host not in ("", "localhost") or not slash:
+        raise WorkspaceError(f"{url!r:.300} names no folder of this machine; a file URL is file:///path")
+    return Path("/" + unquote(path))
 
 
 def find(repo: str, commit: str, cache: Path) -> Source:
@@ -50,8 +66,8 @@ def find(repo: str, commit: str, cache: Path) -> Source:
     Raises:
         WorkspaceError: it is no repository, is dirty, cannot be cloned, or has no such commit.
     """
-    if commit.startswith(("-", "^")) or "\0" in commit:
-        raise WorkspaceError(f"{commit!r} is no commit; give a full commit id")
+    if commit.startswith(("-", "^")) or not _is_revision(commit):
+        raise WorkspaceError(f"{commit!r:.300} is no commit; give a full commit id")
     if is_local(repo):
         return _find_local(_local_path(repo), commit)
     url = repo if "://" in repo or "@" in repo else _github(repo)
@@ -59,6 +75,11 @@ def find(repo: str, commit: str, cache: Path) -> Source:
     if not is_new and not (is_full_id(commit) and _has(mirror, commit)):
         _fetch(mirror, url, commit or "HEAD")
     return _resolve(locate(mirror), commit or "HEAD", repo)
+
+
+def _is_revision(commit: str) -> bool:
+    """Whether it can name a commit; a search through messages (`:/`, `^{/`) would run anybody's regular expression."""
+    return len(commit) <= 500 and commit.isprintable() and ":" not in commit and "{/" not in commit
 
 
 def _has(mirror: Path, commit: str) -> bool:
@@ -83,10 +104,10 @@ def _fetch(mirror: Path, url: str, commit: str) -> None:
 
 def _transfer(url: str, folder: Path, command: list[str], rest: list[str]) -> None:
     """Clone or fetch; a repository on this machine through a view of it, since git would run what its own names."""
-    if not url.startswith("file:///"):
+    path = _path_of_url(url)
+    if path is None:
         run_git([*command, "--", url, *rest], cwd=folder, network=True)
         return
-    path = Path(unquote(url.removeprefix("file://")))
     if not os.path.isdir(path):
         raise WorkspaceError(f"there is no folder {path!s:.300}")
     with view(locate(path)) as theirs:
@@ -143,7 +164,7 @@ def _resolve(repository: Repository, commit: str, repo: str) -> Source:
     with view(repository) as ours:
         arguments = [f"--git-dir={ours}", "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}"]
         try:
-            found = run_git(arguments, cwd=ours).decode().strip()
+            found = run_git(arguments, cwd=ours, timeout=QUICK).decode().strip()
         except WorkspaceError as error:
             if commit == "HEAD":
                 raise WorkspaceError(f"{repo} has no commit yet; commit something first") from error

@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from collections import Counter
 from pathlib import Path
 
 from nano_codex_env.cache import mark_used, publish
 from nano_codex_env.errors import WorkspaceError
-from nano_codex_env.git_command import run_git
+from nano_codex_env.git_command import init_work_tree, run_git
 from nano_codex_env.sandbox.root import MTIME, settle
 from nano_codex_env.workspace.repository import quoted
 from nano_codex_env.workspace.source import Source, find, folders_of, is_full_id
@@ -29,6 +30,9 @@ _IDENTITY = {
     "GIT_COMMITTER_EMAIL": "nano-codex@localhost",
     "GIT_COMMITTER_DATE": f"{MTIME} +0000",
 }
+MAX_FILES, MAX_BYTES = 2_000_000, 64 << 30
+"""Files of the largest tree, and bytes of all of them."""
+
 _CONFIG = {
     "core.checkStat": "minimal",  # inode and ctime differ in an overlay: without these each `git status` reads all
     "core.trustctime": "false",
@@ -61,19 +65,14 @@ def _is_missing(repo: str) -> bool:
 
 def _export(source: Source, folder: Path) -> None:
     kind = "sha256" if len(source.commit) == 64 else "sha1"
-    run_git(["init", "--quiet", "--template=", f"--object-format={kind}", "-b", "main"], cwd=folder)
+    init_work_tree(folder, kind)
     ours = [f"--git-dir={folder / '.git'}", f"--work-tree={folder}"]
     for name, value in _CONFIG.items():
         run_git([*ours, "config", name, value], cwd=folder)
-    info = folder / ".git" / "info"
-    info.mkdir(exist_ok=True)
-    info.joinpath("attributes").write_text(
-        "* -ident -filter -working-tree-encoding\n", encoding="ascii"
-    )  # as committed
     logger.info("base tree of %s: packing its objects", source.commit[:12])
     root = _copy_objects(source, folder, ours)
-    run_git([*ours, "read-tree", root], cwd=folder)
-    count = run_git([*ours, "ls-files", "-z"], cwd=folder).count(b"\0")
+    run_git([*ours, "read-tree", root], cwd=folder, memory=1 << 30)
+    count = _count_files(folder, ours)
     logger.info("base tree of %s: checking out %d files", source.commit[:12], count)
     run_git([*ours, "checkout-index", "--all", "--force", "--quiet"], cwd=folder)
     logger.info("base tree of %s: settling modes and times of %d files", source.commit[:12], count)
@@ -82,6 +81,28 @@ def _export(source: Source, folder: Path) -> None:
     settle(folder / ".git" / "index", MTIME + 3600)  # younger than all files: git need not look into them
     settle(folder / ".git", MTIME)
     settle(folder, MTIME)
+
+
+def _count_files(folder: Path, ours: list[str]) -> int:
+    """How many files a checkout will have; a few objects can stand for any number of files and bytes.
+
+    Raises:
+        WorkspaceError: it would have more than anybody's repository.
+    """
+    with (folder / ".git" / "index").open("rb") as file:
+        count = int.from_bytes(file.read(12)[8:], "big")
+    if count > MAX_FILES:
+        raise WorkspaceError(f"the tree has {count} files; at most {MAX_FILES} are checked out")
+    blobs = Counter(
+        line[7:].partition(b" ")[0] for line in run_git([*ours, "ls-files", "-sz"], cwd=folder).split(b"\0")
+    )
+    names = [name for name in blobs if name]
+    query = ["cat-file", "--batch-check=%(objectsize)"]
+    sizes = run_git([*ours, *query], cwd=folder, stdin=b"".join(name + b"\n" for name in names)).split(b"\n")
+    total = sum(blobs[name] * int(size) for name, size in zip(names, sizes, strict=False) if size.isdigit())
+    if total > MAX_BYTES:
+        raise WorkspaceError(f"the tree's files have {total} bytes; at most {MAX_BYTES} are checked out")
+    return count
 
 
 def _copy_objects(source: Source, folder: Path, ours: list[str]) -> str:

@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,7 @@ def _build(folder: Path, python: str, packages: list[str], allow_builds: bool) -
     uv = [find_uv(), "--directory", str(folder)]  # where we run may be anybody's checkout, with settings for uv
     logger.info("building a virtual environment with %s", ", ".join(packages))
     _run([*uv, "venv", "--quiet", "--relocatable", "--allow-existing", "--python", python, str(folder)])
+    base = os.path.realpath(folder / "bin" / "python")
     install = [*uv, "pip", "install", "--quiet", "--python", str(folder / "bin" / "python")]
     has_pytest = any(canonicalize_name(Requirement(name).name) == "pytest" for name in packages)
     wanted = [*packages, *([] if has_pytest else ["pytest"])]
@@ -81,7 +83,8 @@ def _build(folder: Path, python: str, packages: list[str], allow_builds: bool) -
             f"{error}\nPackages are installed from wheels only. Where one has none and you trust what it runs when it "
             "is built: `nano-codex tasks prepare --allow-builds`, or Resolved(allow_builds=True)"
         ) from error
-    base = os.path.realpath(folder / "bin" / "python")
+    if not (folder / "bin" / "python").is_symlink() or os.path.realpath(folder / "bin" / "python") != base:
+        raise WorkspaceError(f"one of {', '.join(wanted)} replaces the environment's interpreter; it is not used")
     _run([base, "-I", "-S", "-m", "compileall", "-q", "-j", "0", str(folder / "lib")], may_fail=True)
     for path in folder.rglob("*"):
         if not path.is_symlink():  # readable for the uid of the box
@@ -118,17 +121,28 @@ _SHUFFLE = ("pytest_randomly", "random_order", "pytest_random_order")
 
 def _plugins(folder: Path) -> tuple[str, ...]:
     """The pytest plugins installed in `folder`: named, because ones in the repository shall not load by themselves."""
-    from importlib.metadata import distributions
-
-    site = [str(path) for path in folder.glob("lib/python3*/site-packages")]
-    points = [point for found in distributions(path=site) for point in found.entry_points]
-    values = {point.value for point in points if point.group == "pytest11"}
+    values = {
+        point.value for found in _distributions(folder) for point in found.entry_points if point.group == "pytest11"
+    }
     return tuple(sorted(value for value in values if not value.startswith(_SHUFFLE)))
 
 
 def freeze(folder: Path) -> list[str]:
     """What is installed in a virtual environment, pinned: a task that names it is built the same next year."""
-    from importlib.metadata import distributions
+    return sorted({f"{found.name}=={found.version}" for found in _distributions(folder)}, key=str.lower)
 
+
+def _distributions(folder: Path) -> list[Distribution]:
+    """What is installed, with metadata that can be read.
+
+    Raises:
+        WorkspaceError: it cannot.
+    """
     site = [str(path) for path in folder.glob("lib/python3*/site-packages")]
-    return sorted({f"{found.name}=={found.version}" for found in distributions(path=site)}, key=str.lower)
+    try:
+        found = list(distributions(path=site))
+        for one in found:
+            _ = one.name, one.version, [point.value for point in one.entry_points]
+    except Exception as error:
+        raise WorkspaceError(f"the metadata of a package in {folder} cannot be read: {error!r:.300}") from error
+    return found

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import threading
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -415,3 +418,116 @@ def test_allowed_edits_are_a_list_of_paths(fast: Resolved, make_task: MakeTask) 
     for given in (5, "setup.cfg", [1], {"a": 1}):
         with pytest.raises(TaskError, match=r"environment\.allowed_edits must be a list of paths"):
             fast(task.with_(environment={"allowed_edits": given}), [], task.patch)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"FAIL_TO_PASS": ("a" * 300 + "/x.py::test",)},
+        {"PASS_TO_PASS": ("tests/" + "a" * 300 + "/x.py::test",)},
+        {"environment": {"pythonpath": ["a" * 300]}},
+    ],
+    ids=["fail", "pass", "pythonpath"],
+)
+def test_a_row_that_cannot_be_used_gives_no_number(fast: Resolved, make_task: MakeTask, change: dict[str, Any]) -> None:
+    """A right patch got 0.0 for it, as if git could not have written the patch."""
+    task = make_task()
+    with pytest.raises((TaskError, RewardError)):
+        fast(task.with_(**change), [], task.patch)
+
+
+def test_hidden_tests_apply_where_the_repository_says_how_lines_end(
+    fast: Resolved, make_repo: Callable[..., Path]
+) -> None:
+    """The checkout has CRLF, the row's patch LF, as git prints it."""
+    old, new = (f"from sums import add\n\n\ndef test_add():\n    assert add(2, 3) == {n}\n" for n in (-1, 5))
+    repo = make_repo({".gitattributes": "*.py text eol=crlf\n", "sums.py": BUG, "tests/test_add.py": old})
+    task = Task(
+        "crlf-1",
+        str(repo),
+        git(repo, "rev-parse", "HEAD"),
+        "add(2, 3) gives -1",
+        patch=patch({"sums.py": BUG}, {"sums.py": FIXED}),
+        test_patch=patch({"tests/test_add.py": old}, {"tests/test_add.py": new}),
+        FAIL_TO_PASS=("tests/test_add.py::test_add",),
+    )
+    base, _ = base_tree(task.repo, task.base_commit, cache_dir())
+    assert (base / "tests/test_add.py").read_bytes() == old.replace("\n", "\r\n").encode()
+    entry = hidden_files(task, base)["tests/test_add.py"]
+    assert entry
+    assert entry.data == new.replace("\n", "\r\n").encode()
+    assert both(fast, task) == (1.0, 0.0)
+
+
+def test_a_submodule_that_the_hidden_tests_move_is_left_where_it_is(fast: Resolved, make_task: MakeTask) -> None:
+    """Its files are in no base tree."""
+    task = make_task()
+    bump = "diff --git a/vendor b/vendor\nindex {}..{} 160000\n--- a/vendor\n+++ b/vendor\n@@ -1 +1 @@\n".format(
+        "1" * 40, "2" * 40
+    )
+    bump += "-Subproject commit {}\n+Subproject commit {}\n".format("1" * 40, "2" * 40)
+    assert both(fast, task.with_(test_patch=bump + task.test_patch)) == (1.0, 0.0)
+
+
+def binary(content: bytes) -> str:
+    """What follows the first line of a patch that makes a binary file."""
+    blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    sides = []
+    for side in (content, b""):
+        packed = zlib.compress(side)
+        line = chr(ord("A") + len(packed) - 1) + base64.b85encode(packed, pad=True).decode()
+        sides.append(f"literal {len(side)}\n{line}\n\n")
+    return f"new file mode 100644\nindex {'0' * 40}..{blob}\nGIT binary patch\n{''.join(sides)}"
+
+
+BINARY = binary(b"x = 1\n")
+SAME = "similarity index 100%\n"
+HUNK = "@@ -1,2 +1,2 @@\n-x\n+y\n \n"
+ODD_HEADERS = {
+    "one side quoted": 'diff --git a/conftest.py "b/conftest.py"\n' + BINARY,
+    "an escape": 'diff --git a/conftest.py "b/conf\\164est.py"\n' + BINARY,
+    "other prefixes": "diff --git aaaa/conftest.py b/conftest.py\n" + BINARY,
+    "a folder for a prefix": "diff --git x.y/conftest.py b/conftest.py\n" + BINARY,
+    "old words": f"diff --git a/sums.py b/o.py\n{SAME}rename old sums.py\nrename new conftest.py\n",
+    "mixed words": f"diff --git a/sums.py b/o.py\n{SAME}rename from sums.py\nrename new conftest.py\n",
+    "a copy of two names": f"diff --git a/sums.py b/o.py\n{SAME}copy from sums.py\ncopy to o.py\n"
+    f"--- a/sums.py\n+++ b/conftest.py\n{HUNK}",
+}
+
+
+@pytest.mark.parametrize("kind", ODD_HEADERS)
+def test_no_header_hides_what_a_patch_changes(make_task: MakeTask, sandbox: Sandbox, kind: str) -> None:
+    """Git read another name than we did: a new `conftest.py` reached the tests and was worth 1.0."""
+    task = make_task()
+    scorer = Scorer(sandbox, cache_dir(), 60)
+    try:
+        kept, _ = scorer.source(task, ODD_HEADERS[kind])
+    except ValueError:
+        return
+    assert kept == ""
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        'diff --git "a/d\\303\\244ta.bin" "b/d\\303\\244ta.bin"\n' + BINARY,
+        "diff --git a/data.bin b/data.bin\n" + BINARY,
+        f"diff --git a/README.md b/docs/READ ME.md\n{SAME}rename from README.md\nrename to docs/READ ME.md\n",
+        f"diff --git a/README.md b/READ ME.md\n{SAME}copy from README.md\ncopy to READ ME.md\n",
+        "diff --git a/README.md b/README.md\nold mode 100644\nnew mode 100755\n",
+        "--- a/docs/a.md\t2020-01-01\n+++ b/docs/a.md\t2020-01-01\n@@ -1 +1 @@\n-read\n+me\n",
+    ],
+    ids=["quoted", "binary", "rename", "copy", "mode", "plain"],
+)
+def test_a_header_that_agrees_with_itself_is_no_trick(fast: Resolved, make_task: MakeTask, extra: str) -> None:
+    """As git writes them, and as `diff -u` does."""
+    task = make_task(base={"README.md": "read\n", "docs/a.md": "read\n"})
+    score = fast(task, [], extra + task.patch)
+    assert (score.value, score.parts["reason"], score.parts["dropped"]) == (1.0, "", [])
+
+
+def test_a_patch_without_prefixes_is_read_as_git_does(fast: Resolved, make_task: MakeTask) -> None:
+    """As `diff -u` writes one of a file at the root."""
+    task = make_task()
+    score = fast(task, [], "--- sums.py\n+++ sums.py\n" + task.patch[task.patch.index("@@ ") :])
+    assert (score.value, score.parts["reason"]) == (1.0, "")

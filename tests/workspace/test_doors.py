@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +18,9 @@ import pytest
 from nano_codex_env import Agent
 from nano_codex_env.errors import PolicyError, WorkspaceError
 from nano_codex_env.git_command import run_git
+from nano_codex_env.spawn import run
 from nano_codex_env.workspace import Workspace, repository
+from nano_codex_env.workspace.source import folders_of
 from tests.conftest import GIT_ENV, git, mostly_slow
 
 
@@ -271,6 +274,129 @@ def test_a_fork_cannot_change_what_another_repository_gets_for_the_same_commit(
         assert (first.base / "sums.py").read_bytes() == wanted
     with contextlib.closing(Workspace(str(honest), commit, cache=cache)) as second:
         assert (second.base / "sums.py").read_bytes() == wanted
+
+
+# Nobody is held up, and no memory or disk is filled.
+
+
+@pytest.mark.parametrize(
+    "commit", [":/x", "HEAD^{/((a{1,255}){1,255})}", "main^{/x}", "HEAD:sums.py", "x" * 501, "a\nb"]
+)
+def test_a_commit_is_named_without_a_search(repo: Path, commit: str) -> None:
+    """`:/REGEX` compiles anybody's regular expression: 3 GB for a short one."""
+    with pytest.raises(WorkspaceError, match="is no commit; give a full commit id"):
+        Workspace(str(repo), commit)
+
+
+def test_a_tree_of_more_files_than_anybody_has_is_refused(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten names for one tree at each level: a few kilobytes that are a million files, or a terabyte of one."""
+    blob = git(repo, "rev-parse", "HEAD:sums.py")
+    made = subprocess.run(
+        ["git", "mktree"], cwd=repo, env=GIT_ENV, text=True, capture_output=True, check=True,
+        input="".join(f"100644 blob {blob}\tf{n}\n" for n in range(10)),
+    )  # fmt: skip
+    for _ in range(2):
+        made = subprocess.run(
+            ["git", "mktree"], cwd=repo, env=GIT_ENV, text=True, capture_output=True, check=True,
+            input="".join(f"040000 tree {made.stdout.strip()}\td{n}\n" for n in range(10)),
+        )  # fmt: skip
+    commit = git(repo, "commit-tree", made.stdout.strip(), "-m", "many")
+    monkeypatch.setattr("nano_codex_env.workspace.tree.MAX_FILES", 999)
+    with pytest.raises(WorkspaceError, match="the tree has 1000 files; at most 999 are checked out"):
+        Workspace(str(repo), commit, cache=tmp_path / "cache")
+    monkeypatch.setattr("nano_codex_env.workspace.tree.MAX_FILES", 1000)
+    size = 1000 * (repo / "sums.py").stat().st_size
+    monkeypatch.setattr("nano_codex_env.workspace.tree.MAX_BYTES", size - 1)
+    with pytest.raises(WorkspaceError, match=f"the tree's files have {size} bytes; at most {size - 1}"):
+        Workspace(str(repo), commit, cache=tmp_path / "cache")
+
+
+def test_a_program_gets_no_more_memory_than_it_may_have() -> None:
+    program = [sys.executable, "-c", "x = bytearray(1 << 30)"]
+    assert run(program, env={}, timeout=60, memory=1 << 28).status == 1
+    assert run(program, env={}, timeout=60).status == 0
+
+
+@pytest.mark.parametrize("name", ["refs/heads/main", "objects/info/alternates", "objects/pack/x.idx", "packed-refs"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_file_in_a_git_directory_is_refused_by_name(
+    repo: Path, tmp_path: Path, name: str, kind: str
+) -> None:
+    path = repo / ".git" / name
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(exist_ok=True)
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
+    with pytest.raises(WorkspaceError, match=f"{name} is no regular file"):
+        Workspace(str(repo), cache=tmp_path / "cache")
+
+
+def test_submodules_that_are_one_another_are_looked_at_once(repo: Path, tmp_path: Path) -> None:
+    """Three links a level to the next level's repository: 3 ** 14 looks."""
+    commit, last = git(repo, "rev-parse", "HEAD"), repo
+    for level in range(14):
+        above = tmp_path / f"level{level}"
+        above.mkdir()
+        git(above, "init", "-q", "-b", "main")
+        for name in "abc":
+            (above / name).symlink_to(last)
+            git(above, "update-index", "--add", "--cacheinfo", f"160000,{commit},{name}")
+        git(above, "commit", "-q", "-m", "x")
+        last = above
+    with pytest.raises(WorkspaceError, match="is dirty"):
+        Workspace(str(last))
+
+
+def test_includes_are_not_read(repo: Path, tmp_path: Path) -> None:
+    """A relative one, which many have, is no fault; one that never ends holds nobody up; none says how lines end."""
+    git(repo, "config", "include.path", "../.gitconfig")
+    with contextlib.closing(Workspace(str(repo))) as opened:
+        assert opened.commit == git(repo, "rev-parse", "HEAD")
+    (tmp_path / "more").write_text("[core]\n\tautocrlf = input\n")
+    os.mkfifo(tmp_path / "pipe")
+    config = repo / ".git" / "config"
+    config.write_text(config.read_text() + f"[include]\n\tpath = {tmp_path}/more\n\tpath = {tmp_path}/pipe\n")
+    assert "core.autocrlf" not in repository.locate(repo).settings
+
+
+def test_an_old_head_is_a_link(repo: Path, tmp_path: Path) -> None:
+    commit = git(repo, "rev-parse", "HEAD")
+    git(repo, "pack-refs", "--all")
+    (repo / ".git" / "HEAD").unlink()
+    (repo / ".git" / "HEAD").symlink_to("refs/heads/main")
+    with contextlib.closing(Workspace(str(repo), cache=tmp_path / "cache")) as opened:
+        assert opened.commit == commit
+
+
+@pytest.mark.parametrize("url", ["file://localhost{repo}", "FILE://{repo}", "file://{repo}"])
+def test_every_spelling_of_a_file_url_is_read_by_a_view(hostile: Path, program: Path, tmp_path: Path, url: str) -> None:
+    os.mkfifo(hostile / ".git" / "pipe")
+    git(hostile, "config", "include.path", "pipe")  # git itself would wait for it for ever
+    with contextlib.closing(Workspace(url.format(repo=hostile), cache=tmp_path / "cache")) as opened:
+        assert (opened.base / "sums.py").read_text() == "x = 1\n"
+
+
+def test_a_file_url_of_another_host_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceError, match="names no folder of this machine; a file URL is file:///path"):
+        Workspace("file://elsewhere/x", cache=tmp_path)
+
+
+def test_the_future_of_a_repository_lies_in_all_these_folders(repo: Path, tmp_path: Path) -> None:
+    """A box covers them: a work tree's main repository, what a URL names, what objects are borrowed from."""
+    git(repo, "worktree", "add", "-q", "--detach", str(tmp_path / "other"))
+    git(tmp_path, "clone", "-q", "--shared", str(repo), "shared")
+    assert set(folders_of(str(repo))) == {repo, repo / ".git"}
+    assert {repo, repo / ".git", tmp_path / "other"} < set(folders_of(str(tmp_path / "other")))
+    assert {tmp_path / "shared", repo / ".git" / "objects"} < set(folders_of(str(tmp_path / "shared")))
+    assert set(folders_of(f"file://localhost{repo}")) == {repo, repo / ".git"}
+    assert folders_of("owner/name") == folders_of("https://example.org/x") == ()
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/x", "/" + "a" * 300, "a" * 5000, "x/" * 3000, "/\0"])
+def test_a_path_that_cannot_be_is_an_error_of_ours(name: str, tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceError):
+        Workspace(name, cache=tmp_path)
 
 
 # What takes too long is stopped, with all that it started.
