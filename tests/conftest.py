@@ -59,6 +59,11 @@ FIX = """diff --git a/sums.py b/sums.py
 """
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """See test_golden.py."""
+    parser.addoption("--golden", action="store_true", help="record the goldens of test_golden.py anew")
+
+
 def git(folder: Path, *arguments: str) -> str:
     """What git prints."""
     done = subprocess.run(["git", *arguments], cwd=folder, env=GIT_ENV, capture_output=True, text=True, check=True)
