@@ -92,7 +92,7 @@ def make_run(name: str, tasks: Sequence[Task], target: Path) -> None:
     MAKERS[name](tasks)
     run = Path(name)
     (run / ".gitignore").unlink()
-    _settle(run)
+    _normalize(run)
     if name == "torn":
         [killed] = [path.parent for path in run.glob("*/messages.jsonl") if not (path.parent / "diff.patch").exists()]
         for path in (killed / "messages.jsonl", run / "results.jsonl"):
@@ -101,7 +101,7 @@ def make_run(name: str, tasks: Sequence[Task], target: Path) -> None:
     shutil.rmtree(run)
 
 
-def _settle(run: Path) -> None:
+def _normalize(run: Path) -> None:
     """Number the folders by task and attempt; make all times equal; order the rows."""
     logs = {path.parent: json.loads(path.read_text(encoding="ascii")) for path in run.glob("*/metadata.json")}
     names = {}

@@ -51,7 +51,7 @@ from nano_codex_env.sandbox import Sandbox
 from tests.conftest import git
 from tests.old_runs import MAKERS, RUN, make_run
 from tests.server import by_turn, completion, serve
-from tests.tour import EXECUTABLE, FILES, FIX, LINKS, TOUR, Stop, call, played, say
+from tests.tour import EXECUTABLE, FILES, FIX, LINKS, TOUR, Script, call, next_reply, say
 
 GOLDEN = Path(__file__).parent / "golden"
 CONCURRENCY = 4
@@ -101,7 +101,7 @@ def bundled() -> dict[str, Task]:
 # what an episode leaves behind
 
 
-def settled(about: Mapping[str, Any], task: Task) -> dict[str, Any]:
+def normalize_metadata(about: Mapping[str, Any], task: Task) -> dict[str, Any]:
     """Metadata of an episode without what no two runs share; the task, which has a golden of its own, by its name."""
     kinds = {"started": float, "seconds": float, "versions": dict}
     assert all(isinstance(about[key], kind) for key, kind in kinds.items() if key in about)
@@ -114,7 +114,7 @@ def settled(about: Mapping[str, Any], task: Task) -> dict[str, Any]:
     return found
 
 
-def logged(folder: Path, task: Task) -> dict[str, Any]:
+def read_log(folder: Path, task: Task) -> dict[str, Any]:
     """The files of an episode's log, those of JSON lines and the patch line by line."""
     names = {"messages.jsonl", "tools.json", "metadata.json", "diff.patch", "tokens.jsonl"}
     assert {path.name for path in folder.iterdir()} <= names
@@ -126,10 +126,10 @@ def logged(folder: Path, task: Task) -> dict[str, Any]:
         for name in ("messages.jsonl", "diff.patch", "tokens.jsonl")
         if (folder / name).exists()
     }
-    return {**lines, "metadata.json": settled(about, task)}
+    return {**lines, "metadata.json": normalize_metadata(about, task)}
 
 
-def of_row(row: Mapping[str, Any]) -> dict[str, Any]:
+def normalize_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of results.jsonl; its diff is the log's."""
     folder, diff = row["folder"], row["diff"]
     assert folder is None or diff in ("", Path(folder, "diff.patch").read_bytes().decode("utf-8", "surrogateescape"))
@@ -169,7 +169,7 @@ def play_bundled(tasks: Sequence[Task], policy: Policy, sandbox: Sandbox, out: P
         assert last["diff"] == row["diff"]
         info["steps"][-1] = {**last, "diff": bool(last["diff"]) and "diff.patch"}
         golden("tools.json", Path(row["folder"], "tools.json").read_text(encoding="ascii"))
-        found = {**logged(Path(row["folder"]), task), "results.jsonl": of_row(row), "info": info}
+        found = {**read_log(Path(row["folder"]), task), "results.jsonl": normalize_row(row), "info": info}
         golden(f"bundled/{type(policy).__name__.lower()}/{task.instance_id}.json", as_text(found))
 
 
@@ -224,25 +224,25 @@ def tour_task(tmp_path_factory: pytest.TempPathFactory) -> Task:
 CHANGED = from_function(lambda task, transcript, diff: float(bool(diff)))
 
 
-def play_stop(stop: Stop, task: Task, sandbox: Sandbox, out: Path) -> dict[str, Any]:
+def play_script(script: Script, task: Task, sandbox: Sandbox, out: Path) -> dict[str, Any]:
     rollouts(
-        task, lambda messages, tools: played(stop, messages), reward=CHANGED, sandbox=sandbox, out=out,
-        concurrency=1, progress=False, **{"max_steps": 200, **stop.env},
+        task, lambda messages, tools: next_reply(script, messages), reward=CHANGED, sandbox=sandbox, out=out,
+        concurrency=1, progress=False, **{"max_steps": 200, **script.env},
     )  # fmt: skip
     [row] = jsonl(out / "results.jsonl")
     tools = (Path(row["folder"]) / "tools.json").read_text(encoding="ascii")
-    found = {**logged(Path(row["folder"]), task), "results.jsonl": of_row(row)}
-    return {**found, "tools.json": tools.split("\n")} if "tools" in stop.env else found
+    found = {**read_log(Path(row["folder"]), task), "results.jsonl": normalize_row(row)}
+    return {**found, "tools.json": tools.split("\n")} if "tools" in script.env else found
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * stop.slow) for name, stop in TOUR.items()]
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * script.slow) for name, script in TOUR.items()]
 )
 def test_what_a_policy_is_told_is_as_recorded(
     name: str, tour_task: Task, sandbox: Sandbox, tmp_path: Path, golden: Golden
 ) -> None:
     """Every mistake, limit and notice, word by word."""
-    text = as_text(play_stop(TOUR[name], tour_task, sandbox, tmp_path))
+    text = as_text(play_script(TOUR[name], tour_task, sandbox, tmp_path))
     if name == "flood":
         text, found = re.subn(r"(?<=\[\.\.\. )\d{8} bytes(?= left out \.\.\.\])", "many bytes", text)
         assert found == 1
@@ -258,7 +258,7 @@ def test_the_log_of_a_branch_is_as_recorded(tour_task: Task, sandbox: Sandbox, t
             folder = branch.episode.log.folder if branch.episode.log else tmp_path
             branch.step(call("shell", cmd="cat sums.py"))
             branch.step(say("done"))
-    golden("tour/branch.json", as_text(logged(folder, tour_task)))
+    golden("tour/branch.json", as_text(read_log(folder, tour_task)))
 
 
 # what an endpoint is asked
@@ -290,7 +290,9 @@ def test_what_an_endpoint_is_asked_is_as_recorded(
 
 
 @pytest.fixture
-def runs(request: pytest.FixtureRequest, bundled: dict[str, Task], tmp_path: Path, monkeypatch: Any) -> Path:
+def runs(
+    request: pytest.FixtureRequest, bundled: dict[str, Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """A copy of the recorded runs, beside which one stands; their repository is where it is on this machine."""
     monkeypatch.chdir(tmp_path)
     for name in MAKERS:
@@ -304,14 +306,14 @@ def runs(request: pytest.FixtureRequest, bundled: dict[str, Task], tmp_path: Pat
     return tmp_path
 
 
-def whole(run: Path) -> list[Path]:
+def finished(run: Path) -> list[Path]:
     """Folders of the episodes that came to an end."""
     return sorted(path.parent for path in run.glob("*/diff.patch"))
 
 
 @pytest.mark.parametrize(("name", "count"), [("complete", 6), ("resumable", 4), ("torn", 3)])
 def test_old_episodes_replay_identically(name: str, count: int, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folders = [str(folder.relative_to(runs)) for folder in whole(runs / name)]
+    folders = [str(folder.relative_to(runs)) for folder in finished(runs / name)]
     assert main(["replay", *folders]) == 0
     said = capsys.readouterr()
     verdicts = re.findall(r"^(.*): \d+ messages, identical$", said.out, re.M)
@@ -324,7 +326,7 @@ def test_old_episodes_replay_identically(name: str, count: int, runs: Path, caps
 def test_an_old_log_that_is_torn_is_read_up_to_there_and_replayed(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [folder] = {path.parent for path in runs.glob("torn/*/messages.jsonl")} - set(whole(runs / "torn"))
+    [folder] = {path.parent for path in runs.glob("torn/*/messages.jsonl")} - set(finished(runs / "torn"))
     found = Trajectory.load(folder)
     assert found.torn
     assert [message["role"] for message in found.messages] == ["system", "user", "assistant"]
@@ -560,7 +562,7 @@ def test_exit_codes_are_as_recorded(
     """With each, whether anything is said on stdout and on stderr."""
     save_tasks([bundled[RUN[2]]], Path("task.jsonl"))
     shutil.copyfile(Path(__file__).parent / "data" / "smollm2_tools.jinja", "template.jinja")
-    shutil.copytree(whole(runs / "complete")[0], "changed")
+    shutil.copytree(finished(runs / "complete")[0], "changed")
     Path("changed/diff.patch").write_text("another\n")
     git(runs, "clone", "-q", tour_task.repo, "checkout")
     lines = []

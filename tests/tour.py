@@ -38,7 +38,7 @@ LINKS = {"link.py": "sums.py", "linked": "pkg", "away": "/etc"}
 
 
 @dataclass(frozen=True)
-class Stop:
+class Script:
     """A scripted episode and the arguments of its environment."""
 
     actions: Sequence[Action]
@@ -71,10 +71,10 @@ def patch(file: str, search: str = "", replace: str = "new\n") -> dict[str, Any]
     return call("apply_patch", search=search, replace=replace, file=file)
 
 
-def played(stop: Stop, messages: Sequence[Mapping[str, Any]]) -> Reply:
+def next_reply(script: Script, messages: Sequence[Mapping[str, Any]]) -> Reply:
     """The policy: the next action of a script, and a message without calls after the last."""
     turn = sum(message["role"] == "assistant" for message in messages)
-    action = stop.actions[turn] if turn < len(stop.actions) else say("done")
+    action = script.actions[turn] if turn < len(script.actions) else say("done")
     if isinstance(action, Exception):
         raise action
     if isinstance(action, Reply):
@@ -82,7 +82,7 @@ def played(stop: Stop, messages: Sequence[Mapping[str, Any]]) -> Reply:
     return Reply(dict(action) if "role" in action else say("", action))
 
 
-def told(action: Mapping[str, Any], total: int | None = None, **more: Any) -> Reply:
+def with_usage(action: Mapping[str, Any], total: int | None = None, **more: Any) -> Reply:
     """An action whose server tells how long the transcript is."""
     return Reply(say("", action), usage={"total_tokens": total}, **more)
 
@@ -223,58 +223,58 @@ COUNT = Tool("count", "Count the characters of a text.", {"text": "any text"}, _
 """A tool of somebody else's."""
 
 TOUR = {
-    "malformed": Stop(MALFORMED),
-    "names": Stop(NAMES),
-    "shell": Stop(SHELL),
-    "killed": Stop(KILLED),
-    "flood": Stop(FLOOD),
-    "paths": Stop(PATHS),
-    "patches": Stop(PATCHES),
-    "submitted_at_once": Stop([]),
-    "max_steps": Stop(STEPS, {"max_steps": 4}),
-    "time_limit": Stop([say("late", *look("echo 1", "echo 2"))], {"time_limit": 1e-9}),
-    "timeout": Stop(
+    "malformed": Script(MALFORMED),
+    "names": Script(NAMES),
+    "shell": Script(SHELL),
+    "killed": Script(KILLED),
+    "flood": Script(FLOOD),
+    "paths": Script(PATHS),
+    "patches": Script(PATCHES),
+    "submitted_at_once": Script([]),
+    "max_steps": Script(STEPS, {"max_steps": 4}),
+    "time_limit": Script([say("late", *look("echo 1", "echo 2"))], {"time_limit": 1e-9}),
+    "timeout": Script(
         [call("shell", cmd="echo early; sleep 600"), call("shell", cmd="echo alive")],
         {"tools": [shell(timeout=8, max_output=100), apply_patch()]},
         slow=True,
     ),
-    "token_limit": Stop(
-        [told(FIX, 10), told(call("shell", cmd="echo"), 99), told(call("shell", cmd="echo"), 100)],
+    "token_limit": Script(
+        [with_usage(FIX, 10), with_usage(call("shell", cmd="echo"), 99), with_usage(call("shell", cmd="echo"), 100)],
         {"token_limit": 100},
     ),
-    "context_overflow": Stop([FIX, ContextOverflow("too long")]),
-    "tokens": Stop(
+    "context_overflow": Script([FIX, ContextOverflow("too long")]),
+    "tokens": Script(
         [
-            told(FIX, 5, tokens=tokens([1, 2, 3], [4, 5]), finish_reason="tool_calls"),
-            told(FIX, 8, tokens=tokens([1, 2, 3, 4, 5, 6], [7, 8]), finish_reason="length"),
+            with_usage(FIX, 5, tokens=tokens([1, 2, 3], [4, 5]), finish_reason="tool_calls"),
+            with_usage(FIX, 8, tokens=tokens([1, 2, 3, 4, 5, 6], [7, 8]), finish_reason="length"),
             Reply(say("done"), usage={"total_tokens": 9}, tokens=tokens([9, 9], [7]), finish_reason="stop"),
         ],
         {"token_limit": 1000},
     ),
-    "notices": Stop(
+    "notices": Script(
         [*look("printf x", "echo x", "true"), FIX, *look("false", "true")],
         {"max_steps": 6, "notices": (budget,)},
     ),
-    "notices_of_tokens": Stop(
-        [told(call("shell", cmd="echo"), total) for total in (10, 71, 91, 99)],
+    "notices_of_tokens": Script(
+        [with_usage(call("shell", cmd="echo"), total) for total in (10, 71, 91, 99)],
         {"token_limit": 100, "max_steps": 5, "notices": (budget,)},
     ),
-    "last_call": Stop([*look("true", "printf x")], {"max_steps": 2, "notices": (budget,)}),
-    "remind": Stop(
+    "last_call": Script([*look("true", "printf x")], {"max_steps": 2, "notices": (budget,)}),
+    "remind": Script(
         [say("I think"), say("I think again"), FIX, say("now it is done")], {"on_inaction": "remind", "max_steps": 9}
     ),
-    "remind_to_the_end": Stop([say("hm")] * 3, {"on_inaction": "remind", "max_steps": 3}),
-    "shell_alone": Stop(
+    "remind_to_the_end": Script([say("hm")] * 3, {"on_inaction": "remind", "max_steps": 3}),
+    "shell_alone": Script(
         [say("hm"), *look("echo"), FIX],
         {"tools": [shell(timeout=2.5, max_output=10)], "on_inaction": "remind", "max_steps": 3},
     ),
-    "patch_alone": Stop([FIX, *look("echo")], {"tools": [apply_patch()]}),
-    "tool_of_somebody_else": Stop(
+    "patch_alone": Script([FIX, *look("echo")], {"tools": [apply_patch()]}),
+    "tool_of_somebody_else": Script(
         [say("hm"), call("count", text="four"), call("count", text=""), call("count"), FIX],
         {"tools": [apply_patch(), COUNT], "on_inaction": "remind", "max_steps": 5},
     ),
-    "own_prompt": Stop([FIX], {"system_prompt": "Mend it.\n"}),
-    "prose_beside_calls": Stop(
+    "own_prompt": Script([FIX], {"system_prompt": "Mend it.\n"}),
+    "prose_beside_calls": Script(
         [
             {"role": "assistant", "content": None, "reasoning_content": "first", "tool_calls": [FIX]},
             {
@@ -284,8 +284,8 @@ TOUR = {
             },
         ]
     ),
-    "no_action": Stop([FIX, {"role": "user", "content": "I am the user"}]),
-    "policy_error": Stop([FIX, PolicyError("the server is gone")]),
-    "no_tool_calls": Stop([FIX, say("", FIX) | {"tool_calls": "none"}]),
+    "no_action": Script([FIX, {"role": "user", "content": "I am the user"}]),
+    "policy_error": Script([FIX, PolicyError("the server is gone")]),
+    "no_tool_calls": Script([FIX, say("", FIX) | {"tool_calls": "none"}]),
 }
 """Name -> episode."""
