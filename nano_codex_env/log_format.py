@@ -1,34 +1,83 @@
-"""What the files of an episode's log may hold: whatever is read back is checked here first, key by key."""
+"""Where an episode's log may lie and what its files may hold: what is read back is checked here first, key by key."""
 
 from __future__ import annotations
 
 import math
 import os
+import secrets
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from nano_codex_env.atomic import write_new
 from nano_codex_env.untrusted import read_file
 
 _LARGEST = 1 << 53
 """Whole numbers up to here are exact in every JSON reader."""
 
+LOG_DIR = Path(".nano-codex")
+"""Where logs go unless a folder is named, below the current one."""
+
 Check = Callable[[Any], bool]
 
 
+def check_log_dir(log_dir: Path) -> None:
+    """Refuse the default where it is a link: the current folder may be anybody's checkout, and nobody named the target.
+
+    Raises:
+        OSError: it is one.
+    """
+    if log_dir == LOG_DIR and log_dir.is_symlink():
+        raise OSError(f"it is a link to {os.readlink(log_dir)}, which is not followed unless you name it yourself")
+
+
+def new_folder(log_dir: Path) -> Path:
+    """Make a folder for one episode, below `log_dir`.
+
+    Raises:
+        OSError: `log_dir` is a link that nobody named, or cannot be written.
+    """
+    check_log_dir(log_dir)
+    if not log_dir.is_dir():
+        log_dir.mkdir(parents=True, exist_ok=True)
+    if not os.path.lexists(log_dir / ".git"):
+        with suppress(FileExistsError):  # so that a log inside a repository does not make it dirty
+            write_new(log_dir / ".gitignore", b"*\n")
+    now = time.time()
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now)) + f"-{int(now * 1000) % 1000:03d}"
+    while True:
+        folder = log_dir / f"{stamp}-{secrets.token_hex(4)}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+
+
 def read_log_file(path: Path) -> bytes:
-    """The content of a file of a log. A link out of it could bring any file of this machine's into an export.
+    """The content of a file of a log.
+
+    Raises:
+        OSError: it is a link out of the log, no regular file, too large, or cannot be read.
+    """
+    check_place(path)
+    return read_file(path)
+
+
+def check_place(path: Path) -> None:
+    """Follow no link out of a log or a run's folder: it could bring any file of this machine's into an export.
 
     Only the hub's cache is known to keep its files so: `snapshots/<revision>/...` are links to `blobs/...` beside it.
 
     Raises:
-        OSError: it is such a link, no regular file, too large, or cannot be read.
+        OSError: the file is such a link.
     """
     real, folder = Path(os.path.realpath(path)), Path(os.path.realpath(path.parent))
     homes = [folder, *(above.parent / "blobs" for above in folder.parents if above.name == "snapshots")]
     if not any(real.is_relative_to(home) for home in homes):
         raise OSError(f"it is a link to {real}, outside of the log; copy the file there if you trust it")
-    return read_file(path)
 
 
 def check_message(message: Any) -> None:

@@ -12,21 +12,21 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from nano_codex_env.atomic import write_all, write_whole
 from nano_codex_env.errors import TaskError, TrajectoryError
-from nano_codex_env.log_format import check_message, check_metadata, check_tools, read_log_file
+from nano_codex_env.log_format import check_message, check_metadata, check_tools, new_folder, read_log_file
 from nano_codex_env.messages import Message, ToolSchema, dumps
 from nano_codex_env.task import Task
 from nano_codex_env.tokens import TrainingExample, is_record, joined, packed
-from nano_codex_env.untrusted import parse_json
+from nano_codex_env.untrusted import MOST_LINES, parse_json
 
 FORMAT = 1
 
@@ -45,7 +45,7 @@ class Writer:
         self.token_ids: Sequence[int] = ()
         """All ids of the turn before."""
         try:
-            self.folder = _new_folder(log_dir)
+            self.folder = new_folder(log_dir)
             self._about = {"format": FORMAT, **about, "versions": versions(), "stop": None}
             self._write("tools.json", json.dumps(tools, indent=2))
             self._write("metadata.json", json.dumps(self._about, indent=2))
@@ -64,12 +64,8 @@ class Writer:
         """
         if self._messages is None:
             raise TrajectoryError(f"{self.folder}: this log is closed")
-        data = line.encode("ascii") + b"\n"
-        try:
-            while data:
-                data = data[os.write(self._messages, data) :]
-        except OSError as error:
-            raise TrajectoryError(f"cannot write {self.folder / 'messages.jsonl'}: {error}") from error
+        with self._writing("messages.jsonl"):
+            write_all(self._messages, line.encode("ascii") + b"\n")
 
     def note(self, about: Mapping[str, Any]) -> None:
         """Add to `metadata.json` what its writer learns later: the policy, the attempt.
@@ -86,10 +82,8 @@ class Writer:
         Raises:
             TrajectoryError: it cannot be written.
         """
-        try:
+        with self._writing(name):
             self._write(name, json.dumps(value, indent=2))
-        except (OSError, TypeError, ValueError) as error:
-            raise TrajectoryError(f"cannot write {self.folder / name}: {error}") from error
 
     def tokens(self, record: Mapping[str, Any], turn: int) -> None:
         """Add token ids and logprobs of one turn, counted from 1, as what they add to the turn before.
@@ -97,12 +91,10 @@ class Writer:
         Raises:
             TrajectoryError: they cannot be written.
         """
-        try:
+        with self._writing("tokens.jsonl"):
             if is_record(record):
                 record, self.token_ids = packed(record, turn, self.token_ids), (*record["prompt"], *record["sampled"])
             self._add_token_lines([dumps(record)])
-        except (OSError, TypeError, ValueError) as error:
-            raise TrajectoryError(f"cannot write {self.folder / 'tokens.jsonl'}: {error}") from error
 
     def _add_token_lines(self, lines: Sequence[str]) -> None:
         with (self.folder / "tokens.jsonl").open("a", encoding="ascii") as file:
@@ -118,22 +110,20 @@ class Writer:
         if messages:
             self.append("\n".join(messages))
         if token_lines:
-            try:
+            with self._writing("tokens.jsonl"):
                 self._add_token_lines(token_lines)
-            except OSError as error:
-                raise TrajectoryError(f"cannot write {self.folder / 'tokens.jsonl'}: {error}") from error
         self.token_ids = token_ids
 
     def finish(self, diff: str, result: Mapping[str, Any]) -> None:
-        """Write the diff and the final `metadata.json`, and close."""
-        try:
+        """Write the diff and the final `metadata.json`, and close.
+
+        Raises:
+            TrajectoryError: they cannot be written.
+        """
+        with closing(self), self._writing(""):
             self._write("diff.patch", diff.encode("utf-8", "surrogateescape"))
             self._about |= result
             self._write("metadata.json", json.dumps(self._about, indent=2))
-        except OSError as error:
-            raise TrajectoryError(f"cannot write {self.folder}: {error}") from error
-        finally:
-            self.close()
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
@@ -141,28 +131,16 @@ class Writer:
         if handle is not None:
             os.close(handle)
 
-    def _write(self, name: str, content: str | bytes) -> None:
-        """Put a file there in one step."""
-        temporary = self.folder / f".{name}.tmp"
-        temporary.write_bytes(content if isinstance(content, bytes) else f"{content}\n".encode("ascii"))
-        temporary.replace(self.folder / name)
-
-
-def _new_folder(log_dir: Path) -> Path:
-    if not log_dir.is_dir():
-        log_dir.mkdir(parents=True, exist_ok=True)
-    ignore = log_dir / ".gitignore"
-    if not ignore.exists() and not (log_dir / ".git").exists():
-        ignore.write_text("*\n", encoding="ascii")  # so that a log inside a repository does not make it dirty
-    now = time.time()
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now)) + f"-{int(now * 1000) % 1000:03d}"
-    while True:
-        folder = log_dir / f"{stamp}-{secrets.token_hex(4)}"
+    @contextmanager
+    def _writing(self, name: str) -> Iterator[None]:
+        """What fails inside is told with the file's name."""
         try:
-            folder.mkdir()
-        except FileExistsError:
-            continue
-        return folder
+            yield
+        except (OSError, TypeError, ValueError) as error:
+            raise TrajectoryError(f"cannot write {self.folder / name}: {error}") from error
+
+    def _write(self, name: str, content: str | bytes) -> None:
+        write_whole(self.folder / name, content if isinstance(content, bytes) else f"{content}\n".encode("ascii"))
 
 
 @cache
@@ -221,9 +199,10 @@ class Trajectory:
     def load(cls, folder: str | os.PathLike[str]) -> Trajectory:
         """Read a folder that an episode wrote, or was writing when it was killed.
 
-        Whatever the files hold, they are read as what they should be, or refused: a file of more than 1 GiB, a line or
-        a JSON document of more than 64 MiB, more than 100 levels of nesting, a key that is there twice, a value of
-        another kind than an episode writes, a named pipe or a device in a file's place.
+        Whatever the files hold, they are read as what they should be, or refused: a file of more than 1 GiB or of more
+        than 1,000,000 lines, a line or a JSON document of more than 64 MiB, more than 100 levels of nesting, a key that
+        is there twice, a value of another kind than an episode writes, a link, a named pipe or a device in a file's
+        place.
 
         Raises:
             TrajectoryError: it is no such folder, or a file in it is damaged; file, place and what was found are named.
@@ -276,7 +255,10 @@ def _read_json(path: Path, check: Callable[[Any], None]) -> Any:
 
 def _read_lines(path: Path, check: Callable[[Any], None]) -> tuple[list[Any], bool]:
     """The JSON objects of a file, one a line, and whether the last line was cut off and is left out."""
-    lines = _read(path).split(b"\n")
+    content = _read(path)
+    if (count := content.count(b"\n")) > MOST_LINES:  # of `{}` alone, a GiB would take 25 of memory
+        raise TrajectoryError(f"cannot read {path}: it holds {count} lines, an episode's at most {MOST_LINES}")
+    lines = content.split(b"\n")
     last = lines.pop()
     values = []
     for number, line in enumerate(lines, 1):

@@ -17,6 +17,8 @@ FILE_LIMIT = 1 << 30
 """Bytes of a file that is read as a whole (1 GiB)."""
 LINE_LIMIT = 64 << 20
 """Bytes of one line, or of one JSON document (64 MiB)."""
+MOST_LINES = 1_000_000
+"""Lines of a log's file: one of nothing but `{}` would else fill the memory before it is refused."""
 MAX_DEPTH = 100
 """Levels of lists and objects inside each other: far below what any recursion of ours or Python's can take."""
 

@@ -16,7 +16,7 @@ import nano_codex_env
 
 PACKAGE = Path(nano_codex_env.__file__).parent
 FLOORS = (
-    ("errors", "spawn", "untrusted"),
+    ("atomic", "errors", "spawn", "untrusted"),
     ("messages", "task", "cache", "diff", "git_command", "log_format", "parallel", "score", "tokens"),
     ("sandbox", "trajectory", "spaces", "render", "tasks", "completion", "templates"),
     ("policy", "stats", "export", "endpoint"),

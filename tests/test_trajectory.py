@@ -397,7 +397,7 @@ def no_space(*arguments: object, **named: object) -> Any:
 def test_a_disk_that_is_full_is_a_failure_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     log = Writer(tmp_path, [], {})
     with monkeypatch.context() as patch:
-        patch.setattr("os.write" if method == "append" else "pathlib.Path.write_bytes", no_space)
+        patch.setattr("os.write", no_space)
         with pytest.raises(TrajectoryError, match=f"cannot write {log.folder}.*: .*No space left on device"):
             log.append("{}") if method == "append" else log.finish("", {})
     log.close()

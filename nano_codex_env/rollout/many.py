@@ -15,16 +15,18 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from nano_codex_env.atomic import write_whole
 from nano_codex_env.env import NanoCodexEnv
 from nano_codex_env.errors import BrokenTaskError, ConfigError, TrajectoryError
 from nano_codex_env.parallel import processors
 from nano_codex_env.policy import Policy
 from nano_codex_env.rewards import Resolved, Reward, version_of
 from nano_codex_env.rollout.one import Result
-from nano_codex_env.rollout.records import Records, write_whole
+from nano_codex_env.rollout.records import Records
 from nano_codex_env.rollout.worker import Batch, Job, void_result
 from nano_codex_env.task import Task
 from nano_codex_env.tasks import Rows, load_tasks
+from nano_codex_env.untrusted import on_one_line
 
 if TYPE_CHECKING:
     from nano_codex_env.rollout.bar import Bar
@@ -98,7 +100,7 @@ def rollouts(
     records = Records(Path(out) / "results.jsonl", _key, resume=resume) if out else None
     with records or nullcontext(), Bar(_name_of(policy), len(jobs), progress) as bar:
         if out and config is not None:
-            write_whole(Path(out) / "config.json", json.dumps(config, indent=2) + "\n")
+            _save(config, Path(out) / "config.json")
         results = _earlier(records, jobs, version_of(judge))
         batch = Batch([job for job in jobs if _of(job) not in results], policy, judge, env)
         collector = _Collector(batch, records, bar, results)
@@ -111,6 +113,13 @@ def rollouts(
     if collector.interrupts:
         raise Interrupted(ordered)
     return ordered
+
+
+def _save(config: Mapping[str, Any], path: Path) -> None:
+    try:
+        write_whole(path, (json.dumps(config, indent=2) + "\n").encode("ascii"), sync=True)
+    except OSError as error:
+        raise TrajectoryError(f"cannot write {path}: {error}") from error
 
 
 class _Collector:
@@ -231,7 +240,8 @@ def _earlier(records: Records | None, jobs: Sequence[Job], scorer: str | None) -
             results[key] = Result.from_row(row)
         except TrajectoryError as error:
             damage = error
-            logger.warning("%s (attempt %s) is played again: %s", *key, error)
+            words = f"{key[0]} (attempt {key[1]}) is played again: {error}"
+            logger.warning("%s", on_one_line(words))
     if damage and not results:
         raise damage  # no row is one of ours: it is somebody else's file
     others = {result.scorer for result in results.values()} - {scorer}

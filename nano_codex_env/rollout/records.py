@@ -12,9 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from nano_codex_env.atomic import write_all, write_locked
 from nano_codex_env.errors import ConfigError, TrajectoryError
+from nano_codex_env.log_format import check_place
 from nano_codex_env.messages import dumps
-from nano_codex_env.untrusted import lines_of, open_regular, parse_json
+from nano_codex_env.untrusted import MOST_LINES, lines_of, open_regular, parse_json
 
 Row = dict[str, Any]
 
@@ -71,10 +73,8 @@ class Records:
         """
         if self._handle is None:
             raise TrajectoryError(f"{self._path} is closed")
-        data = dumps(row).encode("ascii") + b"\n"
         try:
-            while data:
-                data = data[os.write(self._handle, data) :]
+            write_all(self._handle, dumps(row).encode("ascii") + b"\n")
             os.fsync(self._handle)
         except OSError as error:
             raise TrajectoryError(f"cannot write {self._path}: {error}") from error
@@ -83,15 +83,12 @@ class Records:
 
     def _compact(self) -> None:
         """Replace the file by one that holds each key once; the old one is held until the new one is there."""
-        held: list[int] = []
         try:
-            write_whole(self._path, "".join(dumps(row) + "\n" for row in self.rows.values()), held.append)
-        except BaseException:
-            for handle in held:
-                os.close(handle)
-            raise
+            handle = write_locked(self._path, "".join(dumps(row) + "\n" for row in self.rows.values()).encode("ascii"))
+        except OSError as error:
+            raise TrajectoryError(f"cannot write {self._path}: {error}") from error
         self._let_go()
-        [self._handle] = held
+        self._handle = handle
         self._lines = len(self.rows)
 
     def _let_go(self) -> None:
@@ -125,15 +122,19 @@ def _open_locked(path: Path) -> int:
 
     Raises:
         ConfigError: another process holds it.
+        OSError: it is a link, which could lead to any file, or cannot be written.
     """
+    if path.is_symlink():  # O_NOFOLLOW would say "too many levels"
+        raise OSError(f"it is a link to {os.readlink(path)}")
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
+        handle = os.open(path, flags, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             found = os.fstat(handle)
             if not stat.S_ISREG(found.st_mode):
                 raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-            if os.path.samestat(found, os.stat(path)):
+            if os.path.samestat(found, os.lstat(path)):
                 return handle
         except FileNotFoundError:
             pass  # replaced just now, as below
@@ -144,29 +145,6 @@ def _open_locked(path: Path) -> int:
             os.close(handle)
             raise
         os.close(handle)  # it was replaced between both calls
-
-
-def write_whole(path: Path, text: str, hold: Callable[[int], None] | None = None) -> None:
-    """Put a file there in one step: whoever is killed meanwhile leaves the old one or the new one.
-
-    `hold` is given a descriptor of the new file, locked before anybody else can see it, to append to and to close.
-
-    Raises:
-        TrajectoryError: the disk is full or gone; the old one stays.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        if hold:
-            handle = os.open(temporary, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-            hold(handle)
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        temporary.replace(path)
-    except OSError as error:
-        raise TrajectoryError(f"cannot write {path}: {error}") from error
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -186,8 +164,11 @@ def read_rows(path: Path) -> list[Row]:
 def _rows(path: Path) -> tuple[list[Row], bool, bool]:
     """The whole rows of a file (what is torn, damaged or no object is left out); whether it has a line; or anything."""
     rows, whole, any_ = [], False, False
+    check_place(path)
     with open_regular(path) as file:
-        for line in lines_of(file):
+        for number, line in enumerate(lines_of(file)):
+            if number >= MOST_LINES:
+                raise OSError(f"it holds more than {MOST_LINES} lines")
             whole, any_ = whole or line.endswith(b"\n"), True
             try:
                 row = parse_json(line)
