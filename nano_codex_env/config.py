@@ -8,10 +8,11 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from nano_codex_env.chat import ChatPolicy
+from nano_codex_env.chat import PROVIDERS, ChatPolicy
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.policy import Idle, Oracle, Policy, Random
 from nano_codex_env.rewards import DiffSimilarity, Resolved, Reward, from_function
@@ -103,7 +104,7 @@ def make_policy(config: Mapping[str, Any], tasks: Sequence[Task]) -> Policy:
     name: str = config["policy"]
     if name in POLICIES:
         return POLICIES[name](tasks)
-    if "/" in name or "api_base" in config["model"]:
+    if _is_model(config):
         return ChatPolicy(name, **config["model"])
     if ":" in name:
         found: Policy = _load(name, "policy")
@@ -112,6 +113,36 @@ def make_policy(config: Mapping[str, Any], tasks: Sequence[Task]) -> Policy:
         f"no policy is called {name!r}; there are: {', '.join(POLICIES)}, a model such as hosted_vllm/NAME with an "
         "api base, or a module:name of your own"
     )
+
+
+def _is_model(config: Mapping[str, Any]) -> bool:
+    return config["policy"] not in POLICIES and ("/" in config["policy"] or "api_base" in config["model"])
+
+
+def only_from_its_user(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a config may not bring along when it is read from a folder that may be anybody's: key -> value.
+
+    That is code that runs here (`module:name`) and servers that are asked: an `api_base`, which is sent a key, unless
+    it is the provider's own; a dataset of the hub. What is left names things of ours, numbers, texts for the model,
+    and files of tasks, which are data.
+    """
+    found: dict[str, Any] = {}
+    policy, reward, base = config["policy"], config["reward"], config["model"].get("api_base")
+    if _is_model(config):
+        own, _ = PROVIDERS.get(policy.partition("/")[0], (None, ""))
+        found |= {"api_base": base} if base and base != own else {}
+    elif policy not in POLICIES and ":" in policy:
+        found["policy"] = policy
+    if reward not in REWARDS and ":" in reward:
+        found["reward"] = reward
+    if any(source != "bundled" and not _is_file(source) for source in config["tasks"]):
+        found["tasks"] = config["tasks"]
+    return found
+
+
+def _is_file(source: str) -> bool:
+    """Whether `load_tasks` looks for it on this machine only."""
+    return source.endswith((".jsonl", ".json", ".parquet")) or os.path.exists(os.path.expanduser(source))
 
 
 def make_reward(name: str) -> Reward:
@@ -136,9 +167,9 @@ def _load(name: str, what: str) -> Any:
     """The object `module:name`, made if it is a class."""
     module, _, attribute = name.partition(":")
     here = os.getcwd()
-    if here not in sys.path:
-        sys.path.append(here)  # it may lie beside the user; last, so that nothing there stands for what we use
     try:
+        if find_spec(module.partition(".")[0]) is None and here not in sys.path:
+            sys.path.append(here)  # it lies beside the user; last, so that nothing there stands for what we use
         found = getattr(import_module(module), attribute)
     except Exception as error:
         raise ConfigError(
@@ -167,13 +198,13 @@ def _merge(config: dict[str, Any], changes: Mapping[str, Any], where: str) -> No
     for key in changes:
         value: Any = changes[key]
         if key not in config:
-            raise ConfigError(f"{where}: unknown key {key!r}; there are: {', '.join(config)}")
+            raise ConfigError(f"{where}: unknown key {key!r:.200}; there are: {', '.join(config)}")
         old = config[key]
         kind = old if isinstance(old, type) else type(old)
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if type(value) is not kind:
-            raise ConfigError(f"{where}: {key} must be a {kind.__name__}; got {value!r}")
+            raise ConfigError(f"{where}: {key} must be a {kind.__name__}; got {value!r:.200}")
         if kind is dict and key != "extra_body":  # what that holds is the server's affair
             _merge(old, changes[key], where)
         else:

@@ -432,7 +432,10 @@ def test_a_second_ctrl_c_drops_what_runs(begin: Callable[..., Run], task: Task, 
     run.hears("Ctrl-C again drops them")
     run.process.send_signal(signal.SIGINT)
     code, said, complaint = run.ends()
-    assert (code, complaint) == (130, "nano-codex: interrupted; go on with: --out out --resume\n")
+    assert (code, complaint) == (
+        130,
+        "nano-codex: interrupted; go on with: --out out --resume --policy waiting:policy\n",
+    )
     assert "1 episodes, mean reward 0.000, 0 void" in said
     assert [row["instance_id"] for row in lines(run.results)] == ["t0"]
     (tmp_path / "go").touch()

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from nano_codex_env.cli.play import log_dir
 from nano_codex_env.config import make_reward
 from nano_codex_env.errors import ConfigError, TaskError, TrajectoryError, WorkspaceError
 from nano_codex_env.replay import Difference, replay
@@ -19,7 +20,7 @@ from nano_codex_env.rewards import version_of
 from nano_codex_env.rollout import Records
 from nano_codex_env.rollout.records import read_rows
 from nano_codex_env.rollout.rescore import is_score, rescore
-from nano_codex_env.untrusted import for_terminal, on_one_line
+from nano_codex_env.untrusted import on_one_line
 
 _SHOWN = 40
 """Lines of one difference."""
@@ -103,7 +104,7 @@ def _score(arguments: argparse.Namespace) -> int:
 
     if arguments.resume and not arguments.out:
         raise ConfigError("--resume goes on with --out FILE; name the file")
-    out = arguments.out or Path(".nano-codex") / f"score-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"
+    out = arguments.out or log_dir() / f"score-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"
     reward = make_reward(arguments.reward)
     folders = [str(folder) for folder in dict.fromkeys(episodes(arguments.folder))]
     with Records(out, lambda row: row.get("folder"), resume=arguments.resume) as records:
@@ -143,7 +144,7 @@ def _tell(rows: Sequence[dict[str, Any]], out: Path) -> None:
     table("", ("episode", "task", "before", "now", "note"), cells, right=("before", "now"))
     now = [row["reward"] for row in rows if row["reward"] is not None]
     mean = f"{sum(now) / len(now):.3f}" if now else "none"
-    print(for_terminal(f"{len(rows)} episodes, mean reward {mean}, {len(rows) - len(now)} void; scores in {out}"))
+    print(on_one_line(f"{len(rows)} episodes, mean reward {mean}, {len(rows) - len(now)} void; scores in {out}"))
 
 
 def _number(value: float | None) -> str:

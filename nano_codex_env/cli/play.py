@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 import time
 from collections import Counter
@@ -14,15 +15,18 @@ from typing import Any
 
 from nano_codex_env.chat import ChatPolicy
 from nano_codex_env.cli.report import report
-from nano_codex_env.config import POLICIES, env_arguments, make_policy, make_reward, read_config
+from nano_codex_env.config import POLICIES, env_arguments, make_policy, make_reward, only_from_its_user, read_config
 from nano_codex_env.errors import ConfigError
+from nano_codex_env.log_format import LOG_DIR, check_log_dir, read_log_file
 from nano_codex_env.rollout import Interrupted, rollouts
 from nano_codex_env.task import Task
 from nano_codex_env.tasks import load_tasks
-from nano_codex_env.untrusted import parse_json, read_file
+from nano_codex_env.untrusted import on_one_line, parse_json
 
 _MAY_CHANGE = ("tasks", "only", "n", "concurrency", "api_base", "timeout", "max_retries")
 """What may be another when a run is resumed; all else would mix two experiments in one folder."""
+
+_OPTIONS = {"policy": "--policy", "reward": "--reward", "api_base": "--api-base", "tasks": "--tasks"}
 
 
 def add_commands(commands: Any) -> None:
@@ -70,20 +74,36 @@ def _run(arguments: argparse.Namespace) -> int:
     else:
         report(results, out)
     if interrupted:
-        print(f"nano-codex: interrupted; go on with: --out {out} --resume", file=sys.stderr)
+        words = on_one_line(shlex.join(["--out", str(out), "--resume"])) + _repeated(only_from_its_user(config))
+        print(f"nano-codex: interrupted; go on with: {words}", file=sys.stderr)
         return 130
     return 1 if any(result.void for result in results) else 0
 
 
+def log_dir() -> Path:
+    """The folder of logs below the current one.
+
+    Raises:
+        ConfigError: it is a link.
+    """
+    try:
+        check_log_dir(LOG_DIR)
+    except OSError as error:
+        raise ConfigError(f"cannot use {LOG_DIR}: {error}, with --out") from error
+    return LOG_DIR
+
+
 def _new() -> Path:
-    return Path(".nano-codex") / f"run-{time.strftime('%Y%m%d-%H%M%S')}"
+    return log_dir() / f"run-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def _newest() -> Path:
-    runs = sorted(path.parent for path in Path(".nano-codex").glob("run-*/config.json"))
+    runs = sorted(path.parent for path in log_dir().glob("run-*/config.json"))
     if not runs:
         raise ConfigError("there is no run to resume in .nano-codex; name one with --out")
-    print(f"nano-codex: resuming {runs[-1]}", file=sys.stderr)
+    if runs[-1].is_symlink():
+        raise ConfigError(f"the newest run, {runs[-1]}, is a link; name the run with --out")
+    print(f"nano-codex: resuming {on_one_line(str(runs[-1]))}", file=sys.stderr)
     return runs[-1]
 
 
@@ -93,23 +113,38 @@ def _config(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
     given = {key: value for key in names if (value := getattr(arguments, key)) is not None}
     if arguments.api_base:
         given["model"] = {"api_base": arguments.api_base}
-    begun = _saved(out) if arguments.resume else None
+    begun, shown = _saved(out) if arguments.resume else None, on_one_line(str(out))
     if arguments.resume and begun is None and not (arguments.policy or arguments.config):
         raise ConfigError(
-            f"there is nothing to resume in {out}; check the folder's name, or name a policy to begin with"
+            f"there is nothing to resume in {shown}; check the folder's name, or name a policy to begin with"
         )
     config = read_config(arguments.config, arguments.settings, given, begun=begun)
     differing = [key for key in _differences(begun, config) if key.rpartition(".")[2] not in _MAY_CHANGE]
     if differing:
         raise ConfigError(
-            f"{out} was begun with another {', '.join(differing)}; leave that out to go on with it, or give a new --out"
+            f"{shown} was begun with another {on_one_line(', '.join(differing))}; leave that out to go on with it, or "
+            "give a new --out"
+        )
+    own = read_config(arguments.config, arguments.settings, given)
+    named = {**own, **own["model"]}
+    untold = {key: value for key, value in only_from_its_user(config).items() if named.get(key) != value}
+    if untold:
+        raise ConfigError(
+            f"to resume {shown}, repeat what it was begun with:{_repeated(untold)}; its config.json may be anybody's: "
+            "which code runs here and which servers are asked is not taken from there"
         )
     return config
 
 
+def _repeated(named: Mapping[str, Any]) -> str:
+    """Options that say it once more, with a space before each."""
+    words = [(_OPTIONS[key], *([value] if isinstance(value, str) else value)) for key, value in named.items()]
+    return "".join(f" {on_one_line(shlex.join(option))}" for option in words)
+
+
 def _saved(out: Path) -> dict[str, Any] | None:
     try:
-        saved = parse_json(read_file(out / "config.json"))
+        saved = parse_json(read_log_file(out / "config.json"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nano_codex_env.agent import Agent
+from nano_codex_env.log_format import LOG_DIR
 from nano_codex_env.tools import budget
 from nano_codex_env.untrusted import for_terminal
 
@@ -28,6 +29,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--thinking", action="store_true", help="let the model reason before it answers")
     parser.add_argument("--warnings", action="store_true", help="tell the model when its budget runs low")
     parser.add_argument("--verbose", action="store_true", help="print each message as it comes")
+    parser.add_argument("--log-dir", type=Path, default=LOG_DIR, metavar="DIR", help=f"for logs (default: {LOG_DIR})")
     parser.add_argument("--no-log", dest="log", action="store_false", help="write no log")
     parser.set_defaults(command=_agent)
 
@@ -41,6 +43,7 @@ def _agent(arguments: argparse.Namespace) -> int:
         thinking=arguments.thinking,
         verbose=arguments.verbose,
         log=arguments.log,
+        log_dir=arguments.log_dir,
         notices=(budget,) if arguments.warnings else (),
         **given,
     )
