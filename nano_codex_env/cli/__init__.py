@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,8 @@ from nano_codex_env.untrusted import for_terminal
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0: all is well, 1: it did not come out right, 2: it could not be done."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what its encoding lacks is written out, as on stderr
     arguments = _parser().parse_args(argv)
     try:
         with _warnings():

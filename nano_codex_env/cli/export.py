@@ -23,7 +23,7 @@ from nano_codex_env.export.verl import verl_rows, write_parquet
 from nano_codex_env.messages import dumps
 from nano_codex_env.scoring.hidden import hidden_files
 from nano_codex_env.tools.prompt import SYSTEM_PROMPT, checked_prompt, first_messages
-from nano_codex_env.untrusted import for_terminal
+from nano_codex_env.untrusted import on_one_line
 from nano_codex_env.workspace.tree import base_tree
 
 
@@ -138,5 +138,5 @@ def _tell(count: int, what: str, out: Path, left: Left) -> int:
     """Say what there is and what was left out; an export of nothing is no file, and did not come out right."""
     where = f"in {out}" if count else "to export: nothing was written"
     reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(left.items(), key=lambda item: -item[1]))
-    print(for_terminal(f"{count} {what} {where}" + (f"; left out: {reasons}" if reasons else "")))
+    print(on_one_line(f"{count} {what} {where}" + (f"; left out: {reasons}" if reasons else "")))
     return int(not count)

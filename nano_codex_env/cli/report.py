@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import mean
 
 from nano_codex_env.rollout import Result
-from nano_codex_env.untrusted import for_terminal
+from nano_codex_env.untrusted import for_terminal, on_one_line
 
 
 def report(results: Sequence[Result], out: Path) -> None:
@@ -24,7 +24,7 @@ def report(results: Sequence[Result], out: Path) -> None:
         for reason, count in Counter(result.void for result in results if result.void).most_common(3):
             print(for_terminal(f"void {count}x: {reason}"))
     void = len(results) - len(rewards)
-    print(for_terminal(f"{len(results)} episodes, mean reward {average}, {void} void; logs in {out}"))
+    print(on_one_line(f"{len(results)} episodes, mean reward {average}, {void} void; logs in {out}"))
 
 
 def _reason(result: Result) -> str:

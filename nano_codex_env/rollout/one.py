@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -15,6 +16,7 @@ from nano_codex_env.errors import ContextOverflow, NanoCodexError, PolicyError, 
 from nano_codex_env.log_format import check_row
 from nano_codex_env.policy import Policy, Reply
 from nano_codex_env.rewards import version_of
+from nano_codex_env.untrusted import for_terminal
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +90,8 @@ def rollout(
         if not isinstance(error, void_on):
             raise
         if not isinstance(error, NanoCodexError):
-            logger.warning("an episode is void for an error that nobody foresaw", exc_info=error)
+            told = for_terminal("".join(traceback.format_exception(error)))
+            logger.warning("an episode is void for an error that nobody foresaw\n%s", told)
     return Result(
         instance_id=played.name or _name(options),
         attempt=attempt,
