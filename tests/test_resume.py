@@ -25,6 +25,7 @@ from nano_codex_env.errors import ConfigError, NanoCodexError, TrajectoryError
 from nano_codex_env.messages import Message, assistant
 from nano_codex_env.rollout import Interrupted, Records, Result, rollouts
 from nano_codex_env.sandbox import Sandbox
+from nano_codex_env.tools.prompt import SYSTEM_PROMPT
 
 LONG = 60.0  # seconds after which something that must happen has not
 
@@ -512,3 +513,21 @@ def test_rewards_of_two_versions_of_a_scorer_are_not_mixed(task: Task, tmp_path:
         assert Result.from_row(old[0]).reward == 1.0
         with pytest.raises(ConfigError, match=f"the folder holds rewards by {words}, this is resolved 2"):
             rollouts(task, Oracle([task]), out=tmp_path, n=2, resume=True)
+
+
+def test_episodes_with_two_system_prompts_are_not_mixed(play: Play, out: Path, task: Task) -> None:
+    [first] = play([task], Player(), system_prompt="Be brief.")
+    player = Player()
+    for prompt in ({}, {"system_prompt": "Be long."}):
+        with pytest.raises(ConfigError, match=r"out holds episodes with another system prompt; give the same"):
+            play([task], player, n=2, resume=True, **prompt)
+    assert play([task], player, n=2, resume=True, system_prompt="Be brief.")[0] == first
+    assert len(player.asked) == 1
+    assert first.folder
+    Path(first.folder, "metadata.json").write_text("{")  # what is damaged tells nothing
+    play([task], player, n=2, resume=True)
+
+
+def test_a_system_prompt_that_is_the_default_is_no_other_one(play: Play, task: Task) -> None:
+    play([task], Player())
+    assert len(play([task], Player(), n=2, resume=True, system_prompt=SYSTEM_PROMPT)) == 2

@@ -9,8 +9,8 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,9 @@ from nano_codex_env.rollout.records import Records
 from nano_codex_env.rollout.worker import Batch, Job, void_result
 from nano_codex_env.task import Task
 from nano_codex_env.tasks import Rows, load_tasks
+from nano_codex_env.tools import default_tools
+from nano_codex_env.tools.prompt import default_prompt
+from nano_codex_env.trajectory import read_metadata
 from nano_codex_env.untrusted import on_one_line
 
 if TYPE_CHECKING:
@@ -85,7 +88,8 @@ def rollouts(
         **env: further arguments of `NanoCodexEnv`.
 
     Raises:
-        ConfigError: an argument cannot be used, `out` holds results and `resume` is not given, or it is in use.
+        ConfigError: an argument cannot be used, `out` holds results and `resume` is not given, or results of another
+            scorer or system prompt, or it is in use.
         Interrupted: Ctrl-C; what is finished stands in it, and in `out`.
     """
     from nano_codex_env.rollout.bar import Bar  # rich is needed where something is shown
@@ -99,9 +103,9 @@ def rollouts(
     NanoCodexEnv(reward=judge, **env).close()  # arguments that cannot be used are told here, not in threads
     records = Records(Path(out) / "results.jsonl", _key, resume=resume) if out else None
     with records or nullcontext(), Bar(_name_of(policy), len(jobs), progress) as bar:
-        if out and config is not None:
-            _save(config, Path(out) / "config.json")
         results = _earlier(records, jobs, version_of(judge))
+        if out:
+            _begin(Path(out), results.values(), env, config)
         batch = Batch([job for job in jobs if _of(job) not in results], policy, judge, env)
         collector = _Collector(batch, records, bar, results)
         try:
@@ -115,7 +119,12 @@ def rollouts(
     return ordered
 
 
-def _save(config: Mapping[str, Any], path: Path) -> None:
+def _begin(out: Path, earlier: Iterable[Result], env: Mapping[str, Any], config: Mapping[str, Any] | None) -> None:
+    """Write the config once nothing stands against it."""
+    _check_prompt(earlier, out, env)
+    if config is None:
+        return
+    path = out / "config.json"
     try:
         write_whole(path, (json.dumps(config, indent=2) + "\n").encode("ascii"), sync=True)
     except OSError as error:
@@ -251,6 +260,23 @@ def _earlier(records: Records | None, jobs: Sequence[Job], scorer: str | None) -
             "give another folder, or score the old episodes again with `nano-codex score`"
         )
     return results
+
+
+def _check_prompt(results: Iterable[Result], out: Path, env: Mapping[str, Any]) -> None:
+    """Look into the log of one earlier episode, if there is any.
+
+    Raises:
+        ConfigError: it was played with another system prompt.
+    """
+    folders = (out / os.path.basename(result.folder) for result in results if result.folder)
+    folder = next((folder for folder in folders if (folder / "metadata.json").exists()), None)
+    if folder is None:
+        return
+    with suppress(TrajectoryError):  # a damaged log is no reason to play nothing
+        prompt, tools = env.get("system_prompt"), env.get("tools")
+        default = default_prompt(default_tools() if tools is None else tools)
+        if read_metadata(folder).get("system_prompt") != (None if prompt == default else prompt):
+            raise ConfigError(f"{out} holds episodes with another system prompt; give the same, or another folder")
 
 
 def _key(row: dict[str, Any]) -> tuple[Any, Any]:
