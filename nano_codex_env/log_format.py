@@ -30,7 +30,10 @@ def check_log_dir(log_dir: Path) -> None:
         OSError: it is one.
     """
     if log_dir == LOG_DIR and log_dir.is_symlink():
-        raise OSError(f"it is a link to {os.readlink(log_dir)}, which is not followed unless you name it yourself")
+        target = os.readlink(log_dir)
+        raise OSError(
+            f"it is a link to {target}, which a checkout may bring along; if it is yours, name {target} itself"
+        )
 
 
 def new_folder(log_dir: Path) -> Path:

@@ -22,8 +22,12 @@ def print_message(message: Message) -> None:
 
     colour = {"system": "dim", "user": "cyan", "assistant": "green", "tool": "yellow"}.get(str(message.get("role")), "")
     console = Console(highlight=False, soft_wrap=True)
-    console.rule(Text(_title(message), style=colour), style=colour, align="left")
-    console.print(Text(_body(message).rstrip("\n"), style="dim" if message.get("role") == "system" else ""))
+    title, body = (
+        text.encode(console.encoding, "backslashreplace").decode(console.encoding)  # not every terminal is UTF-8
+        for text in (_title(message), _body(message).rstrip("\n"))
+    )
+    console.rule(Text(title, style=colour), style=colour, align="left")
+    console.print(Text(body, style="dim" if message.get("role") == "system" else ""))
 
 
 def _title(message: Message) -> str:

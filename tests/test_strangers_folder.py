@@ -254,9 +254,9 @@ def test_a_folder_of_logs_that_is_a_link_in_the_current_one_is_not_followed(
     Path(".nano-codex").rename(elsewhere)
     before = sorted(elsewhere.rglob("*"))
     Path(".nano-codex").symlink_to(elsewhere)
-    told = f"it is a link to {elsewhere}, which is not followed unless you name it yourself"
+    told = f"it is a link to {elsewhere}, which a checkout may bring along; if it is yours, name {elsewhere} itself"
     for argv in (["run"], ["run", "--resume"], ["score", str(tmp_path), "--reward", "similarity"]):
-        assert said(capsys, 2, *argv) == f"nano-codex: cannot use .nano-codex: {told}, with --out\n"
+        assert said(capsys, 2, *argv) == f"nano-codex: cannot use .nano-codex: {told} (--out)\n"
     with serve([completion("done")]) as server:
         agent = ["agent", "mend", "--path", str(repo), "--model", "hosted_vllm/m", "--api-base", server.url]
         assert told in said(capsys, 2, *agent)
@@ -334,3 +334,16 @@ def test_a_terminal_that_lacks_a_character_is_sent_its_number(task: Task, tmp_pa
     done = subprocess.run([*command, "tasks.jsonl"], cwd=tmp_path, env=env, capture_output=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"snow \\u2603, \\u4e2d" in done.stdout
+
+
+def test_a_message_is_shown_on_a_terminal_that_lacks_a_character(tmp_path: Path) -> None:
+    """The arrow before a call is one of ours: any verbose agent would end there."""
+    code = (
+        "from nano_codex_env.messages import assistant, tool_call\n"
+        "from nano_codex_env.render import print_message\n"
+        "print_message(assistant('\u4e2d', tool_call('shell', cmd='ls')))"
+    )
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.endswith(b"\\u4e2d\n\\u2192 shell: ls\n")

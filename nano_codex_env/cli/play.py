@@ -89,7 +89,7 @@ def log_dir() -> Path:
     try:
         check_log_dir(LOG_DIR)
     except OSError as error:
-        raise ConfigError(f"cannot use {LOG_DIR}: {error}, with --out") from error
+        raise ConfigError(f"cannot use {LOG_DIR}: {error} (--out)") from error
     return LOG_DIR
 
 

@@ -22,7 +22,7 @@ def report(results: Sequence[Result], out: Path) -> None:
     average = f"{mean(rewards):.3f}" if rewards else "none"
     if any(result.attempt for result in results):
         for reason, count in Counter(result.void for result in results if result.void).most_common(3):
-            print(for_terminal(f"void {count}x: {reason}"))
+            print(for_terminal(f"void {count}x: {reason:.4000}"))
     void = len(results) - len(rewards)
     print(on_one_line(f"{len(results)} episodes, mean reward {average}, {void} void; logs in {out}"))
 

@@ -182,7 +182,7 @@ class _Collector:
             self._reasons.add(result.void)  # once: a dead endpoint would say it for each episode
             broken = result.void.startswith(BrokenTaskError.__name__)
             state = "is broken, and all its episodes are void" if broken else f"(attempt {result.attempt}) is void"
-            self._bar.say(f"{result.instance_id} {state}: {result.void}")
+            self._bar.say(f"{result.instance_id} {state}: {result.void:.4000}")
         self._bar.add(result)
 
     def _give_up(self, reason: str) -> None:
