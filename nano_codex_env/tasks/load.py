@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nano_codex_env.atomic import write_whole
 from nano_codex_env.errors import TaskError
 from nano_codex_env.task import Task
 from nano_codex_env.tasks.libraries import bundled_tasks
@@ -60,11 +61,7 @@ def _rows(source: str | os.PathLike[str] | Rows, split: str | None) -> Rows:
 
 def save_tasks(tasks: Sequence[Task], path: Path) -> None:
     """Write tasks as JSONL that `load_tasks` reads back; the file is replaced as a whole."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="ascii") as file:
-        for task in tasks:
-            file.write(json.dumps(task.to_row()) + "\n")
-    temporary.replace(path)
+    write_whole(path, "".join(json.dumps(task.to_row()) + "\n" for task in tasks).encode("ascii"))
 
 
 def _rows_at(path: Path, split: str | None) -> Iterator[Mapping[str, Any]]:

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from nano_codex_env.cache import locked, publish
 from nano_codex_env.errors import WorkspaceError
 from nano_codex_env.git_command import run_git
+from nano_codex_env.untrusted import for_terminal
 from nano_codex_env.workspace.repository import QUICK, Repository, changes, folders_at, locate, view
 
 logger = logging.getLogger(__name__)
@@ -99,7 +100,8 @@ def _fetch(mirror: Path, url: str, commit: str) -> None:
     except WorkspaceError as error:
         if not _has(mirror, commit):
             raise WorkspaceError(f"cannot fetch {url} for {commit}: {error}") from error
-        logger.warning("%s cannot be fetched, so %s is what it was at the last fetch: %s", url, commit, error)
+        words = f"{url} cannot be fetched, so {commit} is what it was at the last fetch: {error}"
+        logger.warning("%s", for_terminal(words))
 
 
 def _transfer(url: str, folder: Path, command: list[str], rest: list[str]) -> None:
