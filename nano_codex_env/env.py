@@ -214,15 +214,9 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         info: Info = {"stop": episode.stop, "diff": diff, "parts": score.parts}
         info["metrics"] = episode.metrics(score.value, score.parts)
         if episode.log:
-            result = {
-                **info,
-                "reward": score.value,
-                "steps": episode.steps,
-                "seconds": seconds,
-                "counts": episode.counts,
-            }
-            del result["diff"]
-            episode.log.finish(diff, result)
+            result = {key: value for key, value in info.items() if key != "diff"} | {"reward": score.value}
+            counts = {"steps": episode.steps, "seconds": seconds, "counts": episode.counts}
+            episode.log.finish(diff, {**result, **counts})
         episode.close()
         return score, info
 
@@ -243,8 +237,11 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         """Tell the environment how many tokens the episode has used; it has no tokenizer of its own.
 
         `token_limit` and notices go by this number; the limit is looked at before each tool call.
+
+        Raises:
+            ConfigError: `total` is no whole number from 0 to 2**53.
         """
-        self.episode.tokens = total
+        self.episode.report_tokens(total)
 
     def snapshot(self) -> Snapshot:
         """The episode as it stands: files, transcript, counters, generator. It costs what was touched.

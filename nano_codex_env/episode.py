@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from nano_codex_env.diff import File
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.messages import Message, ToolCall, dumps, tool_answer
 from nano_codex_env.sandbox import Sandbox, Shell, View
+from nano_codex_env.score import told
 from nano_codex_env.stats import command_counts
 from nano_codex_env.task import Task
 from nano_codex_env.tools import Notice, State, Toolbox
@@ -153,6 +155,16 @@ class Episode:
         self.tokens, self.stop = snapshot.tokens, snapshot.stop
         self.counts = dict(snapshot.counts)
         self._started = time.monotonic() - snapshot.seconds
+
+    def report_tokens(self, total: int) -> None:
+        """See `NanoCodexEnv.report_tokens`."""
+        try:
+            count = operator.index(total)
+        except TypeError:
+            count = -1
+        if isinstance(total, bool) or not 0 <= count <= 1 << 53:
+            raise ConfigError(f"report_tokens takes a whole number from 0 to 2**53; got {told(total)}")
+        self.tokens = count
 
     def snapshot(self, rng: Any) -> Snapshot:
         """The episode as it stands now."""

@@ -19,19 +19,44 @@ class Score:
     """Whatever explains the value: numbers become metrics, the rest is kept as it is."""
 
     def __post_init__(self) -> None:
-        """Only a finite number is a score; arrays in the parts become lists, and numbers that JSON lacks null.
+        """Only a finite number is a score; arrays in the parts become lists, and numbers that no float holds null.
 
         Raises:
             RewardError: `value` is not a finite number, or the parts cannot be written as JSON.
         """
-        if isinstance(self.value, bool) or not isinstance(self.value, int | float) or not math.isfinite(self.value):
-            raise RewardError(f"a score is a finite number; got {self.value!r}")
-        object.__setattr__(self, "value", float(self.value))
+        value = as_finite(self.value)
+        if value is None:
+            raise RewardError(f"a score is a finite number; got {told(self.value)}")
+        object.__setattr__(self, "value", value)
         try:
             text = json.dumps(self.parts, default=_plain)
-            object.__setattr__(self, "parts", json.loads(text, parse_constant=lambda constant: None))
+            parts = json.loads(text, parse_constant=lambda constant: None, parse_int=_whole)
+            object.__setattr__(self, "parts", parts)
         except (TypeError, ValueError, RecursionError) as error:
             raise RewardError(f"a score's parts must be JSON: {error}") from error
+
+
+def as_finite(value: object) -> float | None:
+    """A number as a float; None: it is none, or none that a float can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def told(value: object) -> str:
+    """What an error says of a value; Python has no words for whole numbers of some thousand digits."""
+    if isinstance(value, int) and value.bit_length() > 1024:
+        return f"a whole number of {value.bit_length()} bits"
+    return repr(value)
+
+
+def _whole(digits: str) -> int | None:
+    number = int(digits)
+    return number if as_finite(number) is not None else None
 
 
 def _plain(value: object) -> Any:

@@ -609,6 +609,29 @@ def test_an_episode_is_cut_at_its_token_limit_as_the_caller_reports_tokens(make:
     assert play(env, LOOK)[3] is False  # a new episode counts anew
 
 
+@pytest.mark.parametrize(
+    "total",
+    [10**400, 10**5000, -1, True, "x", None, 1.5, (1 << 53) + 1],
+    ids=["400 digits", "5000 digits", "negative", "true", "text", "none", "a half", "inexact"],
+)
+def test_tokens_that_are_no_count_are_refused_when_they_are_told(make: Make, total: Any) -> None:
+    """They were an error when the episode was scored."""
+    env = make()
+    env.reset()
+    with pytest.raises(ConfigError, match=r"report_tokens takes a whole number from 0 to 2\*\*53; got"):
+        env.report_tokens(total)
+    count: Any = np.int64(3)
+    env.report_tokens(count)
+    assert env.step(DONE)[4]["metrics"]["tokens"] == 3.0
+
+
+def test_a_part_that_no_float_holds_is_no_metric(make: Make) -> None:
+    env = make(reward=lambda *_: Score(1.0, {"n": 10**400, "m": 2}))
+    env.reset()
+    _, reward, _, _, info = env.step(DONE)
+    assert (reward, info["parts"], "parts.n" in info["metrics"]) == (1.0, {"n": None, "m": 2}, False)
+
+
 def test_a_message_without_calls_submits_even_beyond_a_limit(make: Make) -> None:
     env = make(token_limit=100, reward=ONE)
     env.reset()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -11,7 +10,7 @@ from typing import Any, Protocol
 
 from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, words_of
 from nano_codex_env.messages import Message
-from nano_codex_env.score import Score
+from nano_codex_env.score import Score, as_finite, told
 from nano_codex_env.task import Task
 
 
@@ -109,7 +108,7 @@ class _Weighted:
             score = checked_score(ask(reward, task, transcript, diff))
             name = name_of(reward)
             name = f"{name}_{number}" if name in parts else name
-            total += weight * score.value
+            total += float(weight) * score.value
             parts[name] = score.value
             parts |= {f"{name}.{key}": value for key, value in score.parts.items()}
         return Score(total, parts)
@@ -192,8 +191,8 @@ def weighted(*rewards: tuple[Reward, float]) -> Reward:
     for pair in rewards:
         if not (isinstance(pair, tuple) and len(pair) == 2 and callable(pair[0])):
             raise ConfigError(f"weighted takes (reward, weight) pairs; got {pair!r}")
-        if isinstance(pair[1], bool) or not isinstance(pair[1], int | float) or not math.isfinite(pair[1]):
-            raise ConfigError(f"a weight is a finite number; got {pair[1]!r}")
+        if as_finite(pair[1]) is None:
+            raise ConfigError(f"a weight is a finite number; got {told(pair[1])}")
     if not rewards:
         raise ConfigError("weighted takes at least one (reward, weight) pair")
     return _Weighted(rewards)

@@ -45,6 +45,9 @@ def half(task: Task, transcript: Sequence[Message], diff: str) -> float:
 
 # Score.
 
+LONG = (400, 5000)
+"""Digits of numbers that no float holds, and that Python does not write."""
+
 
 @pytest.mark.parametrize("value", [0, 1, -3, 0.25, 1e300, np.float64(0.5)])
 def test_a_score_is_a_finite_number(value: Any) -> None:
@@ -54,10 +57,32 @@ def test_a_score_is_a_finite_number(value: Any) -> None:
     assert score.parts == {}
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, True, False, None, "1.0", [1.0], 1j])
+@pytest.mark.parametrize(
+    "value",
+    [
+        math.nan,
+        math.inf,
+        -math.inf,
+        True,
+        False,
+        None,
+        "1.0",
+        [1.0],
+        1j,
+        *(pytest.param(10**n, id=f"{n}") for n in LONG),
+    ],
+)
 def test_what_is_no_finite_number_is_no_score(value: Any) -> None:
     with pytest.raises(RewardError, match="a score is a finite number; got"):
         Score(value)
+
+
+def test_numbers_that_no_float_holds_are_null_in_the_parts() -> None:
+    """They were an OverflowError wherever metrics are made."""
+    parts = {"n": 10**400, "deep": [{"m": -(10**309)}], "whole": 10**300, "small": 7}
+    assert Score(1, parts).parts == {"n": None, "deep": [{"m": None}], "whole": 10**300, "small": 7}
+    with pytest.raises(RewardError, match="parts must be JSON"):
+        Score(1, {"n": 10**5000})
 
 
 # from_function.
@@ -132,6 +157,7 @@ def test_sums_can_be_summed(task: Task) -> None:
         ([(DiffSimilarity(),)], "weighted takes .reward, weight. pairs; got"),
         ([(1.0, DiffSimilarity())], "weighted takes .reward, weight. pairs; got"),
         ([(DiffSimilarity(), math.nan)], "a weight is a finite number; got nan"),
+        ([(DiffSimilarity(), 10**400)], "a weight is a finite number; got a whole number of 1329 bits"),
         ([(DiffSimilarity(), "1")], "a weight is a finite number; got '1'"),
         ([(DiffSimilarity(), True)], "a weight is a finite number; got True"),
     ],
