@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from nano_codex_env.completion import CUT, doubts_of, message_of, reason_of
-from nano_codex_env.endpoint import Endpoint
-from nano_codex_env.errors import ConfigError, ContextOverflow
+from nano_codex_env.completion import LENGTHS, doubts_of, message_of, reason_to_log
+from nano_codex_env.endpoint import Endpoint, LengthRefused
+from nano_codex_env.errors import ConfigError, ContextOverflow, PolicyError
 from nano_codex_env.messages import Message, ToolCall, ToolSchema, without_surrogates
 from nano_codex_env.policy import Reply
 from nano_codex_env.tokens import of_completion
@@ -80,8 +80,9 @@ class ChatPolicy:
             min_p: the least probability, relative to the likeliest token; not known to OpenAI's own endpoint.
             max_tokens: length of one answer, in tokens; None: as the server has it, which may be without end. Servers
                 such as vLLM refuse a request whose prompt and `max_tokens` together exceed the context: where this is
-                the default, and stands in the way, the same is asked once more without it. A number of yours stays,
-                and an episode that it no longer fits ends as `token_limit`. Not sent where `extra_body` has one.
+                the default, and stands in the way, the same is asked once more without it; so where the model gives no
+                such long answers. A number of yours stays: an episode that it no longer fits ends as `token_limit`, and
+                one whose first messages do not fit with it is void. Not sent where `extra_body` has one.
             thinking: sent as `chat_template_kwargs={"enable_thinking": ...}` (vLLM, SGLang, llama.cpp).
             return_tokens: ask for token ids and logprobs, see `tokens`: they stand in `Reply.tokens`, and a run logs
                 them in `tokens.jsonl`. vLLM >= 0.10.2 gives them; an answer without them is a `PolicyError`.
@@ -96,9 +97,9 @@ class ChatPolicy:
         self.model, base, key = resolve(model, api_base, api_key)
         _check(timeout, max_retries, max_tokens, extra_body)
         self._api_base = base
-        self._limit = limit = _LIMITS[base is None]
+        self._limit = limit = LENGTHS[base is None]
         self._may_yield = isinstance(max_tokens, _Default)
-        length = None if self._may_yield and any(name in (extra_body or {}) for name in _LIMITS) else max_tokens
+        length = None if self._may_yield and any(name in (extra_body or {}) for name in LENGTHS) else max_tokens
         sampling: dict[str, Any] = {"temperature": temperature, "top_p": top_p, limit: length}
         self._sampling = {name: value for name, value in sampling.items() if value is not None}
         extra: dict[str, Any] = {"top_k": top_k, "min_p": min_p}
@@ -132,20 +133,34 @@ class ChatPolicy:
         Raises:
             ContextOverflow: the transcript does not fit the model's context.
             PolicyError: the server cannot be reached, refuses, breaks its answer off, withholds it, or answers with no
-                chat completion.
+                chat completion; or the first messages and a `max_tokens` that somebody chose do not fit together.
         """
         sampling = self._sampling if max_tokens is None else {**self._sampling, self._limit: max_tokens}
         payload = {"model": self.model, "messages": _on_wire(messages), "tools": list(tools), **sampling}
-        try:
-            body = self._endpoint.ask(payload, self._extra)
-        except ContextOverflow:
-            if not self._may_yield or max_tokens is not None or payload.pop(self._limit, None) is None:
-                raise
-            body = self._endpoint.ask(payload, self._extra)
-        message, reason, usage = message_of(body), reason_of(body), body.get("usage")
-        self._warn(doubts_of(body))
+        shown = self._endpoint.shown
+        body = self._ask(payload, may_yield=self._may_yield and max_tokens is None)
+        message, reason, usage = message_of(body, shown), reason_to_log(body, shown), body.get("usage")
+        self._warn(doubts_of(body, shown))
         tokens = of_completion(body) if self._return_tokens else None
-        return Reply(message, tokens, usage if isinstance(usage, dict) else None, "length" if reason in CUT else reason)
+        return Reply(message, tokens, usage if isinstance(usage, dict) else None, reason)
+
+    def _ask(self, payload: dict[str, Any], *, may_yield: bool) -> dict[str, Any]:
+        """The server's answer; see `max_tokens` for what follows where that number stands in the way."""
+        try:
+            return self._endpoint.ask(payload, self._extra)
+        except (ContextOverflow, LengthRefused) as error:
+            if may_yield and payload.pop(self._limit, None) is not None:
+                return self._endpoint.ask(payload, self._extra)
+            chosen = [
+                f"{name}={value}" for name, value in {**payload, **self._extra}.items() if name in LENGTHS and value
+            ]
+            begun = any(message.get("role") == "assistant" for message in payload["messages"])
+            if begun or not chosen or not isinstance(error, ContextOverflow):
+                raise
+            raise PolicyError(
+                f"the first messages do not fit the model's context together with {', '.join(chosen)}, so no episode "
+                f"could begin; lower that number (Agent: response_limit), or leave it out: {error}"
+            ) from error
 
     def _warn(self, doubts: Mapping[str, str]) -> None:
         for cause, words in doubts.items():
@@ -203,9 +218,6 @@ def resolve(model: str, api_base: str | None, api_key: str | None) -> tuple[str,
         raise ConfigError("the key holds characters that no header can; look at where it comes from")
     return name, base, key
 
-
-_LIMITS = ("max_tokens", "max_completion_tokens")
-"""What the length of an answer is called, and what OpenAI's own endpoint calls it now."""
 
 _BASES = {"hosted_vllm": "HOSTED_VLLM_API_BASE", "openai": "OPENAI_BASE_URL"}
 

@@ -19,6 +19,12 @@ ToolSchema = dict[str, Any]
 """`{"type": "function", "function": {"name", "description", "parameters"}}`."""
 
 
+MAX_VALUES = 100_000
+"""Values in one message, calls and what they hold included: in memory each takes many times the bytes it came in."""
+MAX_CHARACTERS = 30 << 20
+"""Of one message as JSON: its line in a log, where a call's arguments may take twice that, can be read again."""
+
+
 def dumps(value: object) -> str:
     """JSON on one line of plain ASCII, keys in the order given: survives any reader and any text."""
     return json.dumps(value, ensure_ascii=True)
@@ -29,8 +35,8 @@ def without_surrogates(text: str) -> str:
     return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
-def tool_call(name: str, call_id: str | None = None, **arguments: Any) -> ToolCall:
-    """A tool call as a model would make it.
+def tool_call(name: str, call_id: str | None = None, /, **arguments: Any) -> ToolCall:
+    """A tool call as a model would make it; an argument may have any name.
 
     >>> tool_call("shell", cmd="ls")
     {'type': 'function', 'function': {'name': 'shell', 'arguments': '{"cmd": "ls"}'}}
@@ -58,12 +64,13 @@ def as_assistant(action: object, calls_so_far: int) -> Message:
     nine alphanumerics); arguments given as an object become the JSON string that the wire format wants.
 
     Raises:
-        ActionError: `action` is neither, or cannot be written as JSON.
+        ActionError: `action` is neither, cannot be written as JSON, or holds more than can be logged.
     """
     if not isinstance(action, Mapping):
         raise ActionError(f"an action is a tool call or an assistant message (a dict); got {type(action).__name__}")
     try:
-        copy: Message = json.loads(dumps(action))
+        text = dumps(action)
+        copy: Message = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise ActionError(f"the action cannot be written as JSON: {error}") from error
     if "function" in copy and "role" not in copy:
@@ -73,22 +80,43 @@ def as_assistant(action: object, calls_so_far: int) -> Message:
             "an action is a tool call ({'type': 'function', 'function': {...}}) or a message with role "
             f"'assistant'; got keys {sorted(copy)} and role {copy.get('role')!r}"
         )
-    _check_calls(copy)
-    for number, call in enumerate(copy.get("tool_calls") or (), calls_so_far + 1):
-        _complete(call, number)
+    _check_keys(copy)
     try:
+        check_size(copy)
+        if len(text) > MAX_CHARACTERS:
+            raise ValueError(f"it takes {len(text)} characters as JSON; the limit is {MAX_CHARACTERS}")
+        for number, call in enumerate(copy.get("tool_calls") or (), calls_so_far + 1):
+            _complete(call, number)
         check_depth(copy)
     except ValueError as error:
         raise ActionError(f"the action cannot be logged: {error}") from error
     return copy
 
 
-def _check_calls(message: Message) -> None:
+def check_size(message: Message) -> None:
+    """Count the values in a message, however they are nested.
+
+    Raises:
+        ValueError: they are more than `MAX_VALUES`.
+    """
+    level: list[Any] = [message]
+    count = 0
+    while level:
+        items = [item for each in level for item in (each.values() if isinstance(each, dict) else each)]
+        count += len(items)
+        if count > MAX_VALUES:
+            raise ValueError(f"a message holds more than {MAX_VALUES} values, tool calls and what is in them included")
+        level = [item for item in items if isinstance(item, dict | list)]
+
+
+def _check_keys(message: Message) -> None:
     calls = message.get("tool_calls")
     if calls is not None and not (isinstance(calls, list) and all(isinstance(call, dict) for call in calls)):
         raise ActionError(f"tool_calls must be a list of tool calls (dicts); got {calls!r:.200}")
     if not isinstance(message.get("content"), str | list | None):
         raise ActionError(f"content must be text; got {type(message['content']).__name__}")
+    if not isinstance(message.get("tool_call_id"), str | None):
+        raise ActionError(f"tool_call_id must be text, or not be there; got {message['tool_call_id']!r:.200}")
 
 
 def _complete(call: ToolCall, number: int) -> None:

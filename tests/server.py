@@ -8,7 +8,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -92,6 +92,23 @@ class Server:
     most: int = 0
     """The most requests that were open at once."""
     connections: int = 0
+
+
+@contextmanager
+def listen(talk: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A server of one connection below HTTP: `talk` reads and writes it, and may be hung up on. Its URL."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+
+        def answer() -> None:
+            with suppress(OSError), door.accept()[0] as client:
+                talk(client)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{door.getsockname()[1]}/v1"
+        finally:
+            thread.join()
 
 
 @contextmanager

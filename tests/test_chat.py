@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -30,6 +31,7 @@ MEND = completion(None, call("apply_patch", FIX))
 LOOK = completion(None, call("shell", {"cmd": "ls"}))
 DONE = completion("done")
 ASKED: list[Message] = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
+BEGUN: list[Message] = [*ASKED, {"role": "assistant", "content": "hm"}, {"role": "user", "content": "u"}]
 KEY = "sk-nobody-may-see-this"
 MENDED: Reward = from_function(lambda task, transcript, diff: float("+    return a + b" in diff))
 
@@ -204,10 +206,47 @@ def test_a_length_that_was_chosen_stays() -> None:
     """Also 4096, and also for one answer."""
     with serve(small) as server:
         with ChatPolicy("m", server.url, max_tokens=4096) as chosen, pytest.raises(ContextOverflow):
-            chosen(ASKED, [])
+            chosen(BEGUN, [])
         with ChatPolicy("m", server.url) as policy, pytest.raises(ContextOverflow):
-            policy(ASKED, [], max_tokens=200)
+            policy(BEGUN, [], max_tokens=200)
     assert [request.get("max_tokens") for request in server.requests] == [4096, 200]
+
+
+@pytest.mark.parametrize("chosen", [{"max_tokens": 40960}, {"extra_body": {"max_completion_tokens": 40960}}], ids=str)
+def test_a_length_with_which_no_episode_can_begin_is_no_score(quick: NanoCodexEnv, chosen: dict[str, Any]) -> None:
+    """It was `token_limit` after no step, worth 0.0, for every episode."""
+    with serve([OVERFLOWS["vLLM"]]) as server:
+        result = play(quick, server, **chosen)
+    assert (result.reward, result.stop, result.steps) == (None, None, 0)
+    words = (
+        r"PolicyError: the first messages do not fit the model's context together with max_(completion_)?tokens=40960"
+    )
+    assert re.match(words, result.void or "")
+
+
+def test_first_messages_that_do_not_fit_at_all_are_a_full_context(quick: NanoCodexEnv) -> None:
+    with serve([OVERFLOWS["vLLM"]]) as server:
+        assert (play(quick, server).stop, play(quick, server, max_tokens=None).stop) == ("token_limit", "token_limit")
+
+
+TOO_MANY = "max_tokens is too large: 4096. This model supports at most 2048 completion tokens"
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [fault(400, TOO_MANY, param="max_tokens", code="invalid_value"), Raw(422, TOO_MANY.encode()), fault(400, TOO_MANY)],
+    ids=["OpenAI", "text", "no parameter"],
+)
+def test_the_default_length_gives_way_where_the_model_gives_no_such_answers(refusal: Raw) -> None:
+    def server_of(request: dict[str, Any], number: int) -> Answer:
+        return refusal if request.get("max_tokens") else completion("fits")
+
+    with serve(server_of) as server:
+        with ChatPolicy("m", server.url) as policy:
+            assert policy(ASKED, []).message["content"] == "fits"
+        with ChatPolicy("m", server.url, max_tokens=4096) as chosen, pytest.raises(PolicyError, match="too large"):
+            chosen(ASKED, [])
+    assert [request.get("max_tokens") for request in server.requests] == [4096, None, 4096]
 
 
 def test_openais_own_endpoint_knows_another_name_for_max_tokens() -> None:
@@ -448,7 +487,7 @@ def test_overflow_is_an_error_of_the_policy_for_those_who_call_it_themselves() -
     script = in_order(OVERFLOWS["vLLM"], fault(400, "bad"))
     with serve(script) as server, ChatPolicy("m", server.url, max_tokens=9) as policy:
         with pytest.raises(ContextOverflow, match="maximum context length"):
-            policy(ASKED, [])
+            policy(BEGUN, [])
         with pytest.raises(PolicyError, match="answered 400: ") as caught:
-            policy(ASKED, [])
+            policy(BEGUN, [])
     assert not isinstance(caught.value, ContextOverflow)

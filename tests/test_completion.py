@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from nano_codex_env import Agent, ChatPolicy, NanoCodexEnv, Task
-from nano_codex_env.completion import MARKERS, doubts_of, fault_of, reason_of
+from nano_codex_env import Agent, ChatPolicy, NanoCodexEnv, Task, Trajectory
+from nano_codex_env.completion import MARKERS, doubts_of, fault_of, is_overflow, message_of, reason_of
 from nano_codex_env.endpoint import wait_before
 from nano_codex_env.errors import ContextOverflow, PolicyError
 from nano_codex_env.messages import Message
@@ -42,6 +42,12 @@ def failing(error: Any, finish: str | None = None) -> dict[str, Any]:
     return made
 
 
+def answer(message: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A chat completion with just this message; without `finish` it says nothing of why it ended."""
+    finish = {"finish_reason": more.pop("finish")} if "finish" in more else {}
+    return {"choices": [{"index": 0, "message": message, **finish}], **more}
+
+
 BROKEN: dict[str, dict[str, Any]] = {
     "vLLM, SGLang": completion("half an", finish="abort"),
     "OpenRouter, Mistral, vLLM": completion("half an", finish="error"),
@@ -60,6 +66,19 @@ BROKEN: dict[str, dict[str, Any]] = {
     "beside the choices": {**DONE, "error": {"message": "the worker died"}},
     "instead of the choices": {"error": {"code": 503, "message": "no instances"}},
     "vLLM, flat": {"object": "error", "message": "EngineCore died", "code": 500},
+    "empty, no reason": answer({}),
+    "empty, null": answer({"role": "assistant", "content": None, "tool_calls": []}, finish=None),
+    "empty, a number": answer({"content": ""}, finish=5),
+    "empty, a list": answer({"content": ""}, finish=["abort"]),
+    "empty, no text": answer({"content": ""}, finish=""),
+    "empty parts": answer({"content": [{"type": "text", "text": ""}], "reasoning": ""}, finish=None),
+    **{f"empty, {reason}": completion("", finish=reason) for reason in ("engine_error", "internal_error", "shutdown")},
+    "Google, a call that cannot be read": completion("", finish="function_call_filter: MALFORMED_FUNCTION_CALL"),
+    "in the message": completion("", error={"code": 500, "message": "died"}),
+    "MiniMax": {**completion(""), "base_resp": {"status_code": 1013, "status_msg": "internal error"}},
+    "a status": {**completion(""), "status": 500, "detail": "died"},
+    "a status and no choices": {"choices": [], "status": 500, "detail": "died"},
+    "a code beside an empty answer": {**completion(""), "code": 503, "message": "died"},
 }
 REFUSED: dict[str, dict[str, Any]] = {
     "no credits": failing({"code": 402, "message": "no credits"}),
@@ -86,6 +105,20 @@ FINE: dict[str, dict[str, Any]] = {
     "errors that are none": {**failing(None), "error": None},
     "no legacy call": completion("x", function_call=None),
     "an empty legacy call": completion("x", function_call={}),
+    "a legacy call of nothing": completion("x", function_call={"name": "", "arguments": ""}),
+    "success": {**completion("x"), "error": {"code": 0, "message": "success"}},
+    "an error of nulls": {**completion("x"), "error": {"code": None, "message": None}},
+    "an error called none": failing("none"),
+    "an empty error in the message": completion("x", error={}),
+    "MiniMax's success": {**completion("x"), "base_resp": {"status_code": 0, "status_msg": "success"}},
+    "a status of text": {**completion(""), "status": "completed"},
+    "nothing to say": completion(None),
+    "thought until its end": completion(None, reasoning="hm", finish="length"),
+    "cut before it said anything": completion("", finish="length"),
+    "only reasoning": answer({"content": None, "reasoning_content": "hm"}),
+    "only thinking": answer({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]}),
+    "only a refusal": answer({"content": None, "refusal": "no"}, finish=None),
+    "only calls": answer({"content": "", "tool_calls": [FIX]}),
     "both kinds of call": completion(None, FIX, function_call=LEGACY),
     "calls for a legacy reason": completion(None, FIX, finish="function_call"),
     "nothing": {"choices": []},
@@ -144,10 +177,61 @@ def test_a_call_as_text_is_a_doubt_unless_there_are_calls(marker: str) -> None:
     assert doubts_of(completion("x", reasoning_content=text)) == {}
 
 
-def test_a_reason_that_nobody_knows_is_a_doubt() -> None:
-    body = completion("", finish="function_call_filter: MALFORMED_FUNCTION_CALL")
+@pytest.mark.parametrize("reason", ["engine_error", ["abort"], {"type": "abort"}, 5], ids=str)
+def test_a_reason_that_nobody_knows_is_a_doubt_where_something_was_said(reason: Any) -> None:
+    body = completion("x", finish=reason)
     assert fault_of(body) is None
-    assert list(doubts_of(body)) == [f"finish_reason {reason_of(body)}"]
+    assert list(doubts_of(body)) == ["finish_reason"]
+    assert str(reason_of(body)) in doubts_of(body)["finish_reason"]
+
+
+def test_parts_inside_each_other_are_no_text() -> None:
+    """It was a RecursionError; as a message they are too deep to be logged."""
+    deep: Any = "<tool_call>"
+    for _ in range(400):
+        deep = [{"text": deep}]
+    assert doubts_of(completion(deep)) == {}
+    refused = pytest.raises(PolicyError, match="answered with no JSON")
+    with serve([completion(deep)]) as server, ChatPolicy("m", server.url, max_retries=0) as policy, refused:
+        policy(ASKED, [])
+
+
+QUOTING = {
+    "FastAPI": {"message": f"[{{'type': 'missing', 'msg': 'Field required', 'input': {{'content': '{TOO_LONG}'}}}}]"},
+    "Pydantic": {"message": f"1 validation error [type=string_type, input_value=['{TOO_LONG}'], input_type=list]"},
+    "JSON in a text": {"message": json.dumps({"loc": ["body"], "input": TOO_LONG})},
+    "late": {"message": "the messages cannot be rendered by this template: " + "x" * 300 + TOO_LONG},
+    "a list": {"detail": [{"msg": "Field required", "input": TOO_LONG}]},
+}
+
+
+@pytest.mark.parametrize("error", QUOTING.values(), ids=list(QUOTING))
+def test_what_an_error_quotes_of_the_transcript_says_nothing_of_its_length(error: dict[str, Any]) -> None:
+    assert not is_overflow({"error": error})
+    script = in_order(Raw(400, json.dumps({"error": error}).encode()))
+    with serve(script) as server, ChatPolicy("m", server.url) as policy, pytest.raises(PolicyError) as caught:
+        policy(ASKED, [])
+    assert not isinstance(caught.value, ContextOverflow)
+
+
+def test_keys_that_hold_nothing_or_mean_nothing_are_left_out() -> None:
+    body = completion("x", function_call={"name": "", "arguments": ""}, error="none", tool_call_id=5)
+    assert message_of(body) == {"role": "assistant", "content": "x"}
+    assert message_of(completion("x", tool_call_id="a"))["tool_call_id"] == "a"
+
+
+def test_an_answer_whose_keys_mean_nothing_is_scored_and_its_log_can_be_read(quick: NanoCodexEnv) -> None:
+    with serve([completion("done", tool_call_id=5)]) as server, ChatPolicy("m", server.url) as policy:
+        result = rollout(quick, policy)
+    assert (result.reward, result.void) == (0.0, None)
+    assert Trajectory.load(str(result.folder)).messages[-1] == {"role": "assistant", "content": "done"}
+
+
+def test_numbers_longer_than_python_reads_are_no_reason_to_void() -> None:
+    body = json.dumps({**DONE, "usage": {"total_tokens": 0}}).replace(": 0}", f": {'9' * 5000}}}").encode()
+    with serve([Raw(body=body)]) as server, ChatPolicy("m", server.url) as policy:
+        reply = policy(ASKED, [])
+    assert (reply.message["content"], reply.total_tokens) == ("done", None)
 
 
 def test_waits_grow_up_to_eight_seconds_and_heed_the_server() -> None:
@@ -174,6 +258,15 @@ def test_after_the_last_attempt_the_policy_has_failed(body: dict[str, Any]) -> N
     assert len(server.requests) == 3
 
 
+@pytest.mark.parametrize("name", ["empty, null", "empty, engine_error", "in the message", "MiniMax", "a status"])
+def test_an_answer_of_nothing_voids_the_episode(quick: NanoCodexEnv, name: str) -> None:
+    """It was a submission, worth 0.0."""
+    with serve([BROKEN[name]]) as server, ChatPolicy("m", server.url, max_retries=0) as policy:
+        result = rollout(quick, policy)
+    assert (result.reward, result.stop) == (None, None)
+    assert (result.void or "").startswith(f"PolicyError: {server.url}: the answer ")
+
+
 def test_an_answer_that_was_broken_off_voids_the_episode(quick: NanoCodexEnv) -> None:
     """It was a submission, worth 1.0 or 0.0."""
     with serve(by_turn(MEND, BROKEN["vLLM, SGLang"])) as server, ChatPolicy("m", server.url, max_retries=0) as policy:
@@ -198,9 +291,41 @@ def test_what_no_attempt_can_change_is_asked_for_once(body: dict[str, Any]) -> N
 
 @pytest.mark.parametrize("body", FULL.values(), ids=list(FULL))
 def test_a_context_that_is_full_is_an_overflow(body: dict[str, Any]) -> None:
+    begun: list[Message] = [*ASKED, {"role": "assistant", "content": "hm"}, ASKED[1]]
     with serve([body]) as server, ChatPolicy("m", server.url, max_tokens=9) as policy, pytest.raises(ContextOverflow):
-        policy(ASKED, [])
+        policy(begun, [])
     assert len(server.requests) == 1
+
+
+SECRET = "sk-" + "secret" * 5
+TELLING: dict[str, Raw] = {
+    "no JSON": Raw(body=f"<html>{SECRET}</html>".encode()),
+    "no JSON, cut": Raw(body=(b"x" * 490 + SECRET.encode())),
+    "no message": Raw(body=json.dumps({"choices": [], "echo": SECRET}).encode()),
+    "no message, cut": Raw(body=json.dumps({"choices": [], "echo": "x" * 465 + SECRET}).encode()),
+    "a header": Raw(body=b"{}", headers={"X Echo": SECRET}),
+    "an error, cut": Raw(body=json.dumps({"choices": [], "error": {"message": "x" * 480 + SECRET}}).encode()),
+    "a refusal, cut": Raw(400, json.dumps({"error": {"message": "x" * 470 + SECRET}}).encode()),
+    "a compression": Raw(body=b"{}", headers={"Content-Encoding": SECRET}),
+}
+
+
+@pytest.mark.parametrize("raw", TELLING.values(), ids=list(TELLING))
+def test_no_error_tells_the_key_or_a_part_of_it(raw: Raw) -> None:
+    refused = pytest.raises(PolicyError)
+    with serve([raw]) as server, ChatPolicy("m", server.url, SECRET, max_retries=0) as policy, refused as caught:
+        policy(ASKED, [])
+    assert SECRET[:6] not in str(caught.value)
+
+
+def test_no_warning_tells_the_key(caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        serve([completion("x", finish=f"{'x' * 60} {SECRET}")]) as server,
+        ChatPolicy("m", server.url, SECRET) as policy,
+    ):
+        assert SECRET[:6] not in str(policy(ASKED, []).finish_reason)
+    assert len(warned(caplog)) == 1
+    assert SECRET[:6] not in caplog.text
 
 
 def test_an_error_does_not_tell_the_key() -> None:
@@ -237,11 +362,14 @@ def test_a_call_as_text_is_taken_and_warned_of_once_a_run(caplog: pytest.LogCapt
     assert warned(caplog) == [words] * 2
 
 
-def test_a_reason_that_nobody_knows_is_warned_of_once_each(caplog: pytest.LogCaptureFixture) -> None:
-    script = in_order(*(completion("x", finish=reason) for reason in ("odd", "odd", "strange", "odd")))
+def test_reasons_that_nobody_knows_are_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Each was warned of, and in full."""
+    long = "odd" * 100_000
+    script = in_order(*(completion("x", finish=reason) for reason in (long, "strange", "odd")))
     with serve(script) as server, ChatPolicy("m", server.url) as policy:
-        assert [policy(ASKED, []).finish_reason for _ in range(4)] == ["odd", "odd", "strange", "odd"]
-    assert [words.split("finish_reason ")[1].split(";")[0] for words in warned(caplog)] == ["'odd'", "'strange'"]
+        assert [policy(ASKED, []).finish_reason for _ in range(3)] == [long[:80], "strange", "odd"]
+    [words] = warned(caplog)
+    assert words.split("finish_reason ")[1].split(";")[0] == repr(long[:80])
 
 
 def test_each_run_of_an_agent_warns_again(repo: Path, sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:

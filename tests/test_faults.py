@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import threading
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nano_codex_env import ChatPolicy, Reply, Task, Trajectory, from_function
-from nano_codex_env.messages import Message, ToolSchema
+from nano_codex_env import ChatPolicy, NanoCodexEnv, Reply, Task, Trajectory, from_function
+from nano_codex_env.errors import ActionError, PolicyError
+from nano_codex_env.messages import MAX_CHARACTERS, MAX_VALUES, Message, ToolSchema, as_assistant
 from nano_codex_env.rollout import Result, rollouts
 from nano_codex_env.sandbox import Sandbox
-from tests.server import Answer, Raw, Server, call, completion, fault, serve, turn_of
+from tests.server import Answer, Raw, Server, call, completion, fault, listen, serve, turn_of
 
 MANY = 64
 MENDED = from_function(lambda task, transcript, diff: float("+    return a + b" in diff))
@@ -66,7 +69,7 @@ LASTING: dict[str, tuple[Raw, str]] = {
         Raw(body=b'{"choices": [{"message": {"role": "user", "content": "hi"}}]}'),
         "the server's answer holds no assistant message",
     ),
-    "an error with 200": (Raw(body=b'{"error": "overloaded"}'), 'answered 200: \'{"error": "overloaded"}\''),
+    "an error with 200": (Raw(body=b'{"error": {"code": 402}}'), 'the answer holds an error: {"code": 402}'),
 }
 """Answers that no second try mends, and what is said of them."""
 
@@ -208,6 +211,108 @@ def test_a_hung_endpoint_voids_its_own_and_others_go_on(many: list[Task], sandbo
         assert (result.reward, result.steps) == (None, 1)
         assert asked(server)[episode] <= 3  # a request given up may not have been read yet
         assert str(result.void).startswith(f"PolicyError: {server.url}/ cannot be reached: Request timed out.")
+
+
+ASKED: list[Message] = [{"role": "user", "content": "u"}]
+SAID = b"Content-Length: %d\r\n\r\n" % len(WHOLE) + WHOLE
+
+
+Talk = Callable[[socket.socket], None]
+
+
+def drip(piece: bytes, ended: list[str]) -> Talk:
+    """After a beginning sixty times the same, ever so slowly; then a whole answer, and a word in `ended`."""
+    status = b"HTTP/1.1 200 OK\r\n"
+    header = piece.startswith(b"X-")
+
+    def talk(client: socket.socket) -> None:
+        client.recv(65536)
+        client.sendall(status if header else b"")
+        for _ in range(60):
+            client.sendall(piece)
+            time.sleep(0.05)
+        client.sendall(SAID if header else status + SAID)
+        ended.append("the whole answer")
+
+    return talk
+
+
+@pytest.mark.parametrize("piece", [b"HTTP/1.1 103 Early Hints\r\n\r\n", b"X-More: yes\r\n"], ids=["hints", "a header"])
+def test_no_server_keeps_an_attempt_longer_than_its_time(piece: bytes) -> None:
+    """A server that does something before each wait is over had as much time as it liked."""
+    ended: list[str] = []
+    late = pytest.raises(PolicyError, match="cannot be reached: Request timed out")
+    with listen(drip(piece, ended)) as url, ChatPolicy("m", url, timeout=0.5, max_retries=0) as policy, late:
+        policy(ASKED, [])
+    assert ended == []  # it was hung up on before
+
+
+def test_a_redirected_request_has_the_time_of_one() -> None:
+    def answer(request: dict[str, Any], number: int) -> Answer:
+        return Raw(307, headers={"Location": "completions"}, delay=0.3) if number < 4 else completion("done")
+
+    late = pytest.raises(PolicyError, match="Request timed out")
+    with serve(answer) as server, ChatPolicy("m", server.url, timeout=0.5, max_retries=0) as policy, late:
+        policy(ASKED, [])
+
+
+def test_a_compressed_answer_is_not_asked_for_and_not_read() -> None:
+    """A megabyte of it was gigabytes."""
+    bomb = Raw(body=gzip.compress(b" " * (32 << 20) + WHOLE), headers=GZIP)
+    refused = pytest.raises(PolicyError, match=r"the answer is compressed \(gzip\), which was not asked for")
+    with serve([bomb]) as server, ChatPolicy("m", server.url, max_retries=0) as policy, refused:
+        policy(ASKED, [])
+    assert {name.lower(): value for name, value in server.headers[0].items()}["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"tool_calls": [{}] * (MAX_VALUES + 1)},
+        {"content": [{}] * (MAX_VALUES + 1)},
+        {"odd": [[[1] * 400 for _ in range(300)]]},
+    ],
+    ids=["calls", "parts", "anything"],
+)
+def test_a_message_of_too_many_parts_is_no_answer(more: dict[str, Any]) -> None:
+    refused = pytest.raises(PolicyError, match=f"a message holds more than {MAX_VALUES} values")
+    body = {"choices": [{"message": more, "finish_reason": "stop"}]}
+    with serve([body]) as server, ChatPolicy("m", server.url, max_retries=0) as policy, refused:
+        policy(ASKED, [])
+    with pytest.raises(ActionError, match=f"a message holds more than {MAX_VALUES} values"):
+        as_assistant({"role": "assistant", "content": "", **more}, 0)
+
+
+def test_many_calls_in_one_message_are_one_message() -> None:
+    calls = [call("shell", {"cmd": "ls"})] * 10_000
+    assert len(as_assistant({"role": "assistant", "content": "", "tool_calls": calls}, 0)["tool_calls"]) == 10_000
+
+
+def test_an_answer_of_more_bytes_than_a_log_can_hold_is_none() -> None:
+    long = json.dumps(completion("\u00e9" * (6 << 20)), ensure_ascii=False).encode()
+    refused = pytest.raises(PolicyError, match="the answer is longer than 10485760 bytes")
+    with serve([Raw(body=long)]) as server, ChatPolicy("m", server.url, max_retries=0) as policy, refused:
+        policy(ASKED, [])
+
+
+@pytest.mark.parametrize("letter", ["\u00e9", '"'], ids=["escaped", "in arguments"])
+def test_what_can_be_acted_on_can_be_logged_and_read(task: Task, sandbox: Sandbox, tmp_path: Path, letter: str) -> None:
+    """Up to the limit, which counts what JSON makes of it; arguments given as an object are JSON in JSON."""
+    size = len(json.dumps(letter)) - 2
+    fits, over = letter * (MAX_CHARACTERS // size - 100), letter * (MAX_CHARACTERS // size)
+
+    def action(text: str) -> Message:
+        if letter == '"':
+            return {"type": "function", "function": {"name": "shell", "arguments": {"no": text}}}
+        return {"role": "assistant", "content": text}
+
+    with NanoCodexEnv([task], MENDED, sandbox=sandbox, log_dir=tmp_path, max_steps=1) as env:
+        env.reset()
+        with pytest.raises(ActionError, match=f"characters as JSON; the limit is {MAX_CHARACTERS}"):
+            env.step(action(over))
+        env.step(action(fits))
+        assert env.episode.log
+        assert Trajectory.load(env.episode.log.folder).messages == env.episode.messages
 
 
 def test_an_endpoint_that_dies_midway_voids_what_it_leaves(many: list[Task], sandbox: Sandbox, tmp_path: Path) -> None:
