@@ -23,7 +23,7 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any
 
-from nano_codex_env.adapters.trl_environment import TrlEnvironment, VoidWindow, environment_class
+from nano_codex_env.adapters.trl_environment import TrlEnvironment, VoidWindow, check_names, environment_class
 from nano_codex_env.episode import Rules
 from nano_codex_env.errors import ConfigError, TaskError
 from nano_codex_env.messages import Message
@@ -93,7 +93,9 @@ class TrlSpec:
         settings["voids"] = VoidWindow(max_void_share)
         settings["sandbox"] = get_sandbox(sandbox, cache=cache_dir)
         settings["rules"] = Rules(max_steps, time_limit, None, tuple(notices), system_prompt=system_prompt)
-        self._prompt = system_prompt or default_prompt(Toolbox(default_tools() if tools is None else tools).tools)
+        toolbox = Toolbox(default_tools() if tools is None else tools)
+        check_names(toolbox.tools)
+        self._prompt = system_prompt or default_prompt(toolbox.tools)
         self.environment_factory = EnvironmentFactory(self.tasks, settings, owns=asynchronous)
         self.reward_funcs: list[Callable[..., list[float | None]]] = [] if asynchronous else [self._reward_func]
 

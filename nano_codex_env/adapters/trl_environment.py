@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import json
+import keyword
 import logging
 import threading
 import time
@@ -14,12 +16,13 @@ from typing import Any
 
 from nano_codex_env.episode import NOT_RUN, Episode
 from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, words_of
-from nano_codex_env.messages import Message, ToolSchema, as_assistant, dumps, tool_call
+from nano_codex_env.messages import Message, ToolSchema, as_assistant, dumps
 from nano_codex_env.rewards import Reward, call_reward
 from nano_codex_env.rewards.base import is_ours
 from nano_codex_env.task import Task
 from nano_codex_env.tools import Tool, Toolbox, default_tools
 from nano_codex_env.trajectory import Writer
+from nano_codex_env.untrusted import for_terminal
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +117,7 @@ class TrlEnvironment:
 
     def _fail(self, error: Exception) -> None:
         self._void, self._metrics = words_of(error), {}
-        logger.warning("a sample is void: %s", self._void)
+        logger.warning("a sample is void: %s", for_terminal(self._void))
         _close(self._held)
 
     def _call(self, name: str, arguments: Mapping[str, Any]) -> str:
@@ -125,7 +128,8 @@ class TrlEnvironment:
         if episode.stop:
             return NOT_RUN
         try:
-            episode.act(as_assistant(tool_call(name, **arguments), episode.calls))
+            call = {"type": "function", "function": {"name": name, "arguments": _written(arguments)}}
+            episode.act(as_assistant(call, episode.calls))
         except Exception as error:  # noqa: BLE001 (TRL would show it to the policy and go on)
             ours = all(is_ours(tool.function) for tool in self._settings["tools"] or () if tool.name == name)
             self._bug = error if ours and not isinstance(error, NanoCodexError) else None
@@ -182,6 +186,14 @@ class TrlEnvironment:
         return [get_json_schema(getattr(self, name)) for name in names]
 
 
+def _written(arguments: Mapping[str, Any]) -> str:
+    """A call's arguments as JSON; what a trainer's parser made of them and JSON has not is answered by the toolbox."""
+    try:
+        return json.dumps(arguments)
+    except (TypeError, ValueError, RecursionError) as error:
+        return f"(no JSON: {error})"
+
+
 def _close(held: list[Episode]) -> None:
     while held:
         held.pop().close()
@@ -198,10 +210,29 @@ def environment_class(tools: Sequence[Tool] | None, *, owns: bool) -> type[TrlEn
     `owns`: with `get_reward`, for AsyncGRPOTrainer.
     """
     toolbox = Toolbox(default_tools() if tools is None else tools)
+    check_names(toolbox.tools)
     methods: dict[str, Any] = {schema["function"]["name"]: _method(schema) for schema in toolbox.schemas}
     if owns:
         methods["get_reward"] = lambda self: self._score(self._held[0].transcript() if self._held else ())
     return type("NanoCodex", (TrlEnvironment,), methods)
+
+
+def check_names(tools: Sequence[Tool]) -> None:
+    """Look whether tools can be methods that TRL finds, with their parameters as arguments.
+
+    Raises:
+        ConfigError: a tool's name is private or that of a method which TRL or we need, or no argument can be so called.
+    """
+    for tool in tools:
+        if tool.name.startswith("_") or tool.name == "get_reward" or hasattr(TrlEnvironment, tool.name):
+            raise ConfigError(
+                f"no tool for TRL can be called {tool.name!r}: TRL hides such methods, or calls them itself"
+            )
+        for name in tool.parameters:
+            if not name.isidentifier() or keyword.iskeyword(name) or name == "self":
+                raise ConfigError(
+                    f"no argument of a method can be called {name!r}; rename that of the tool {tool.name}"
+                )
 
 
 def _method(schema: ToolSchema) -> Callable[..., str]:

@@ -11,7 +11,6 @@ without tools, in which the model answers with a patch.
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from collections.abc import Mapping, Sequence
@@ -28,6 +27,7 @@ from nano_codex_env.rewards.base import reads_transcript
 from nano_codex_env.rewards.resolved import REMOVED
 from nano_codex_env.sandbox import get_sandbox
 from nano_codex_env.task import Task
+from nano_codex_env.untrusted import parse_json
 
 __all__ = ["NanoCodexAgentLoop", "compute_score"]  # noqa: F822 (made by __getattr__)
 
@@ -128,7 +128,7 @@ def task_of(extra_info: Mapping[str, Any] | None) -> Task:
         TaskError: the row has none, or one that cannot be used.
     """
     try:
-        row = json.loads((extra_info or {})["task"])
+        row = parse_json((extra_info or {})["task"])
     except (KeyError, TypeError, ValueError) as error:
         raise TaskError(
             "the row holds no task in extra_info['task']; make the dataset with `nano-codex export verl-parquet`"

@@ -28,6 +28,7 @@ from nano_codex_env.errors import ConfigError, NanoCodexError, PolicyError, Task
 from nano_codex_env.messages import Message, ToolSchema
 from nano_codex_env.parallel import processors
 from nano_codex_env.tools import default_tools
+from nano_codex_env.untrusted import for_terminal
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class _Whole:
         """
         output = await self._client.generate(*args, **more)
         reason = str(output.stop_reason or "").lower()
-        if reason in BROKEN_OFF:
+        if reason in BROKEN_OFF or (not output.token_ids and reason != "length"):  # SGLang's where the context is full
             raise PolicyError(f"the server broke an answer off after {len(output.token_ids)} tokens ({reason})")
         return output
 
@@ -162,7 +163,7 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
                 output.metrics.compute_score += time.monotonic() - started
         except NanoCodexError as error:
             void = words_of(error)
-            logger.warning("a sample is void: %s", void)
+            logger.warning("a sample is void: %s", for_terminal(void))
             if "session_id" in row:  # verl's trainer: one of a group's sessions may fail by itself
                 raise
             return self._void()
@@ -220,10 +221,11 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
         prompt = agent_data.prompt_ids
         await super()._handle_generating_state(agent_data, *arguments, **more)
         sampled = agent_data.response_ids
-        logprobs = agent_data.response_logprobs[-len(sampled) :] if agent_data.response_logprobs else None
+        told = agent_data.response_logprobs
+        logprobs = told[len(told) - len(sampled) :] if told else None
         record = {"prompt": prompt, "sampled": sampled, "logprobs": logprobs}
         await self._ask(self._log_tokens, record, agent_data.assistant_turns)
-        too_long = len(agent_data.response_mask) >= self.response_length
+        too_long = not sampled or len(agent_data.response_mask) >= self.response_length
         return AgentState.TERMINATED if too_long else AgentState.PROCESSING_TOOLS
 
     def _log_tokens(self, record: Mapping[str, Any], turn: int) -> None:

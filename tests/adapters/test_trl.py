@@ -49,6 +49,67 @@ def test_wrong_arguments_are_answered_in_the_words_of_the_toolbox(task: Task) ->
     assert "cmd must be a string" in env.shell(cmd=7)
 
 
+@pytest.mark.parametrize("name", ["name", "call_id", "self", "arguments", "cmd "])
+def test_an_argument_of_any_name_is_the_policys_mistake(task: Task, name: str) -> None:
+    """`name` was taken for a bug of ours and ended the training, `call_id` was lost."""
+    env = opened(task)
+    assert f"(missing: cmd; unknown: {name})" in env.shell(**{name: "ls"})
+    assert env.shell(cmd="echo up") == "up\n"
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, b"ls", 10**5000], ids=["object", "set", "bytes", "long"])
+def test_an_argument_that_is_no_json_is_the_policys_mistake(task: Task, value: Any) -> None:
+    """As trainers' parsers of other forms than JSON may make it."""
+    env = opened(task)
+    assert "the arguments are not valid JSON" in env.shell(cmd=value)
+    assert env.shell(cmd="echo up") == "up\n"
+
+
+def echo(episode: Any, **arguments: str) -> ToolResult:
+    """A tool that says what it is given."""
+    return ToolResult(json.dumps(arguments))
+
+
+def test_a_tool_may_call_its_arguments_as_it_likes(task: Task) -> None:
+    given = {"name": "a", "call_id": "b"}
+    env = opened(task, tools=[Tool("echo", "Say it.", {"name": "one", "call_id": "two"}, echo)])
+    assert json.loads(env.echo(**given)) == given
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["reset", "tool_schemas", "get_reward", "_score", "_call", "_held", "__init__", "_mine"],
+)
+def test_a_tool_that_would_replace_a_method_is_refused(task: Task, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"no tool for TRL can be called '{name}'"):
+        TrlSpec(task, tools=[Tool(name, "Do it.", {}, echo)])
+
+
+@pytest.mark.parametrize("name", ["self", "class", "my-arg", ""])
+def test_a_parameter_that_can_be_no_argument_is_refused(task: Task, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"no argument of a method can be called '{name}'; .* the tool mine"):
+        TrlSpec(task, tools=[Tool("mine", "Do it.", {name: "what"}, echo)])
+
+
+def test_numbers_that_no_float_holds_are_no_bug_of_ours(task: Task) -> None:
+    """They ended the training with an OverflowError."""
+    env = opened(task, reward=lambda *_: Score(0.5, {"n": 10**400}))
+    assert env._score([*first_messages(task), DONE]) == 0.5
+    assert "parts.n" not in env._metrics
+    env = opened(task, reward=from_function(lambda *_: 10**400))
+    assert env._score([*first_messages(task), DONE]) is None
+
+
+def test_what_the_log_says_of_a_void_sample_moves_no_terminal(task: Task, caplog: pytest.LogCaptureFixture) -> None:
+    def ill(*_: object) -> float:
+        raise RewardError("\x1b]0;gone\x07\x1b[2J")
+
+    env = opened(task, reward=from_function(ill))
+    assert env._score([*first_messages(task), DONE]) is None
+    assert "a sample is void: RewardError: \\x1b]0;gone\\x07\\x1b[2J" in caplog.text
+    assert "\x1b" not in caplog.text
+
+
 def test_a_method_is_documented_as_the_schema_is(task: Task) -> None:
     """TRL makes the policy's schema of signature and docstring."""
     env = opened(task)

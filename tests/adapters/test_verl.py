@@ -120,8 +120,10 @@ def test_the_last_patch_counts() -> None:
 
 
 def test_a_row_without_a_task_says_how_to_make_one() -> None:
-    with pytest.raises(TaskError, match="export verl-parquet"):
-        adapter.compute_score("gsm8k", "42", "42", {"index": 1})
+    deep = "[" * 100_000
+    for extra in ({"index": 1}, {"task": 5}, {"task": "no JSON"}, {"task": deep}, {"task": deep + "]" * 100_000}, None):
+        with pytest.raises(TaskError, match="export verl-parquet"):
+            adapter.compute_score("gsm8k", "42", "42", extra)
 
 
 def test_a_reward_that_breaks_is_a_failure_of_ours(task: Task) -> None:
@@ -168,6 +170,8 @@ FILTERS = pytest.mark.filterwarnings("ignore")  # of torch, transformers, ray an
 Script = Callable[[int], str]
 ABORTED = "Don"
 """What a server says that is stopped before it has said "Done."."""
+NOTHING, FULL = "no token", "no room"
+"""No token at all: for no reason, and as verl's server of SGLang says that the context is full."""
 
 
 class Model:
@@ -189,9 +193,10 @@ class Model:
             self.turns[request_id] = (self.scripts.pop(place)[1], [])
         script, said = self.turns[request_id]
         said.append(script(len(said)))
-        ids = self.tokenizer.encode(said[-1] + END)
+        ids = self.tokenizer.encode(said[-1] + END) if said[-1] not in (NOTHING, FULL) else []
         about: dict[str, Any] = {"log_probs": [-float(len(said))] * len(ids), "extra_fields": {"global_steps": 3}}
-        return TokenOutput(token_ids=ids, stop_reason="aborted" if said[-1] == ABORTED else "completed", **about)
+        reason = {ABORTED: "aborted", FULL: "length"}.get(said[-1], "completed")
+        return TokenOutput(token_ids=ids, stop_reason=reason, **about)
 
 
 def say(*texts: str) -> Script:
@@ -426,6 +431,49 @@ def test_under_verls_trainer_a_void_sample_is_not_there(
     voids = sorted(str(log.get("void")) for log in logs)
     assert voids[:2] + voids[3:] == ["None", "None", "SandboxError: the box is gone"]
     assert voids[2].startswith("PolicyError: the server broke an answer off after ")
+
+
+@pytest.mark.slow
+@FILTERS
+def test_an_answer_of_no_token_is_void_unless_the_context_is_full(
+    easy: Task, compose: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was a submission, and the logprobs of all turns were logged as its own."""
+    fix = block("apply_patch", **fix_of(easy))
+    scripts = {"nothing": say(fix, NOTHING), "full": say(fix, FULL), "at once": say(NOTHING)}
+    tasks = [easy.with_(problem_statement=f"{name}: {easy.problem_statement}") for name in scripts]
+    config = compose(reward="tests.adapters.test_verl:half")
+    worker = worker_of(config, [(f"{name}:", script) for name, script in scripts.items()])
+    out = asyncio.run(worker.generate_sequences(batch_of(tasks, config, worker.tokenizer, tmp_path)))
+    assert list(out.non_tensor_batch["void"]) == [1.0, 0.0, 1.0]
+    assert out.batch["rm_scores"].sum(dim=1).tolist() == [0.0, 0.5, 0.0]
+    assert "the server broke an answer off after 0 tokens (completed)" in caplog.text
+    logs = {
+        log.messages[1]["content"].split(":")[0]: log for log in map(Trajectory.load, (tmp_path / "log").glob("2*"))
+    }
+    assert {name: log.metadata["stop"] for name, log in logs.items()} == {
+        "nothing": None, "full": "token_limit", "at once": None,
+    }  # fmt: skip
+    assert [line["logprobs"] for line in logs["full"].tokens][1:] == [[]]
+
+
+@pytest.mark.slow
+@FILTERS
+def test_what_the_log_says_of_a_void_sample_moves_no_terminal(
+    easy: Task, compose: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = worker_of(compose(reward="tests.adapters.test_verl:ill"), [("", say("Done."))])
+    config = worker.config
+    out = asyncio.run(worker.generate_sequences(batch_of([easy], config, worker.tokenizer, tmp_path)))
+    assert list(out.non_tensor_batch["void"]) == [1.0]
+    [words] = [record.getMessage() for record in caplog.records if "a sample is void" in record.getMessage()]
+    assert words.endswith("RewardError: \\x1b[2J")
+
+
+@from_function
+def ill(*_: object) -> float:
+    """A reward whose failure says something to terminals."""
+    raise RewardError("\x1b[2J")
 
 
 half = from_function(lambda task, transcript, diff: 0.5 * bool(diff))
