@@ -116,9 +116,10 @@ def _covered(root: Path, hidden: Sequence[Path]) -> list[str]:
         if _is_shown(real) and _is_system(real):
             raise SandboxError(f"policies would see what is in {real}, a folder of the system's; use a folder below it")
         found.append(real)
-    for place in (Path(sys.prefix), Path(sys.base_prefix), Path.cwd()):  # of a system's Python the packages are covered
-        real = place.resolve()
-        found += [] if _is_system(real) else [real]
+    for place in (Path(sys.prefix), Path(sys.base_prefix)):  # of a system's Python the packages are covered
+        found += [] if _is_system(real := place.resolve()) else [real]
+    here = Path.cwd().resolve()
+    found += [] if _is_system(here) or _holds_programs(here) else [here]
     inside = sorted({path for path in found if _is_shown(path) and path.is_dir()})
     return [str(path) for path in inside if not any(path.is_relative_to(over) for over in inside if over != path)]
 
@@ -126,6 +127,14 @@ def _covered(root: Path, hidden: Sequence[Path]) -> list[str]:
 def _is_shown(path: Path) -> bool:
     """Whether a box shows it, since it shows all of /usr."""
     return path.is_relative_to("/usr") or any(path.is_relative_to(f"/{name}") for name in _LINKS)
+
+
+def _holds_programs(path: Path) -> bool:
+    """Whether it lies in a folder of programs or libraries, where anybody may happen to be."""
+    parts = path.parts[1:]
+    for top in ("usr", "local"):
+        parts = parts[1:] if parts[:1] == (top,) else parts
+    return parts[:1] != () and parts[0] in (*_LINKS, "libexec")
 
 
 def _is_system(path: Path) -> bool:

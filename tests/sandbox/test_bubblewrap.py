@@ -423,3 +423,9 @@ def test_what_is_ours_is_covered_wherever_it_lies(tmp_path: Path) -> None:
 def test_a_cache_that_is_a_folder_of_the_systems_is_refused(tmp_path: Path) -> None:
     said = look(tmp_path, NANO_CODEX_CACHE="/usr/share")
     assert said.startswith("refused: policies would see what is in /usr/share, a folder of the system's; use a")
+
+
+@pytest.mark.parametrize("folder", ["/usr/bin", "/usr/lib", "/usr/share", "/usr/lib/python3", "/lib", "/usr/local/lib"])
+def test_a_box_opens_wherever_we_happen_to_be(folder: str) -> None:
+    if os.path.isdir(folder):
+        assert python(f"import os; os.chdir({folder!r})\n" + OPEN) == "opened: 1000\nran\n\nrun: 1000\n\n"
