@@ -412,7 +412,8 @@ def look(tmp_path: Path, **places: str) -> str:
         folder.chmod(0o755)
         prefix += ["--bind", str(folder), place]
     prefix += ["--ro-bind", str(ROOT / "nano_codex_env"), f"{chosen['PYTHONPATH']}/nano_codex_env"]
-    return python(LOOK, prefix=prefix, **chosen)
+    path = os.pathsep.join([chosen.pop("PYTHONPATH"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return python(LOOK, prefix=prefix, PYTHONPATH=path, **chosen)
 
 
 def test_what_is_ours_is_covered_wherever_it_lies(tmp_path: Path) -> None:
