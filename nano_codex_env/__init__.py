@@ -13,36 +13,37 @@ from gymnasium.envs.registration import WrapperSpec as _WrapperSpec
 
 if TYPE_CHECKING:
     from nano_codex_env.agent import Agent
-    from nano_codex_env.chat import ChatPolicy
     from nano_codex_env.env import NanoCodexEnv
-    from nano_codex_env.policy import Idle, Oracle, Policy, Random, Reply, Scripted
+    from nano_codex_env.policies.base import Policy, Reply
+    from nano_codex_env.policies.chat import ChatPolicy
+    from nano_codex_env.policies.scripted import Idle, Oracle, Random, Scripted
+    from nano_codex_env.records.trajectory import Trajectory
     from nano_codex_env.rewards import DiffSimilarity, Resolved, Reward, Score, from_function, weighted
-    from nano_codex_env.rollout import rollouts
-    from nano_codex_env.task import Task
+    from nano_codex_env.runs.rollouts import rollouts
+    from nano_codex_env.runs.vectors import make_vec
     from nano_codex_env.tasks import load_tasks, save_tasks
-    from nano_codex_env.trajectory import Trajectory
-    from nano_codex_env.vector import make_vec
+    from nano_codex_env.tasks.task import Task
 
 _HOMES = {
     "Agent": "agent",
-    "ChatPolicy": "chat",
+    "ChatPolicy": "policies.chat",
     "DiffSimilarity": "rewards",
-    "Idle": "policy",
+    "Idle": "policies.scripted",
     "NanoCodexEnv": "env",
-    "Oracle": "policy",
-    "Policy": "policy",
-    "Random": "policy",
-    "Reply": "policy",
+    "Oracle": "policies.scripted",
+    "Policy": "policies.base",
+    "Random": "policies.scripted",
+    "Reply": "policies.base",
     "Resolved": "rewards",
     "Reward": "rewards",
     "Score": "rewards",
-    "Scripted": "policy",
-    "Task": "task",
-    "Trajectory": "trajectory",
+    "Scripted": "policies.scripted",
+    "Task": "tasks.task",
+    "Trajectory": "records.trajectory",
     "from_function": "rewards",
     "load_tasks": "tasks",
-    "make_vec": "vector",
-    "rollouts": "rollout",
+    "make_vec": "runs.vectors",
+    "rollouts": "runs.rollouts",
     "save_tasks": "tasks",
     "weighted": "rewards",
 }

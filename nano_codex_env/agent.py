@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from nano_codex_env.cache import cache_dir as cache_folder
-from nano_codex_env.chat import PROVIDERS, ChatPolicy, resolve
 from nano_codex_env.episode import Episode, Rules
 from nano_codex_env.errors import ConfigError, ContextOverflow, WorkspaceError, words_of
 from nano_codex_env.messages import Message, ToolSchema, as_assistant
 from nano_codex_env.options import task_from
+from nano_codex_env.policies.chat import PROVIDERS, ChatPolicy, resolve
+from nano_codex_env.records.trajectory import versions
 from nano_codex_env.render import print_message
+from nano_codex_env.repo import bring_back
 from nano_codex_env.sandbox import Sandbox, get_sandbox
-from nano_codex_env.stats import tool_stats
+from nano_codex_env.tool_usage import tool_stats
 from nano_codex_env.tools import Notice, Tool, Toolbox, default_tools
-from nano_codex_env.trajectory import versions
-from nano_codex_env.workspace import bring_back
 
 
 class Agent:

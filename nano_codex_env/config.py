@@ -12,11 +12,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from nano_codex_env.chat import PROVIDERS, ChatPolicy
 from nano_codex_env.errors import ConfigError
-from nano_codex_env.policy import Idle, Oracle, Policy, Random
+from nano_codex_env.policies.base import Policy
+from nano_codex_env.policies.chat import PROVIDERS, ChatPolicy
+from nano_codex_env.policies.scripted import Idle, Oracle, Random
 from nano_codex_env.rewards import DiffSimilarity, Resolved, Reward, from_function
-from nano_codex_env.task import Task
+from nano_codex_env.tasks.task import Task
 from nano_codex_env.tools import Notice, budget
 
 POLICIES: dict[str, Callable[[Sequence[Task]], Policy]] = {

@@ -19,8 +19,8 @@ from nano_codex_env.render import as_text, print_message
 from nano_codex_env.rewards import Resolved, Reward, Score, checked_score, needs_tests
 from nano_codex_env.sandbox import Sandbox, get_sandbox
 from nano_codex_env.spaces import ActionSpace, TranscriptSpace
-from nano_codex_env.task import Task
 from nano_codex_env.tasks import Rows, load_tasks
+from nano_codex_env.tasks.task import Task
 from nano_codex_env.tools import Notice, Tool, Toolbox, default_tools
 
 Observation = list[Message]

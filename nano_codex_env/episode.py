@@ -13,16 +13,16 @@ from typing import Any
 from nano_codex_env.diff import File
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.messages import Message, ToolCall, dumps, tool_answer
+from nano_codex_env.records.trajectory import Writer
+from nano_codex_env.repo import Workspace
+from nano_codex_env.repo.source import folders_of
 from nano_codex_env.sandbox import Sandbox, Shell, View
 from nano_codex_env.score import told
-from nano_codex_env.stats import command_counts
-from nano_codex_env.task import Task
+from nano_codex_env.tasks.task import Task
+from nano_codex_env.tool_usage import command_counts
 from nano_codex_env.tools import Notice, State, Toolbox
 from nano_codex_env.tools.base import ShellAnswer
 from nano_codex_env.tools.prompt import checked_prompt, default_prompt, first_messages, reminder
-from nano_codex_env.trajectory import Writer
-from nano_codex_env.workspace import Workspace
-from nano_codex_env.workspace.source import folders_of
 
 NOT_RUN = "not run: limit reached"
 

@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 
 from nano_codex_env.errors import ConfigError, TaskError
-from nano_codex_env.task import Task
+from nano_codex_env.tasks.task import Task
 
 OPTIONS = ("task", "instance_id", "issue", "repo", "commit")
 

@@ -20,7 +20,7 @@ from nano_codex_env import Agent, Trajectory
 from nano_codex_env.cli import main
 from nano_codex_env.episode import NOT_RUN
 from nano_codex_env.errors import ConfigError, TaskError
-from nano_codex_env.replay import replay
+from nano_codex_env.runs.replay import replay
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tools import Tool, ToolResult, budget, default_tools
 from nano_codex_env.tools.notices import REMINDER

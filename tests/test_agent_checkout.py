@@ -17,7 +17,7 @@ import pytest
 from nano_codex_env import Agent, Trajectory
 from nano_codex_env.cache import cache_dir, remove_dead_sessions
 from nano_codex_env.errors import PolicyError, TrajectoryError, WorkspaceError
-from nano_codex_env.replay import replay
+from nano_codex_env.runs.replay import replay
 from nano_codex_env.sandbox import Sandbox
 from tests.conftest import git, mostly_slow
 from tests.server import Answer, Raw, Script, Server, by_turn, call, completion, fault, serve, turn_of

@@ -31,8 +31,8 @@ from nano_codex_env.cache import (
 )
 from nano_codex_env.cli import main
 from nano_codex_env.errors import WorkspaceError
+from nano_codex_env.repo import Workspace
 from nano_codex_env.sandbox.bubblewrap import find_bwrap
-from nano_codex_env.workspace import Workspace
 
 ROOT = Path(nano_codex_env.__file__).parent.parent
 
@@ -202,7 +202,7 @@ from pathlib import Path
 from nano_codex_env.cache import Scratch, publish
 from nano_codex_env.diff import File
 from nano_codex_env.errors import WorkspaceError
-from nano_codex_env.workspace import Workspace
+from nano_codex_env.repo import Workspace
 
 disk, cache = Path(sys.argv[1]), Path(sys.argv[1], "cache")
 shutil.copytree(sys.argv[2], disk / "repo")
@@ -239,7 +239,7 @@ def test_a_full_disk_is_told_with_its_mend_and_leaves_nothing_half_written(repo:
 
 def test_the_cache_may_lie_on_another_disk_than_the_repository(repo: Path, tmp_path: Path) -> None:
     text = (
-        "import sys; from nano_codex_env.workspace import Workspace; "
+        "import sys; from nano_codex_env.repo import Workspace; "
         "print(Workspace(sys.argv[1], cache=sys.argv[2]).read('README.md').data)"
     )
     with start(text, repo, tmp_path / "disk", prefix=another_disk(tmp_path / "disk")) as process:

@@ -19,10 +19,10 @@ import pytest
 from gymnasium.error import ResetNeeded
 
 from nano_codex_env import ChatPolicy, NanoCodexEnv, Reward, Score, Task, Trajectory, from_function
-from nano_codex_env.chat import PROVIDERS, resolve
 from nano_codex_env.errors import ConfigError, ContextOverflow, PolicyError, RewardError
 from nano_codex_env.messages import Message, assistant, tool_call
-from nano_codex_env.rollout import Result, rollout
+from nano_codex_env.policies.chat import PROVIDERS, resolve
+from nano_codex_env.runs.rollout import Result, rollout
 from nano_codex_env.sandbox import Sandbox
 from tests.server import Answer, Raw, Server, by_turn, call, completion, fault, in_order, serve
 

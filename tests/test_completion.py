@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from nano_codex_env import Agent, ChatPolicy, NanoCodexEnv, Task, Trajectory
-from nano_codex_env.completion import MARKERS, doubts_of, fault_of, is_overflow, message_of, reason_of
-from nano_codex_env.endpoint import wait_before
 from nano_codex_env.errors import ContextOverflow, PolicyError
 from nano_codex_env.messages import Message
-from nano_codex_env.rollout import rollout
+from nano_codex_env.policies.completion import MARKERS, doubts_of, fault_of, is_overflow, message_of, reason_of
+from nano_codex_env.policies.endpoint import wait_before
+from nano_codex_env.runs.rollout import rollout
 from nano_codex_env.sandbox import Sandbox
 from tests.conftest import MENDED
 from tests.server import Answer, Raw, by_turn, call, completion, in_order, serve
@@ -343,7 +343,7 @@ def test_an_answer_that_a_limit_cut_off_is_told_by_openais_word(reason: str) -> 
 
 def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What the policy's logger said."""
-    return [record.getMessage() for record in caplog.records if record.name == "nano_codex_env.chat"]
+    return [record.getMessage() for record in caplog.records if record.name == "nano_codex_env.policies.chat"]
 
 
 def test_a_call_as_text_is_taken_and_warned_of_once_a_run(caplog: pytest.LogCaptureFixture) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from nano_codex_env import ChatPolicy, NanoCodexEnv, Reward, Task, Trajectory, from_function
 from nano_codex_env.messages import Message
-from nano_codex_env.rollout import Result, rollout
+from nano_codex_env.runs.rollout import Result, rollout
 from nano_codex_env.sandbox import Sandbox
 from tests.server import Answer, Script, Server, by_turn, call, completion, fault, serve
 

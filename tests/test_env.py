@@ -885,7 +885,7 @@ def test_a_log_that_can_no_longer_be_written_voids_the_episode(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("nano_codex_env.trajectory.os.write", full)
+        patch.setattr("nano_codex_env.records.trajectory.os.write", full)
         with pytest.raises(TrajectoryError, match="No space left on device"):
             env.step(DONE)
     with pytest.raises(ResetNeeded):

@@ -20,7 +20,8 @@ from nano_codex_env.diff import File, file_diff
 from nano_codex_env.errors import TaskError
 from nano_codex_env.export.harbor import write_task
 from nano_codex_env.messages import Message, ToolCall, tool_call, without_surrogates
-from nano_codex_env.policy import Idle, Policy, Reply, Scripted
+from nano_codex_env.policies.base import Policy, Reply
+from nano_codex_env.policies.scripted import Idle, Scripted
 from nano_codex_env.tools.prompt import first_messages
 from tests.conftest import git
 

@@ -17,7 +17,8 @@ import pytest
 from nano_codex_env import ChatPolicy, NanoCodexEnv, Reply, Task, Trajectory, from_function
 from nano_codex_env.errors import ActionError, PolicyError
 from nano_codex_env.messages import MAX_CHARACTERS, MAX_VALUES, Message, ToolSchema, as_assistant
-from nano_codex_env.rollout import Result, rollouts
+from nano_codex_env.runs.rollout import Result
+from nano_codex_env.runs.rollouts import rollouts
 from nano_codex_env.sandbox import Sandbox
 from tests.server import Answer, Raw, Server, call, completion, fault, listen, serve, turn_of
 

@@ -12,7 +12,7 @@ import pytest
 from nano_codex_env import Idle, NanoCodexEnv, Oracle, Policy, Random, Reply, Scripted, Task, from_function, load_tasks
 from nano_codex_env.errors import PolicyError
 from nano_codex_env.messages import Message, assistant, tool_call
-from nano_codex_env.rollout import Result, rollout
+from nano_codex_env.runs.rollout import Result, rollout
 from nano_codex_env.sandbox import Sandbox
 from tests.conftest import git, mostly_slow
 

@@ -15,9 +15,9 @@ from nano_codex_env.cli import main
 from nano_codex_env.config import env_arguments, read_config
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.messages import assistant, tool_call
-from nano_codex_env.policy import Scripted
-from nano_codex_env.replay import replay
-from nano_codex_env.rollout import rollouts
+from nano_codex_env.policies.scripted import Scripted
+from nano_codex_env.runs.replay import replay
+from nano_codex_env.runs.rollouts import rollouts
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tools import Tool, ToolResult, apply_patch, default_tools, shell
 from nano_codex_env.tools.notices import REMINDER

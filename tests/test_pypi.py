@@ -13,10 +13,10 @@ import pytest
 from nano_codex_env import Task, load_tasks
 from nano_codex_env.cache import cache_dir
 from nano_codex_env.cli import main
+from nano_codex_env.curation import release_pair, release_pairs
+from nano_codex_env.curation.sdist import sdist_tree
 from nano_codex_env.diff import File, split
 from nano_codex_env.errors import TaskError, WorkspaceError
-from nano_codex_env.preparing import pypi, release_pair
-from nano_codex_env.preparing.sdist import sdist_tree
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.scoring import Scorer
 from tests.conftest import git
@@ -92,7 +92,7 @@ def archive(folder: Path, name: str, files: dict[str, str]) -> None:
     ids=["markdown", "rest", "bare", "last", "longer-version", "other-version", "nothing-said", "empty"],
 )
 def test_the_words_of_a_changelog_on_one_release(log: str, words: str) -> None:
-    found = pypi._changelog({"CHANGES.md": File(log.encode())}, "1.3.0", "1.3.1")
+    found = release_pairs._changelog({"CHANGES.md": File(log.encode())}, "1.3.0", "1.3.1")
     assert [line for line in found.split("\n") if line.strip("+")] == [
         line for line in words.split("\n") if line.strip("+")
     ]
@@ -102,20 +102,20 @@ def test_the_words_of_a_changelog_on_one_release(log: str, words: str) -> None:
     "name", ["CHANGELOG.md", "CHANGES", "HISTORY.rst", "NEWS.txt", "docs/changelog.rst", "RELEASES"]
 )
 def test_a_changelog_is_found_by_its_name(name: str) -> None:
-    assert pypi._changelog({name: File(BARE.encode())}, "1.3.0", "1.3.1") == "Keep the space."
+    assert release_pairs._changelog({name: File(BARE.encode())}, "1.3.0", "1.3.1") == "Keep the space."
 
 
 def test_the_changelog_nearest_to_the_top_is_taken_and_modules_are_none() -> None:
     files = tree(docs__CHANGES="1.3.1\nbelow\n", CHANGES="1.3.1\nabove\n")
-    assert pypi._changelog(files, "1.3.0", "1.3.1") == "above"
-    assert pypi._changelog({"changes.py": File(BARE.encode())}, "1.3.0", "1.3.1") == ""
-    assert pypi._changelog({"README.md": File(BARE.encode())}, "1.3.0", "1.3.1") == ""
-    assert pypi._changelog({"CHANGES": File(b"1.3.1\ncaf\xe9\n")}, "1.3.0", "1.3.1") == "caf\ufffd"
+    assert release_pairs._changelog(files, "1.3.0", "1.3.1") == "above"
+    assert release_pairs._changelog({"changes.py": File(BARE.encode())}, "1.3.0", "1.3.1") == ""
+    assert release_pairs._changelog({"README.md": File(BARE.encode())}, "1.3.0", "1.3.1") == ""
+    assert release_pairs._changelog({"CHANGES": File(b"1.3.1\ncaf\xe9\n")}, "1.3.0", "1.3.1") == "caf\ufffd"
 
 
 def test_a_changelog_is_cut_after_forty_lines() -> None:
     log = "1.3.1\n" + "".join(f"* {n}\n" for n in range(100))
-    assert len(pypi._changelog({"CHANGES": File(log.encode())}, "1.3.0", "1.3.1").split("\n")) == 40
+    assert len(release_pairs._changelog({"CHANGES": File(log.encode())}, "1.3.0", "1.3.1").split("\n")) == 40
 
 
 # Names.
@@ -135,18 +135,18 @@ def test_a_changelog_is_cut_after_forty_lines() -> None:
     ],
 )
 def test_the_name_of_a_test_says_what_should_work(test: str, words: str) -> None:
-    assert pypi._words(test) == words
+    assert release_pairs._words(test) == words
 
 
 def test_an_issue_has_the_words_of_the_changelog_or_else_of_the_tests() -> None:
-    assert pypi._issue("lib", "1.3.0", "* Keep the space.", []) == (
+    assert release_pairs._issue("lib", "1.3.0", "* Keep the space.", []) == (
         "lib 1.3.0 has a bug. The changelog of the release that mends it says:\n\n* Keep the space.\n"
     )
     fixed = ["t.py::test_keep_space", "t.py::C::test_keep_space", "t.py::test_x[1]"]
-    assert pypi._issue("lib", "1.3.0", "", fixed) == (
+    assert release_pairs._issue("lib", "1.3.0", "", fixed) == (
         "In lib 1.3.0 the following does not work as it should:\n\n- keep space\n- x (1)\n"
     )
-    many = pypi._issue("lib", "1.3.0", "", [f"t.py::test_{n}" for n in range(100)])
+    many = release_pairs._issue("lib", "1.3.0", "", [f"t.py::test_{n}" for n in range(100)])
     assert many.count("\n- ") == 20
 
 
@@ -167,7 +167,7 @@ def test_an_issue_has_the_words_of_the_changelog_or_else_of_the_tests() -> None:
     ],
 )
 def test_what_belongs_to_the_reference_patch_is_source(path: str, is_source: bool) -> None:
-    assert pypi._is_source(path) is is_source
+    assert release_pairs._is_source(path) is is_source
 
 
 # Source distributions.

@@ -14,7 +14,7 @@ import pytest
 
 from nano_codex_env import Agent, ChatPolicy, Reply, Scripted, Trajectory, load_tasks, rollouts
 from nano_codex_env.messages import Message, tool_call
-from nano_codex_env.replay import replay
+from nano_codex_env.runs.replay import replay
 from tests.conftest import git
 
 pytestmark = [

@@ -14,7 +14,7 @@ import pytest
 from nano_codex_env import NanoCodexEnv, Score, Task, Trajectory, from_function
 from nano_codex_env.errors import SandboxError, TaskError, TrajectoryError, WorkspaceError
 from nano_codex_env.messages import assistant, dumps, tool_call
-from nano_codex_env.replay import Difference, Replay, replay
+from nano_codex_env.runs.replay import Difference, Replay, replay
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tools import apply_patch, budget, shell
 from tests.conftest import git

@@ -23,7 +23,9 @@ import pytest
 from nano_codex_env import Oracle, Reply, Task, from_function, save_tasks
 from nano_codex_env.errors import ConfigError, NanoCodexError, TrajectoryError
 from nano_codex_env.messages import Message, assistant
-from nano_codex_env.rollout import Interrupted, Records, Result, rollouts
+from nano_codex_env.records.rows import Records
+from nano_codex_env.runs.rollout import Result
+from nano_codex_env.runs.rollouts import Interrupted, rollouts
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tools.prompt import SYSTEM_PROMPT
 

@@ -13,7 +13,7 @@ import pytest
 from nano_codex_env import NanoCodexEnv, Oracle, Reply, Score, Scripted, Task, Trajectory, from_function
 from nano_codex_env.errors import ContextOverflow, PolicyError, RewardError, SandboxError, TrajectoryError
 from nano_codex_env.messages import Message, assistant, tool_call
-from nano_codex_env.rollout import Result, rollout
+from nano_codex_env.runs.rollout import Result, rollout
 from nano_codex_env.sandbox import Sandbox
 from tests.conftest import leavings
 

@@ -16,7 +16,10 @@ import pytest
 from nano_codex_env import ChatPolicy, Reply, Score, Task, Trajectory, from_function
 from nano_codex_env.errors import ConfigError, NanoCodexError, PolicyError, SandboxError
 from nano_codex_env.messages import Message, assistant, tool_call
-from nano_codex_env.rollout import Result, bar, many, rollouts
+from nano_codex_env.runs import progress as bar
+from nano_codex_env.runs import rollouts as many
+from nano_codex_env.runs.rollout import Result
+from nano_codex_env.runs.rollouts import rollouts
 from nano_codex_env.sandbox import Sandbox
 from tests.conftest import leavings
 from tests.server import by_turn, call, completion, serve

@@ -16,8 +16,8 @@ from nano_codex_env import Reply, Task, from_function
 from nano_codex_env.cli import main
 from nano_codex_env.errors import ConfigError, PolicyError, RewardError
 from nano_codex_env.messages import Message, assistant, tool_call
-from nano_codex_env.rollout import rollouts
-from nano_codex_env.rollout.rescore import rescore
+from nano_codex_env.runs.rescore import rescore
+from nano_codex_env.runs.rollouts import rollouts
 from nano_codex_env.sandbox import Sandbox
 
 LONG = 60.0

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nano_codex_env.messages import Message, assistant, tool_call
-from nano_codex_env.stats import COMMANDS, command_counts, commands, tool_stats
+from nano_codex_env.tool_usage import COMMANDS, command_counts, commands, tool_stats
 
 LINES = {
     "": [],

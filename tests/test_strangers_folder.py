@@ -18,9 +18,8 @@ from nano_codex_env.cli import main
 from nano_codex_env.config import make_policy, only_from_its_user, read_config
 from nano_codex_env.errors import ConfigError, TrajectoryError
 from nano_codex_env.messages import dumps
-from nano_codex_env.rollout import Records
-from nano_codex_env.rollout.records import read_rows
-from nano_codex_env.trajectory import Writer
+from nano_codex_env.records.rows import Records, read_rows
+from nano_codex_env.records.trajectory import Writer
 from nano_codex_env.untrusted import MOST_LINES, for_terminal
 from tests.server import completion, serve
 

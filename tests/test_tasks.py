@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nano_codex_env import Resolved, Task, load_tasks, save_tasks
+from nano_codex_env.curation import validate
 from nano_codex_env.diff import split
 from nano_codex_env.errors import TaskError
-from nano_codex_env.preparing import validate
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.scoring import is_test
 from nano_codex_env.tasks.libraries import ROOT, bundled_tasks

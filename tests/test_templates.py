@@ -10,11 +10,7 @@ from typing import Any
 import pytest
 
 from nano_codex_env import NanoCodexEnv, Scripted, Trajectory
-from nano_codex_env.cli import main
-from nano_codex_env.errors import ConfigError
-from nano_codex_env.messages import Message, assistant, tool_call
-from nano_codex_env.rollout import rollout
-from nano_codex_env.templates import (
+from nano_codex_env.chat_templates import (
     Form,
     Template,
     check_prefix,
@@ -23,7 +19,11 @@ from nano_codex_env.templates import (
     load_templates,
     to_template_messages,
 )
-from nano_codex_env.templates.matrix import SAMPLE
+from nano_codex_env.chat_templates.matrix import SAMPLE
+from nano_codex_env.cli import main
+from nano_codex_env.errors import ConfigError
+from nano_codex_env.messages import Message, assistant, tool_call
+from nano_codex_env.runs.rollout import rollout
 from nano_codex_env.tools import Toolbox, default_tools
 
 pytest.importorskip("jinja2", reason="jinja2 is not installed: pip install 'nano-codex-env[templates]'")

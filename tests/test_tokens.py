@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nano_codex_env import ChatPolicy, NanoCodexEnv, Reward, Task, Trajectory, from_function
+from nano_codex_env.chat_templates import check_prefix
 from nano_codex_env.errors import PolicyError, TrajectoryError
 from nano_codex_env.messages import assistant, dumps
-from nano_codex_env.rollout import Result, rollout
+from nano_codex_env.records.trajectory import Writer
+from nano_codex_env.runs.rollout import Result, rollout
 from nano_codex_env.sandbox import Sandbox
-from nano_codex_env.templates import check_prefix
 from nano_codex_env.tokens import digest, is_record, joined, of_completion, packed
-from nano_codex_env.trajectory import Writer
 from tests.server import Answer, by_turn, call, completion, serve
 from tests.strategies import quick
 

@@ -24,10 +24,10 @@ from hypothesis import strategies as st
 from nano_codex_env import NanoCodexEnv, Reply, Score, Scripted, Task, Trajectory
 from nano_codex_env.errors import TrajectoryError
 from nano_codex_env.messages import Message, ToolSchema, assistant, dumps, tool_call
-from nano_codex_env.rollout import rollout
+from nano_codex_env.records.trajectory import Writer, versions
+from nano_codex_env.runs.rollout import rollout
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tools import default_tools
-from nano_codex_env.trajectory import Writer, versions
 from tests.conftest import git
 from tests.strategies import quick
 
@@ -226,7 +226,7 @@ def test_processes_that_start_in_the_same_millisecond_do_not_collide(tmp_path: P
     code = (
         "import sys, time; time.time = lambda: 1700000000.5\n"
         "from pathlib import Path\n"
-        "from nano_codex_env.trajectory import Writer\n"
+        "from nano_codex_env.records.trajectory import Writer\n"
         "for n in range(50):\n"
         "    log = Writer(Path('log'), [], {}); print(log.folder); log.close()\n"
     )

@@ -22,6 +22,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nano_codex_env import NanoCodexEnv, Scripted, Task, Trajectory, from_function, load_tasks, rollouts
+from nano_codex_env.chat_templates import Template, check_prefix
+from nano_codex_env.chat_templates.forms import Form, in_form
 from nano_codex_env.cli import main
 from nano_codex_env.cli.again import episodes
 from nano_codex_env.errors import ActionError, ConfigError, TaskError, TrajectoryError, WorkspaceError
@@ -30,17 +32,15 @@ from nano_codex_env.export.episodes import Left, read_episodes
 from nano_codex_env.export.preds import pred_rows
 from nano_codex_env.export.sft import sft_rows
 from nano_codex_env.messages import Message, as_assistant, assistant, dumps, tool_answer, tool_call
+from nano_codex_env.records.rows import Records, read_rows
+from nano_codex_env.records.trajectory import Writer
 from nano_codex_env.render import as_text
-from nano_codex_env.replay import actions_of, replay, rules_of
-from nano_codex_env.rollout import Records, Result
-from nano_codex_env.rollout.records import read_rows
-from nano_codex_env.rollout.rescore import rescore
-from nano_codex_env.stats import command_counts, commands
-from nano_codex_env.templates import Template, check_prefix
-from nano_codex_env.templates.forms import Form, in_form
+from nano_codex_env.runs.replay import actions_of, replay, rules_of
+from nano_codex_env.runs.rescore import rescore
+from nano_codex_env.runs.rollout import Result
 from nano_codex_env.tokens import digest, joined, packed
+from nano_codex_env.tool_usage import command_counts, commands
 from nano_codex_env.tools import default_tools
-from nano_codex_env.trajectory import Writer
 from nano_codex_env.untrusted import for_terminal, lines_of, open_regular, parse_json, read_file
 from tests.conftest import git
 from tests.server import completion, serve

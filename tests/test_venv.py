@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from nano_codex_env.errors import WorkspaceError
+from nano_codex_env.runtimes.venv import build_venv, find_uv, venv_world
 from nano_codex_env.tasks.environment import requirements_of
-from nano_codex_env.worlds.venv import build_venv, find_uv, venv_world
 
 
 def wheel(folder: Path, name: str, files: dict[str, str]) -> None:
@@ -79,7 +79,7 @@ def test_a_wheel_cannot_put_a_program_in_the_interpreters_place(
         f'#!/bin/sh\n{find_uv()} "$@" || exit\ncase "$*" in *"pip install"*) python=$2/bin/python; {swap};; esac\n'
     )
     old.chmod(0o755)
-    monkeypatch.setattr("nano_codex_env.worlds.venv.find_uv", lambda: str(old))
+    monkeypatch.setattr("nano_codex_env.runtimes.venv.find_uv", lambda: str(old))
     with pytest.raises(WorkspaceError, match="one of pytest replaces the environment's interpreter; it is not used"):
         build_venv({"packages": []}, tmp_path / "cache")
     assert not (tmp_path / "ran").exists()
@@ -125,7 +125,7 @@ def test_a_checkout_that_we_run_in_has_no_say(index: Path, tmp_path: Path, monke
 
 
 def test_what_takes_too_long_is_stopped(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nano_codex_env.worlds.venv._LIMIT", 0.001)
+    monkeypatch.setattr("nano_codex_env.runtimes.venv._LIMIT", 0.001)
     with pytest.raises(WorkspaceError, match=r"uv failed: it took more than 0\.001 seconds"):
         build_venv({"packages": []}, tmp_path / "cache")
 

@@ -18,9 +18,9 @@ from examples.benchmark.setting import TEXT, Setting, a_task, an_env, bash, boxe
 from nano_codex_env import Score, Task, make_vec
 from nano_codex_env.episode import Episode
 from nano_codex_env.messages import dumps, tool_call
+from nano_codex_env.records.trajectory import Writer
 from nano_codex_env.tools import apply_patch
 from nano_codex_env.tools import shell as shell_tool
-from nano_codex_env.trajectory import Writer
 
 
 def shell(setting: Setting) -> Iterator[Row]:

@@ -15,7 +15,7 @@ import gymnasium as gym
 from examples.benchmark.measure import NOTHING, Row, Times, Wanted, clock, compare, counted, interleave
 from examples.benchmark.setting import Setting, a_task, an_env, git, inner
 from nano_codex_env.messages import tool_call
-from nano_codex_env.workspace import Workspace
+from nano_codex_env.repo import Workspace
 
 _LS = tool_call("shell", cmd="ls")
 

@@ -30,8 +30,8 @@ from nano_codex_env.messages import Message
 from nano_codex_env.parallel import each
 from nano_codex_env.rewards import Resolved, Reward, needs_tests, once_per_diff
 from nano_codex_env.sandbox import Sandbox, get_sandbox
-from nano_codex_env.task import Task
 from nano_codex_env.tasks import Rows, load_tasks
+from nano_codex_env.tasks.task import Task
 from nano_codex_env.tools import Notice, Tool, Toolbox, default_tools
 from nano_codex_env.tools.prompt import default_prompt, first_messages
 

@@ -17,11 +17,11 @@ from typing import Any
 from nano_codex_env.episode import NOT_RUN, Episode
 from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, words_of
 from nano_codex_env.messages import Message, ToolSchema, as_assistant, dumps
+from nano_codex_env.records.trajectory import Writer
 from nano_codex_env.rewards import Reward, call_reward
 from nano_codex_env.rewards.base import is_ours
-from nano_codex_env.task import Task
+from nano_codex_env.tasks.task import Task
 from nano_codex_env.tools import Tool, Toolbox, default_tools
-from nano_codex_env.trajectory import Writer
 from nano_codex_env.untrusted import for_terminal
 
 logger = logging.getLogger(__name__)

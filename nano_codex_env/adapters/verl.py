@@ -26,7 +26,7 @@ from nano_codex_env.rewards import Resolved, Reward, Score, call_reward, needs_t
 from nano_codex_env.rewards.base import reads_transcript
 from nano_codex_env.rewards.resolved import REMOVED
 from nano_codex_env.sandbox import get_sandbox
-from nano_codex_env.task import Task
+from nano_codex_env.tasks.task import Task
 from nano_codex_env.untrusted import parse_json
 
 __all__ = ["NanoCodexAgentLoop", "compute_score"]  # noqa: F822 (made by __getattr__)

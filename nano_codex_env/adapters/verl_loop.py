@@ -21,12 +21,12 @@ from verl.tools.schemas import OpenAIFunctionToolSchema
 
 from nano_codex_env.adapters.verl import PARTS, checked_flag, checked_parts, shared_reward, task_of
 from nano_codex_env.adapters.verl_calls import as_call, as_message
-from nano_codex_env.completion import BROKEN_OFF
 from nano_codex_env.config import NOTICES
 from nano_codex_env.env import NanoCodexEnv
 from nano_codex_env.errors import ConfigError, NanoCodexError, PolicyError, TaskError, words_of
 from nano_codex_env.messages import Message, ToolSchema
 from nano_codex_env.parallel import processors
+from nano_codex_env.policies.completion import BROKEN_OFF
 from nano_codex_env.tools import default_tools
 from nano_codex_env.untrusted import for_terminal
 

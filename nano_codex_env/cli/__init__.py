@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from nano_codex_env.cli import again, check, doctor, export, play, solve, store, tasks, templates
+from nano_codex_env.cli import again, agent, cache, check_reward, doctor, export, run, tasks, templates
 from nano_codex_env.errors import NanoCodexError
 from nano_codex_env.untrusted import for_terminal
 
@@ -53,6 +53,6 @@ def _warnings() -> Iterator[None]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nano-codex", description="Repository repair as a Gymnasium environment.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (play, solve, again, check, tasks, export, templates, store, doctor):
+    for module in (run, agent, again, check_reward, tasks, export, templates, cache, doctor):
         module.add_commands(commands)
     return parser

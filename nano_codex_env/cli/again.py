@@ -12,14 +12,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from nano_codex_env.cli.play import log_dir
+from nano_codex_env.cli.run import log_dir
 from nano_codex_env.config import make_reward
 from nano_codex_env.errors import ConfigError, TaskError, TrajectoryError, WorkspaceError
-from nano_codex_env.replay import Difference, replay
+from nano_codex_env.records.rows import Records, read_rows
 from nano_codex_env.rewards import version_of
-from nano_codex_env.rollout import Records
-from nano_codex_env.rollout.records import read_rows
-from nano_codex_env.rollout.rescore import is_score, rescore
+from nano_codex_env.runs.replay import Difference, replay
+from nano_codex_env.runs.rescore import is_score, rescore
 from nano_codex_env.untrusted import on_one_line
 
 _SHOWN = 40
@@ -100,7 +99,7 @@ def _near(lines: Sequence[str], start: int) -> list[str]:
 
 
 def _score(arguments: argparse.Namespace) -> int:
-    from nano_codex_env.cli.show import progress
+    from nano_codex_env.cli.tables import progress
 
     if arguments.resume and not arguments.out:
         raise ConfigError("--resume goes on with --out FILE; name the file")
@@ -129,7 +128,7 @@ def _score(arguments: argparse.Namespace) -> int:
 
 
 def _tell(rows: Sequence[dict[str, Any]], out: Path) -> None:
-    from nano_codex_env.cli.show import table
+    from nano_codex_env.cli.tables import table
 
     cells = [
         (

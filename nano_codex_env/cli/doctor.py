@@ -18,7 +18,7 @@ from nano_codex_env.cache import cache_dir, remove_dead_sessions
 from nano_codex_env.errors import NanoCodexError
 from nano_codex_env.sandbox import Bubblewrap, View
 from nano_codex_env.sandbox.bubblewrap import bwrap_version, find_bwrap, mend
-from nano_codex_env.sandbox.stage import can_mount
+from nano_codex_env.sandbox.privileges import can_mount
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    from nano_codex_env.cli.show import table
+    from nano_codex_env.cli.tables import table
 
     findings = [
         _guarded(check) for check in (_python, _kernel, _git, _bwrap, _namespaces, _overlay, _sandbox, _uv, _cache)

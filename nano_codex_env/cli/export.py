@@ -11,20 +11,20 @@ from typing import Any
 
 from nano_codex_env.cache import cache_dir
 from nano_codex_env.cli.again import episodes
-from nano_codex_env.cli.play import load_all
+from nano_codex_env.cli.run import load_all
 from nano_codex_env.errors import ConfigError
+from nano_codex_env.export.atomic_output import placed
 from nano_codex_env.export.dpo import dpo_rows
 from nano_codex_env.export.episodes import Left, read_episodes
 from nano_codex_env.export.harbor import folder_name, write_task
-from nano_codex_env.export.place import placed
 from nano_codex_env.export.preds import pred_rows
 from nano_codex_env.export.sft import sft_rows
 from nano_codex_env.export.verl import verl_rows, write_parquet
 from nano_codex_env.messages import dumps
-from nano_codex_env.scoring.hidden import hidden_files
+from nano_codex_env.repo.base_tree import base_tree
+from nano_codex_env.scoring.hidden_tests import hidden_files
 from nano_codex_env.tools.prompt import SYSTEM_PROMPT, checked_prompt, first_messages
 from nano_codex_env.untrusted import on_one_line
-from nano_codex_env.workspace.tree import base_tree
 
 
 def add_commands(commands: Any) -> None:
@@ -82,7 +82,7 @@ def _preds(arguments: argparse.Namespace) -> int:
 
 def _jsonl(arguments: argparse.Namespace, what: str, make: Callable[..., Iterable[dict[str, Any]]]) -> int:
     """Write the rows that `make` makes of the episodes."""
-    from nano_codex_env.cli.show import progress
+    from nano_codex_env.cli.tables import progress
 
     _check_name(arguments.out, ".jsonl")
     left: Left = Counter()
@@ -109,7 +109,7 @@ def _verl(arguments: argparse.Namespace) -> int:
 
 
 def _harbor(arguments: argparse.Namespace) -> int:
-    from nano_codex_env.cli.show import progress
+    from nano_codex_env.cli.tables import progress
 
     left: Left = Counter()
     made: set[str] = set()

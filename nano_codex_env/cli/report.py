@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from statistics import mean
 
-from nano_codex_env.rollout import Result
+from nano_codex_env.runs.rollout import Result
 from nano_codex_env.untrusted import for_terminal, on_one_line
 
 
@@ -33,7 +33,7 @@ def _reason(result: Result) -> str:
 
 
 def _by_episode(results: Sequence[Result]) -> None:
-    from nano_codex_env.cli.show import table
+    from nano_codex_env.cli.tables import table
 
     rows = [
         (
@@ -50,7 +50,7 @@ def _by_episode(results: Sequence[Result]) -> None:
 
 
 def _by_task(results: Sequence[Result]) -> None:
-    from nano_codex_env.cli.show import table
+    from nano_codex_env.cli.tables import table
 
     rows = [_row(name, list(group)) for name, group in groupby(results, key=lambda result: result.instance_id)]
     columns = ("task", "attempts", "mean reward", "best", "void", "steps", "stop")

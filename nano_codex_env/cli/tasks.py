@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from nano_codex_env.cache import cache_dir
-from nano_codex_env.cli.play import load_all
+from nano_codex_env.cli.run import load_all
+from nano_codex_env.curation import Check, prepare, release_pair, validate
 from nano_codex_env.errors import TaskError
-from nano_codex_env.preparing import Check, prepare, release_pair, validate
 from nano_codex_env.rewards import Resolved
 from nano_codex_env.sandbox import get_sandbox
 from nano_codex_env.scoring import Scorer
@@ -48,7 +48,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from nano_codex_env.cli.show import table
+    from nano_codex_env.cli.tables import table
 
     tasks = load_all(arguments.source)
     rows = [
@@ -82,7 +82,7 @@ def _validate(arguments: argparse.Namespace) -> int:
 
 
 def _checks(checks: Iterable[Check], what: str, total: int, good: str) -> int:
-    from nano_codex_env.cli.show import progress, table
+    from nano_codex_env.cli.tables import progress, table
 
     found = list(progress(checks, what, total))
     table(

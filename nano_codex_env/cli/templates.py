@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from nano_codex_env.chat_templates import Row, check_template, load_templates
 from nano_codex_env.errors import ConfigError
-from nano_codex_env.templates import Row, check_template, load_templates
 from nano_codex_env.untrusted import for_terminal
 
 COLUMNS = (
@@ -35,7 +35,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _templates(arguments: argparse.Namespace) -> int:
-    from nano_codex_env.cli.show import progress, table
+    from nano_codex_env.cli.tables import progress, table
 
     missing = [str(path) for path in arguments.sources if not path.exists()]
     if missing:

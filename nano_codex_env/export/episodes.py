@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nano_codex_env.chat_templates.forms import Form, in_form
 from nano_codex_env.errors import TrajectoryError
 from nano_codex_env.messages import Message, dumps, without_surrogates
-from nano_codex_env.templates.forms import Form, in_form
-from nano_codex_env.trajectory import Trajectory, read_metadata
+from nano_codex_env.records.trajectory import Trajectory, read_metadata
 from nano_codex_env.untrusted import check_depth
 
 Left = Counter[str]

@@ -23,10 +23,10 @@ from typing import Any
 
 from nano_codex_env.diff import File
 from nano_codex_env.errors import TaskError
-from nano_codex_env.export.place import copy_tree
+from nano_codex_env.export.atomic_output import copy_tree
 from nano_codex_env.messages import without_surrogates
-from nano_codex_env.task import Task
 from nano_codex_env.tasks.environment import python_of, requirements_of
+from nano_codex_env.tasks.task import Task
 from nano_codex_env.tasks.trees import put_file
 
 _VERIFY = Path(__file__).with_name("verify.py")

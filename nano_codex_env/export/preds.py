@@ -7,7 +7,7 @@ from typing import Any
 
 from nano_codex_env.errors import TrajectoryError
 from nano_codex_env.export.episodes import DAMAGED, Episode, Left
-from nano_codex_env.trajectory import read_diff
+from nano_codex_env.records.trajectory import read_diff
 
 
 def pred_rows(

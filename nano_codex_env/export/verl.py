@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nano_codex_env.messages import Message, dumps
-from nano_codex_env.task import Task
+from nano_codex_env.tasks.task import Task
 
 AGENT = "nano_codex"
 """The agent loop's name, for verl's `agent_loop_config_path`."""

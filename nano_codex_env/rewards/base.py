@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, words_of
 from nano_codex_env.messages import Message
 from nano_codex_env.score import Score, as_finite, told
-from nano_codex_env.task import Task
+from nano_codex_env.tasks.task import Task
 
 
 class Reward(Protocol):

@@ -13,7 +13,7 @@ from nano_codex_env.messages import Message, assistant, tool_call
 from nano_codex_env.rewards.base import Reward
 from nano_codex_env.rewards.hacks import generic_hacks
 from nano_codex_env.score import Score
-from nano_codex_env.task import Task
+from nano_codex_env.tasks.task import Task
 
 Patches = Mapping[str, Mapping[str, str]]
 """`instance_id` -> a name -> a patch."""

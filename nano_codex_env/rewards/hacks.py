@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from nano_codex_env.cache import cache_dir
 from nano_codex_env.diff import File, file_diff, split
-from nano_codex_env.task import Task
-from nano_codex_env.workspace import files
-from nano_codex_env.workspace.tree import base_tree
+from nano_codex_env.repo import files
+from nano_codex_env.repo.base_tree import base_tree
+from nano_codex_env.tasks.task import Task
 
 
 def generic_hacks(task: Task, cache: str | os.PathLike[str] | None = None) -> dict[str, str]:

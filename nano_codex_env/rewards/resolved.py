@@ -16,17 +16,17 @@ from typing import Any
 from nano_codex_env.cache import cache_dir
 from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, TaskError
 from nano_codex_env.messages import Message
+from nano_codex_env.repo.base_tree import base_tree
 from nano_codex_env.sandbox import Sandbox, get_sandbox
 from nano_codex_env.score import Score
 from nano_codex_env.scoring.contradictions import Alone, Control, Round, passes, unexplained
-from nano_codex_env.scoring.hidden import hidden_files
+from nano_codex_env.scoring.hidden_tests import hidden_files
 from nano_codex_env.scoring.mutants import Draw, function_of
 from nano_codex_env.scoring.protection import Protection, key_of, known_protection, protection_of
 from nano_codex_env.scoring.reports import PASSED, TIMED_OUT, TestRun
 from nano_codex_env.scoring.run import Scorer
 from nano_codex_env.scoring.verdict import TESTS_FAILED, lacking, score_of, single_pass, verdict
-from nano_codex_env.task import Task
-from nano_codex_env.workspace.tree import base_tree
+from nano_codex_env.tasks.task import Task
 
 REMOVED = {
     "warm": "runs start cold; leave it out",

@@ -9,7 +9,7 @@ from nano_codex_env.diff import split
 from nano_codex_env.errors import TaskError
 from nano_codex_env.messages import Message
 from nano_codex_env.score import Score
-from nano_codex_env.task import Task
+from nano_codex_env.tasks.task import Task
 
 
 class DiffSimilarity:

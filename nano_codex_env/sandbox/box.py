@@ -21,8 +21,8 @@ from pathlib import Path
 
 from nano_codex_env.errors import SandboxError
 from nano_codex_env.sandbox.base import ExecResult, Output
-from nano_codex_env.sandbox.group import Group
-from nano_codex_env.sandbox.root import DROP_UID, MTIME
+from nano_codex_env.sandbox.cgroup import Group
+from nano_codex_env.sandbox.rootfs import DROP_UID, MTIME
 from nano_codex_env.sandbox.simple import direct
 from nano_codex_env.spawn import Process, spawn
 

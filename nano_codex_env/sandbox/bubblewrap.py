@@ -32,11 +32,11 @@ from nano_codex_env.cache import cache_dir
 from nano_codex_env.errors import SandboxError
 from nano_codex_env.sandbox.base import TESTBED, ExecResult, Limits, Sandbox, Shell, View
 from nano_codex_env.sandbox.box import SERVER, Box, Launch, ResidentShell
-from nano_codex_env.sandbox.group import Group, delegated
-from nano_codex_env.sandbox.root import forget_device_times, root_folder, system_mounts
+from nano_codex_env.sandbox.cgroup import Group, delegated
+from nano_codex_env.sandbox.privileges import Stage
+from nano_codex_env.sandbox.rootfs import forget_device_times, root_folder, system_mounts
 from nano_codex_env.sandbox.seccomp import program
 from nano_codex_env.sandbox.selftest import check_walls
-from nano_codex_env.sandbox.stage import Stage
 
 UID = 1000
 MINIMUM = (0, 11)

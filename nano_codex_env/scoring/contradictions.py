@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from nano_codex_env.errors import RewardError
 from nano_codex_env.scoring.mutants import Mutant, function_of
 from nano_codex_env.scoring.reports import PASSED, SKIPPED, XFAILED, XPASSED, TestRun
-from nano_codex_env.task import Task
+from nano_codex_env.tasks.task import Task
 
 MOST_ALONE = 3
 """Functions that may fail unmodified in a mutant run and be cleared by runs of their own; more are never cleared."""

@@ -17,16 +17,16 @@ from typing import Any
 
 from nano_codex_env.cache import publish
 from nano_codex_env.errors import RewardError
+from nano_codex_env.repo.base_tree import base_tree
 from nano_codex_env.scoring.contradictions import Control, passes
 from nano_codex_env.scoring.expectations import candidates
-from nano_codex_env.scoring.hidden import hidden_files
+from nano_codex_env.scoring.hidden_tests import hidden_files
 from nano_codex_env.scoring.mutants import Draw, Mutant, draw_runs, function_of
 from nano_codex_env.scoring.reports import FAILED, PASSED, TestRun
 from nano_codex_env.scoring.run import Scorer, sources_of
 from nano_codex_env.scoring.verdict import raise_if_broken
-from nano_codex_env.task import Task
 from nano_codex_env.tasks.libraries import ROOT
-from nano_codex_env.workspace.tree import base_tree
+from nano_codex_env.tasks.task import Task
 
 logger = logging.getLogger(__name__)
 _FORMAT = 4

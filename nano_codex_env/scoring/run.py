@@ -15,18 +15,18 @@ from typing import Any
 from nano_codex_env.cache import Scratch, disk_errors
 from nano_codex_env.diff import File, split
 from nano_codex_env.errors import RewardError, TaskError
+from nano_codex_env.repo.base_tree import base_tree
+from nano_codex_env.repo.source import folders_of
+from nano_codex_env.runtimes import World, world_of
+from nano_codex_env.runtimes.base import pytest_arguments
 from nano_codex_env.sandbox import TESTBED, ExecResult, Limits, Sandbox, View
 from nano_codex_env.scoring.canary import make_canaries
-from nano_codex_env.scoring.edits import keep_source
-from nano_codex_env.scoring.hidden import Files, hidden_files
+from nano_codex_env.scoring.hidden_tests import Files, hidden_files
 from nano_codex_env.scoring.mutants import Mutant, apply_mutants
+from nano_codex_env.scoring.patch_filter import keep_source
 from nano_codex_env.scoring.reports import FLOODED, NOT_APPLIED, TIMED_OUT, TestRun, read_reports
-from nano_codex_env.task import Task
+from nano_codex_env.tasks.task import Task
 from nano_codex_env.tasks.trees import file_at, put_file
-from nano_codex_env.workspace.source import folders_of
-from nano_codex_env.workspace.tree import base_tree
-from nano_codex_env.worlds import World, world_of
-from nano_codex_env.worlds.world import pytest_arguments
 
 SCRIPTS = Path(__file__).with_name("inside")
 _INSIDE = "/opt/scoring"
@@ -48,7 +48,7 @@ class Scorer:
     timeout: float
     """Seconds that one run may take."""
     allow_builds: bool = False
-    """Whether a package without a wheel may be built on this machine, see `worlds.venv.build_venv`."""
+    """Whether a package without a wheel may be built on this machine, see `runtimes.venv.build_venv`."""
 
     def world(self, task: Task) -> World:
         """What the task's tests run in, built if it is not in the cache.

@@ -27,7 +27,7 @@ from nano_codex_env.scoring.contradictions import (
 )
 from nano_codex_env.scoring.mutants import Mutant
 from nano_codex_env.scoring.reports import FLOODED, MISSING, NOT_APPLIED, TAMPERED, TIMED_OUT
-from nano_codex_env.task import Task
+from nano_codex_env.tasks.task import Task
 
 _LONGEST = 2000
 """Characters of the longest text in a score's parts."""

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from nano_codex_env.cache import cache_dir, publish
 from nano_codex_env.diff import File
-from nano_codex_env.task import Task
+from nano_codex_env.tasks.task import Task
 from nano_codex_env.tasks.trees import Tree, commits_of, fast_import, make_repository, tree_patch
 
 ROOT = Path(__file__).with_name("bundled")

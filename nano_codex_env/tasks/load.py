@@ -11,8 +11,8 @@ from typing import Any
 
 from nano_codex_env.atomic import write_whole
 from nano_codex_env.errors import TaskError
-from nano_codex_env.task import Task
 from nano_codex_env.tasks.libraries import bundled_tasks
+from nano_codex_env.tasks.task import Task
 from nano_codex_env.untrusted import FILE_LIMIT, lines_of, open_regular, parse_json, read_file
 
 _SUFFIXES = (".jsonl", ".json", ".parquet")

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from nano_codex_env.diff import File, file_diff, quote
-from nano_codex_env.git_command import run_git
+from nano_codex_env.git import run_git
 
 Tree = dict[str, File]
 """Path -> file."""

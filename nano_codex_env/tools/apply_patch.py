@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from nano_codex_env.diff import File
 from nano_codex_env.errors import ToolError
+from nano_codex_env.repo import MAX_FILE
 from nano_codex_env.tools.base import Episode, Tool, ToolResult
-from nano_codex_env.workspace import MAX_FILE
 
 MAX_TEXT = 200_000
 """Characters of the longest `search` or `replace`."""

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from nano_codex_env.errors import ConfigError, ToolError
 from nano_codex_env.messages import ToolCall, ToolSchema
+from nano_codex_env.repo import Workspace
 from nano_codex_env.sandbox import Output
-from nano_codex_env.workspace import Workspace
 
 MAX_ARGUMENTS = 3_000_000
 """Characters of the longest arguments string that is read."""

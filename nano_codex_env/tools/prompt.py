@@ -7,7 +7,7 @@ from importlib import resources
 
 from nano_codex_env.errors import ConfigError, TaskError
 from nano_codex_env.messages import Message
-from nano_codex_env.task import Task
+from nano_codex_env.tasks.task import Task
 from nano_codex_env.tools import default_tools
 from nano_codex_env.tools.apply_patch import IN_PROMPT as APPLY_PATCH
 from nano_codex_env.tools.base import Tool

@@ -12,7 +12,7 @@ import pytest
 from examples.tiny import make_model, make_tokenizer, trl_template
 from nano_codex_env import Oracle, load_tasks, rollouts
 from nano_codex_env.cli import main
-from nano_codex_env.policy import Random
+from nano_codex_env.policies.scripted import Random
 
 pytestmark = [
     pytest.mark.slow,

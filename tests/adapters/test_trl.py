@@ -18,7 +18,7 @@ from nano_codex_env.cache import cache_dir
 from nano_codex_env.env import NanoCodexEnv
 from nano_codex_env.episode import NOT_RUN
 from nano_codex_env.errors import ConfigError, RewardError, SandboxError, TaskError
-from nano_codex_env.replay import replay
+from nano_codex_env.runs.replay import replay
 from nano_codex_env.tools import Tool, ToolResult, default_tools
 from nano_codex_env.tools.prompt import first_messages
 
@@ -166,7 +166,7 @@ def test_a_bug_of_ours_in_a_reward_is_raised_and_the_episode_freed(task: Task, m
     assert env.shell(cmd="ls") == OVER
 
 
-@pytest.mark.parametrize("where", ["workspace.Workspace.diff", "adapters.trl_environment.TrlEnvironment._log"])
+@pytest.mark.parametrize("where", ["repo.Workspace.diff", "adapters.trl_environment.TrlEnvironment._log"])
 def test_a_bug_of_ours_in_the_diff_or_the_log_is_raised(
     task: Task, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

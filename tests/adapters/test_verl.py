@@ -21,8 +21,8 @@ from nano_codex_env.episode import NOT_RUN, Episode
 from nano_codex_env.errors import ConfigError, RewardError, SandboxError, TaskError
 from nano_codex_env.export.verl import AGENT, verl_rows
 from nano_codex_env.parallel import each
-from nano_codex_env.replay import replay
 from nano_codex_env.rewards import from_function, needs_tests
+from nano_codex_env.runs.replay import replay
 from nano_codex_env.tools.prompt import first_messages
 
 CONFIGS = Path(__file__).parents[2] / "configs"

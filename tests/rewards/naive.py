@@ -12,9 +12,9 @@ from pathlib import Path
 from nano_codex_env import Score, Task
 from nano_codex_env.cache import Scratch, cache_dir
 from nano_codex_env.messages import Message
+from nano_codex_env.repo.base_tree import base_tree
+from nano_codex_env.runtimes import World, world_of
 from nano_codex_env.sandbox import TESTBED, ExecResult, Limits, Sandbox, View
-from nano_codex_env.workspace.tree import base_tree
-from nano_codex_env.worlds import World, world_of
 
 _SCRIPT = """
 git apply /opt/patches/source.diff 2>&1 || exit 9

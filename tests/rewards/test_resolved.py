@@ -14,9 +14,9 @@ import pytest
 from nano_codex_env import Resolved, Score, Task
 from nano_codex_env.diff import File, file_diff
 from nano_codex_env.errors import BrokenTaskError, RewardError, SandboxError, TaskError, WorkspaceError
+from nano_codex_env.runtimes import World
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.scoring import keep_source
-from nano_codex_env.worlds import World
 from tests.conftest import BUG, FIX, HIDDEN, git, mostly_slow
 
 FIXED = BUG.replace("a - b", "a + b")

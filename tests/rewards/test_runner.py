@@ -16,13 +16,13 @@ import pytest
 from nano_codex_env import Task
 from nano_codex_env.cache import cache_dir
 from nano_codex_env.diff import File, file_diff
+from nano_codex_env.runtimes.base import World
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.scoring import FAILED, PASSED, Scorer
 from nano_codex_env.scoring.inside.runner import without_harmful
 from nano_codex_env.scoring.mutants import Edit, Mutant
 from nano_codex_env.scoring.reports import read_reports
 from nano_codex_env.scoring.run import SCRIPTS
-from nano_codex_env.worlds.world import World
 from tests.conftest import BUG, FIX, git
 
 VERSIONS = [("3.6", "4.6.11"), ("3.7", "5.4.3"), ("3.8", "6.2.4"), ("3.9", "7.4.4"), ("3.10", "8.3.5"), ("3.13", "9.*")]

@@ -16,13 +16,13 @@ import pytest
 from nano_codex_env import Resolved, Task
 from nano_codex_env.adapters.verl import patch_in
 from nano_codex_env.cache import cache_dir
+from nano_codex_env.curation import prepare
 from nano_codex_env.diff import File, file_diff
 from nano_codex_env.errors import BrokenTaskError, RewardError, TaskError
-from nano_codex_env.preparing import prepare
+from nano_codex_env.repo.base_tree import base_tree
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.scoring import Scorer
-from nano_codex_env.scoring.hidden import hidden_files
-from nano_codex_env.workspace.tree import base_tree
+from nano_codex_env.scoring.hidden_tests import hidden_files
 from tests.conftest import BUG, git
 
 FIXED = BUG.replace("a - b", "a + b")

@@ -20,10 +20,10 @@ import pytest
 
 from nano_codex_env.diff import File
 from nano_codex_env.errors import SandboxError
+from nano_codex_env.repo import Workspace
 from nano_codex_env.sandbox import Bubblewrap, ExecResult, Limits, Sandbox, Shell, View
 from nano_codex_env.sandbox.box import Box
-from nano_codex_env.sandbox.root import MTIME, settle
-from nano_codex_env.workspace import Workspace
+from nano_codex_env.sandbox.rootfs import MTIME, settle
 
 ENOUGH = 2.0
 """Seconds for a line to be printed, however busy the machine is, before the program that hangs is stopped."""

@@ -10,7 +10,7 @@ import pytest
 
 from nano_codex_env.errors import SandboxError
 from nano_codex_env.sandbox import Bubblewrap, View, bubblewrap
-from nano_codex_env.sandbox.group import Group, delegated
+from nano_codex_env.sandbox.cgroup import Group, delegated
 
 HERE = next(
     (

@@ -13,9 +13,9 @@ from nano_codex_env import Task
 from nano_codex_env.diff import File
 from nano_codex_env.episode import Episode, Rules
 from nano_codex_env.messages import tool_call
+from nano_codex_env.repo import MAX_FILE
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tools import Toolbox, ToolResult, apply_patch
-from nano_codex_env.workspace import MAX_FILE
 from tests.conftest import BUG, git
 from tests.strategies import Edit, decoded, edits, quick, texts
 

@@ -22,9 +22,9 @@ import pytest
 from nano_codex_env import Resolved, Task
 from nano_codex_env.diff import File, file_diff
 from nano_codex_env.errors import RewardError
+from nano_codex_env.runtimes import World
 from nano_codex_env.sandbox import ExecResult, Sandbox, Shell, View
 from nano_codex_env.scoring import Scorer, keep_source
-from nano_codex_env.worlds import World
 from tests.conftest import BUG, FIX, GIT_ENV, HIDDEN, git, mostly_slow
 from tests.tools.test_patch_attacks import state
 

@@ -23,9 +23,9 @@ import pytest
 
 from nano_codex_env import NanoCodexEnv, Task, from_function
 from nano_codex_env.messages import ToolCall, assistant, tool_call
+from nano_codex_env.repo import MAX_FILE
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tools import Tool, default_tools
-from nano_codex_env.workspace import MAX_FILE
 from tests.conftest import BUG, git, mostly_slow
 
 SECRET = "not for the policy\n"

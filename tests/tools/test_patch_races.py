@@ -21,9 +21,9 @@ import pytest
 
 from nano_codex_env.errors import NanoCodexError, WorkspaceError
 from nano_codex_env.messages import ToolCall, assistant, tool_call
+from nano_codex_env.repo import bring_back, files
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tools import Tool, ToolResult
-from nano_codex_env.workspace import bring_back, files
 from tests.conftest import git
 from tests.tools.test_patch_attacks import SECRET, Ground, patch, playing, state
 

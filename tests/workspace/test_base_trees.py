@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from nano_codex_env.cache import cache_dir
+from nano_codex_env.repo import Workspace
 from nano_codex_env.sandbox import Sandbox, View
-from nano_codex_env.workspace import Workspace
 from tests.conftest import BUG, GIT_ENV, git, mostly_slow
 
 SECRET = "the-fix-is-forty-two"
@@ -495,7 +495,7 @@ def test_the_variables_of_a_surrounding_git_have_no_say(
 
 BUILD = """
 import sys
-from nano_codex_env.workspace import Workspace
+from nano_codex_env.repo import Workspace
 print("ready", flush=True)
 sys.stdin.readline()
 workspace = Workspace(sys.argv[1], cache=sys.argv[2])

@@ -17,10 +17,10 @@ import pytest
 
 from nano_codex_env import Agent
 from nano_codex_env.errors import PolicyError, WorkspaceError
-from nano_codex_env.git_command import run_git
+from nano_codex_env.git import run_git
+from nano_codex_env.repo import Workspace, repository
+from nano_codex_env.repo.source import folders_of
 from nano_codex_env.spawn import run
-from nano_codex_env.workspace import Workspace, repository
-from nano_codex_env.workspace.source import folders_of
 from tests.conftest import GIT_ENV, git, mostly_slow
 
 
@@ -303,12 +303,12 @@ def test_a_tree_of_more_files_than_anybody_has_is_refused(
             input="".join(f"040000 tree {made.stdout.strip()}\td{n}\n" for n in range(10)),
         )  # fmt: skip
     commit = git(repo, "commit-tree", made.stdout.strip(), "-m", "many")
-    monkeypatch.setattr("nano_codex_env.workspace.tree.MAX_FILES", 999)
+    monkeypatch.setattr("nano_codex_env.repo.base_tree.MAX_FILES", 999)
     with pytest.raises(WorkspaceError, match="the tree has 1000 files; at most 999 are checked out"):
         Workspace(str(repo), commit, cache=tmp_path / "cache")
-    monkeypatch.setattr("nano_codex_env.workspace.tree.MAX_FILES", 1000)
+    monkeypatch.setattr("nano_codex_env.repo.base_tree.MAX_FILES", 1000)
     size = 1000 * (repo / "sums.py").stat().st_size
-    monkeypatch.setattr("nano_codex_env.workspace.tree.MAX_BYTES", size - 1)
+    monkeypatch.setattr("nano_codex_env.repo.base_tree.MAX_BYTES", size - 1)
     with pytest.raises(WorkspaceError, match=f"the tree's files have {size} bytes; at most {size - 1}"):
         Workspace(str(repo), commit, cache=tmp_path / "cache")
 
@@ -405,7 +405,7 @@ def test_a_path_that_cannot_be_is_an_error_of_ours(name: str, tmp_path: Path) ->
 def test_git_is_stopped_with_all_that_it_started_when_its_time_is_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nano_codex_env.git_command.LOCAL", 0.5)
+    monkeypatch.setattr("nano_codex_env.git.LOCAL", 0.5)
     sleeper = "!sh -c 'echo begun >&2; sleep 1000 & sleep 1000'"
     with pytest.raises(WorkspaceError, match=r"git -c failed .* stopped after 0.5 seconds: begun|stopped after 0.5"):
         run_git(["-c", f"alias.wait={sleeper}", "wait"], cwd=tmp_path)

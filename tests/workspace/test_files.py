@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from nano_codex_env.diff import File
 from nano_codex_env.errors import ToolError
-from nano_codex_env.workspace import MAX_FILE, files
+from nano_codex_env.repo import MAX_FILE, files
 from tests.conftest import GIT_ENV, git
 from tests.strategies import files as any_file
 from tests.strategies import quick, texts

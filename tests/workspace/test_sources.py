@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nano_codex_env.errors import WorkspaceError
-from nano_codex_env.workspace import Workspace
+from nano_codex_env.repo import Workspace
 from tests.conftest import GIT_ENV, git
 
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from nano_codex_env.cache import cache_dir
 from nano_codex_env.diff import File
 from nano_codex_env.errors import ToolError, WorkspaceError
+from nano_codex_env.repo import Workspace
 from nano_codex_env.sandbox import Sandbox, View
-from nano_codex_env.workspace import Workspace
 from tests.conftest import BUG, GIT_ENV, git
 from tests.strategies import files, quick
 

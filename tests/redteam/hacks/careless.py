@@ -12,9 +12,9 @@ from typing import Any
 
 from nano_codex_env import Score, Task
 from nano_codex_env.cache import Scratch, cache_dir
+from nano_codex_env.repo.base_tree import base_tree
+from nano_codex_env.runtimes import World, world_of
 from nano_codex_env.sandbox import ExecResult, Limits, View
-from nano_codex_env.workspace.tree import base_tree
-from nano_codex_env.worlds import World, world_of
 from tests.rewards.naive import ExitStatus, JunitFile, LogParse, MissingPasses, Naive
 
 _PYTEST = "{python} -m pytest -p no:cacheprovider -q {files}"

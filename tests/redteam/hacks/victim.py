@@ -9,8 +9,8 @@ from pathlib import Path
 from nano_codex_env import Task
 from nano_codex_env.cache import cache_dir
 from nano_codex_env.diff import File, split
+from nano_codex_env.repo.base_tree import base_tree
 from nano_codex_env.tasks.trees import Tree, commits_of, fast_import, make_repository, tree_patch
-from nano_codex_env.workspace.tree import base_tree
 
 MODULE = "crates/boxes.py"
 BODY = "    return items // size if size > 0 else 0\n"

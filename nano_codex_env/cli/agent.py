@@ -1,0 +1,60 @@
+"""`nano-codex agent`: solve an issue in a checkout of one's own."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from nano_codex_env.agent import Agent
+from nano_codex_env.records.log_format import LOG_DIR
+from nano_codex_env.tools import budget
+from nano_codex_env.untrusted import for_terminal
+
+_MODEL = {"temperature": float, "top_p": float, "min_p": float, "top_k": int}
+_TEXTS = {"system_prompt": str}
+_LIMITS = {"token_limit": int, "tool_limit": int, "time_limit": float, "response_limit": int}
+
+
+def add_commands(commands: Any) -> None:
+    """Add `agent`."""
+    parser = commands.add_parser("agent", help="solve an issue in your own checkout with a model behind an endpoint")
+    parser.add_argument("issue", help="what to do; - reads it from stdin")
+    parser.add_argument("--path", type=Path, default=Path(), metavar="DIR", help="the checkout (default: here)")
+    parser.add_argument("--model", required=True, help="e.g. hosted_vllm/qwen3-8b, openai/gpt-4.1, openrouter/...")
+    parser.add_argument("--api-base", "--api_base", metavar="URL", help="e.g. http://localhost:8000/v1")
+    for name, kind in (_MODEL | _LIMITS | _TEXTS).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", f"--{name}", type=kind, dest=name, help="see Agent")
+    parser.add_argument("--thinking", action="store_true", help="let the model reason before it answers")
+    parser.add_argument("--warnings", action="store_true", help="tell the model when its budget runs low")
+    parser.add_argument("--verbose", action="store_true", help="print each message as it comes")
+    parser.add_argument("--log-dir", type=Path, default=LOG_DIR, metavar="DIR", help=f"for logs (default: {LOG_DIR})")
+    parser.add_argument("--no-log", dest="log", action="store_false", help="write no log")
+    parser.set_defaults(command=_agent)
+
+
+def _agent(arguments: argparse.Namespace) -> int:
+    names = (*_MODEL, *_LIMITS, *_TEXTS)
+    given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    agent = Agent(
+        arguments.model,
+        arguments.api_base,
+        thinking=arguments.thinking,
+        verbose=arguments.verbose,
+        log=arguments.log,
+        log_dir=arguments.log_dir,
+        notices=(budget,) if arguments.warnings else (),
+        **given,
+    )
+    text = arguments.issue
+    issue = sys.stdin.buffer.read().decode("utf-8", "surrogateescape") if text == "-" else text
+    diff = agent.run(issue, arguments.path)
+    if sys.stdout.isatty():
+        sys.stdout.write(for_terminal(diff))
+    else:
+        sys.stdout.buffer.write(diff.encode("utf-8", "surrogateescape"))
+    where = f"; log in {agent.folder}" if agent.folder else ""
+    tokens = "unknown" if agent.token_usage is None else str(agent.token_usage)
+    print(f"{agent.stop}: {agent.tool_usage} tool calls, tokens {tokens}{where}", file=sys.stderr)
+    return 0

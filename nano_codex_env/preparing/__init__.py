@@ -1,6 +1,0 @@
-"""Preparing tasks: build what they need, prove them, make new ones."""
-
-from nano_codex_env.preparing.prepare import Check, prepare, validate
-from nano_codex_env.preparing.pypi import release_pair
-
-__all__ = ["Check", "prepare", "release_pair", "validate"]

@@ -1,0 +1,1 @@
+"""What an episode leaves on disk: its log, and a run's rows of results."""

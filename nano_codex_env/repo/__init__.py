@@ -1,0 +1,7 @@
+"""Workspaces: mirrors, base trees, and the files that an episode touches."""
+
+from nano_codex_env.repo.checkout import bring_back
+from nano_codex_env.repo.files import MAX_FILE
+from nano_codex_env.repo.workspace import Workspace
+
+__all__ = ["MAX_FILE", "Workspace", "bring_back"]

@@ -1,0 +1,1 @@
+"""Episodes played by a policy: one (`rollout`), or many at once (`rollouts`)."""

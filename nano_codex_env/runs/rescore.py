@@ -1,0 +1,53 @@
+"""Score saved episodes again: a reward needs the task, the transcript and the diff, and all three are in the log."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from nano_codex_env.errors import TrajectoryError, words_of
+from nano_codex_env.parallel import each
+from nano_codex_env.records.log_format import is_finite
+from nano_codex_env.records.trajectory import Trajectory
+from nano_codex_env.rewards import Reward, once_per_diff, version_of
+
+
+def rescore(
+    folders: Sequence[str | os.PathLike[str]], reward: Reward, workers: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """A row for each episode's folder, as it is scored; `workers` at once (default: one for each processor).
+
+    A row holds `folder`, `instance_id`, `attempt`, `reward` (None: void), `parts`, `void` (why), `scorer` (name and
+    version of the reward), and `before`, the reward that the log tells. An episode that did not come to its end (it was
+    killed, or its policy failed) is void.
+
+    Raises:
+        ConfigError: `workers` is no positive number.
+    """
+    judge = once_per_diff(reward)
+    return each(lambda folder: _row(os.fspath(folder), judge), folders, workers, ordered=False)
+
+
+def is_score(row: Mapping[str, Any]) -> bool:
+    """Whether a row that was read back is one of `rescore`'s, each column of its kind."""
+    kinds: dict[str, Any] = {"folder": str, "instance_id": str | None, "parts": dict, "void": str | None}
+    kinds |= {"scorer": str | None}
+    numbers = all(key in row and (row[key] is None or is_finite(row[key])) for key in ("reward", "before"))
+    return numbers and all(key in row and isinstance(row[key], kind) for key, kind in kinds.items())
+
+
+def _row(folder: str, reward: Reward) -> dict[str, Any]:
+    row: dict[str, Any] = {"folder": folder, "instance_id": None, "attempt": None, "reward": None, "before": None}
+    row |= {"parts": {}, "void": None, "scorer": version_of(reward)}
+    try:
+        logged = Trajectory.load(folder)
+        about = logged.metadata
+        task = logged.task
+        row |= {"instance_id": task.instance_id, "attempt": about.get("attempt"), "before": about.get("reward")}
+        if not about.get("stop"):
+            raise TrajectoryError(f"the episode has no end: {about.get('void') or 'it was killed'}")
+        score = reward(task, logged.messages, logged.diff)
+    except Exception as error:  # noqa: BLE001 (a reward of anybody's: one that raises voids its own row)
+        return {**row, "void": words_of(error)}
+    return {**row, "reward": score.value, "parts": score.parts}

@@ -1,0 +1,148 @@
+"""The venv world: a virtual environment made by `uv` from a task's packages, once, in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from nano_codex_env.cache import publish
+from nano_codex_env.errors import WorkspaceError
+from nano_codex_env.runtimes.base import World, interpreter_mounts, repository_paths
+from nano_codex_env.spawn import run
+from nano_codex_env.tasks.environment import python_of, requirements_of
+
+logger = logging.getLogger(__name__)
+INSIDE = "/opt/venv"
+_LIMIT = 3600.0
+"""Seconds that one step of an installation may take."""
+
+
+def venv_world(environment: Mapping[str, Any], cache: Path, empty: Path, *, allow_builds: bool = False) -> World:
+    """The world of a task whose tests need packages.
+
+    Raises:
+        TaskError: the environment names no packages, or something that is none.
+        WorkspaceError: uv is missing, or an installation failed.
+    """
+    folder = build_venv(environment, cache, allow_builds=allow_builds)
+    python = Path(os.path.realpath(folder / "bin" / "python"))
+    mounts = (*interpreter_mounts(python.parent.parent, empty), (folder, INSIDE))
+    site = next(folder.glob("lib/python3*/site-packages"))
+    return World(
+        f"{INSIDE}/bin/python",
+        mounts,
+        (),
+        repository_paths(environment),
+        _plugins(folder),
+        packages=site,
+        packages_inside=f"{INSIDE}/{site.relative_to(folder)}",
+        blank=empty.parent / "ld.so.cache",
+    )
+
+
+def build_venv(environment: Mapping[str, Any], cache: Path, *, allow_builds: bool = False) -> Path:
+    """The virtual environment for `environment["packages"]`, built if it is not in the cache.
+
+    Rows come from anywhere and nothing of theirs may run here: packages are installed from wheels only, and no
+    interpreter starts with them. `allow_builds`: a package without a wheel may run its own build on this machine.
+
+    Raises:
+        TaskError: as for `requirements_of` and `python_of`.
+        WorkspaceError: uv is missing, or an installation failed.
+    """
+    packages, python = requirements_of(environment), python_of(environment) or os.path.realpath(sys.executable)
+    key = hashlib.sha256(json.dumps([python, sorted(packages)]).encode()).hexdigest()[:20]
+    return publish(cache / "venvs" / key, lambda folder: _build(folder, python, packages, allow_builds))
+
+
+def _build(folder: Path, python: str, packages: list[str], allow_builds: bool) -> None:
+    uv = [find_uv(), "--directory", str(folder)]  # where we run may be anybody's checkout, with settings for uv
+    logger.info("building a virtual environment with %s", ", ".join(packages))
+    _run([*uv, "venv", "--quiet", "--relocatable", "--allow-existing", "--python", python, str(folder)])
+    base = os.path.realpath(folder / "bin" / "python")
+    install = [*uv, "pip", "install", "--quiet", "--python", str(folder / "bin" / "python")]
+    has_pytest = any(canonicalize_name(Requirement(name).name) == "pytest" for name in packages)
+    wanted = [*packages, *([] if has_pytest else ["pytest"])]
+    try:
+        _run([*install, *([] if allow_builds else ["--no-build"]), "--", *wanted])
+    except WorkspaceError as error:
+        if allow_builds:
+            raise
+        raise WorkspaceError(
+            f"{error}\nPackages are installed from wheels only. Where one has none and you trust what it runs when it "
+            "is built: `nano-codex tasks prepare --allow-builds`, or Resolved(allow_builds=True)"
+        ) from error
+    if not (folder / "bin" / "python").is_symlink() or os.path.realpath(folder / "bin" / "python") != base:
+        raise WorkspaceError(f"one of {', '.join(wanted)} replaces the environment's interpreter; it is not used")
+    _run([base, "-I", "-S", "-m", "compileall", "-q", "-j", "0", str(folder / "lib")], may_fail=True)
+    for path in folder.rglob("*"):
+        if not path.is_symlink():  # readable for the uid of the box
+            path.chmod(path.stat().st_mode | (0o555 if path.is_dir() or path.stat().st_mode & 0o100 else 0o444))
+
+
+def find_uv() -> str:
+    """The path of uv: beside our interpreter, or on PATH.
+
+    Raises:
+        WorkspaceError: it is not installed.
+    """
+    beside = Path(sys.executable).with_name("uv")
+    found = str(beside) if beside.exists() else shutil.which("uv")
+    if not found:
+        raise WorkspaceError(
+            "tasks with packages of their own need uv; `pip install uv`, or install this package with its extra [uv]"
+        )
+    return found
+
+
+def _run(command: list[str], *, may_fail: bool = False) -> None:
+    """`may_fail`: whether an exit status other than 0 is no failure."""
+    done = run(command, env=os.environ, timeout=_LIMIT)
+    if done.status is None or (done.status and not may_fail):
+        said = (done.stderr or done.stdout).decode("utf-8", "backslashreplace").strip()[-2000:]
+        late = f"it took more than {_LIMIT:g} seconds. " if done.status is None else ""
+        raise WorkspaceError(f"{os.path.basename(command[0])} failed: {late}{said}")
+
+
+_SHUFFLE = ("pytest_randomly", "random_order", "pytest_random_order")
+"""Plugins that change the order of tests from run to run."""
+
+
+def _plugins(folder: Path) -> tuple[str, ...]:
+    """The pytest plugins installed in `folder`: named, because ones in the repository shall not load by themselves."""
+    values = {
+        point.value for found in _distributions(folder) for point in found.entry_points if point.group == "pytest11"
+    }
+    return tuple(sorted(value for value in values if not value.startswith(_SHUFFLE)))
+
+
+def freeze(folder: Path) -> list[str]:
+    """What is installed in a virtual environment, pinned: a task that names it is built the same next year."""
+    return sorted({f"{found.name}=={found.version}" for found in _distributions(folder)}, key=str.lower)
+
+
+def _distributions(folder: Path) -> list[Distribution]:
+    """What is installed, with metadata that can be read.
+
+    Raises:
+        WorkspaceError: it cannot.
+    """
+    site = [str(path) for path in folder.glob("lib/python3*/site-packages")]
+    try:
+        found = list(distributions(path=site))
+        for one in found:
+            _ = one.name, one.version, [point.value for point in one.entry_points]
+    except Exception as error:
+        raise WorkspaceError(f"the metadata of a package in {folder} cannot be read: {error!r:.300}") from error
+    return found

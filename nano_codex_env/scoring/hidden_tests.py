@@ -1,0 +1,70 @@
+"""The hidden tests by content: what the test patch makes of the base, worked out on the host from trusted input."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from nano_codex_env.cache import disk_errors
+from nano_codex_env.diff import File, FilePatch, read_patch, split
+from nano_codex_env.errors import RewardError, WorkspaceError
+from nano_codex_env.git import init_work_tree, run_git
+from nano_codex_env.tasks.task import Task
+from nano_codex_env.tasks.trees import file_at, put_file
+
+Files = Mapping[str, File | None]
+"""Path -> file, or None for one that the hidden tests remove."""
+
+
+def hidden_files(task: Task, base: Path) -> Files:
+    """The files that the task's test patch changes, as they are after it.
+
+    Raises:
+        RewardError: the patch does not apply to the base, or names a path outside of the repository.
+    """
+    return _hidden(task.instance_id, base, task.test_patch)
+
+
+@lru_cache(maxsize=256)
+def _hidden(name: str, base: Path, patch: str) -> Files:
+    parts = [part for part in split(read_patch(patch)) if not _is_submodule(part)]
+    paths = list(dict.fromkeys(path for part in parts for path in part.paths))
+    if outside := [path for path in paths if path.startswith("/") or ".." in path.split("/") or "\0" in path]:
+        raise RewardError(f"{name}: the hidden tests name a path outside of the repository: {outside[0]!r:.200}")
+    text = "".join(part.text for part in parts).encode("utf-8", "surrogateescape")
+    with disk_errors("laying out hidden tests"), tempfile.TemporaryDirectory(prefix="nano-codex-") as folder:
+        root = Path(folder)
+        before = {path: file_at(base, path) for path in paths}
+        for path, file in (_attributes(base, paths) | before).items():
+            if file:
+                put_file(root / path, file)
+        try:
+            if text.strip():
+                init_work_tree(root)
+                run_git(["apply", "--whitespace=nowarn", "-"], cwd=root, stdin=text)
+        except WorkspaceError as error:
+            raise RewardError(f"{name}: the hidden tests do not apply to the base: {error}") from error
+        after = {path: file_at(root, path) for path in paths}
+    same = [part.paths[-1] for part in parts if all(before[path] == after[path] for path in part.paths)]
+    if same:
+        raise RewardError(
+            f"{name}: the hidden tests do not apply to the base: git left {', '.join(same[:3])} unchanged"
+        )
+    return after
+
+
+def _is_submodule(part: FilePatch) -> bool:
+    """Whether a part moves a submodule, whose files are in no base tree."""
+    header = part.text.partition("\n@@ ")[0].split("\n")
+    modes = ("new file mode 160000", "deleted file mode 160000")
+    return any(line in modes or (line.startswith("index ") and line.endswith(" 160000")) for line in header)
+
+
+def _attributes(base: Path, paths: Sequence[str]) -> dict[str, File | None]:
+    """The files that say how lines end in the folders of `paths`."""
+    folders = {"", *(str(folder) for path in paths for folder in Path(path).parents if str(folder) != ".")}
+    names = [f"{folder}/.gitattributes" if folder else ".gitattributes" for folder in sorted(folders)]
+    found = {name: file_at(base, name) for name in names}
+    return {name: file for name, file in found.items() if file and not file.is_link}

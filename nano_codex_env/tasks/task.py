@@ -1,0 +1,180 @@
+"""A task: a repository at a commit, an issue, and how its tests decide whether the issue is solved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from nano_codex_env.errors import TaskError
+from nano_codex_env.untrusted import for_terminal, parse_json
+
+_LONGEST_NAME = 500
+_DEEPEST = 50
+"""Levels of lists and objects inside a column."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One row in SWE-bench's words (https://www.swebench.com, its dataset card).
+
+    Only the first four are needed for an episode; the rest is for the reward.
+    """
+
+    instance_id: str
+    """A name for the task, unique in its dataset."""
+    repo: str
+    """`owner/name`, a URL, or a path to a git repository."""
+    base_commit: str
+    """The commit that the policy starts from; empty: the repository's HEAD."""
+    problem_statement: str
+    """The issue, verbatim."""
+    patch: str = ""
+    """The reference patch; never shown to a policy."""
+    test_patch: str = ""
+    """The hidden tests, as a patch on the base commit."""
+    FAIL_TO_PASS: tuple[str, ...] = ()
+    """Ids of tests that fail before and must pass after."""
+    PASS_TO_PASS: tuple[str, ...] = ()
+    """Ids of tests that pass before and must still pass."""
+    hints_text: str = ""
+    version: str = ""
+    created_at: str = ""
+    environment_setup_commit: str = ""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    """How the tests run: `{"kind": "host" | "venv", "pythonpath": [...], "packages": [...]}`; see `runtimes`."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """Whatever else the row held: difficulty, kind, licence ..."""
+
+    @property
+    def has_tests(self) -> bool:
+        """Whether the default reward can judge it."""
+        return bool(self.FAIL_TO_PASS)
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Task:
+        """A task from a dataset row; unknown columns go to `metadata`.
+
+        Raises:
+            TaskError: a needed column is missing, has the wrong type, or cannot be logged: a list where text should be,
+                a lone surrogate, more than 50 levels of nesting, an instance_id that is no name on one line.
+        """
+        if not isinstance(row, Mapping):
+            raise TaskError(f"a row must be an object; got {type(row).__name__}")
+        known = {item.name for item in fields(cls)}
+        values = {name: row[name] for name in known if row.get(name) is not None}
+        name = _name(values.get("instance_id", "a row"))
+        missing = [key for key in ("instance_id", "repo", "problem_statement") if key not in values]
+        if missing:
+            raise TaskError(f"{name}: no column {', '.join(missing)}; it has {sorted(map(_column, row))!s:.400}")
+        for key in ("FAIL_TO_PASS", "PASS_TO_PASS"):
+            values[key] = _ids(values.get(key, ()), name, key)
+        for key in ("environment", "metadata"):
+            values[key] = _mapping(values.get(key, {}), name, key)
+        rest = _mapping({key: value for key, value in row.items() if key not in known}, name, "a column", nulls=True)
+        values["metadata"] = {**rest, **values["metadata"]}
+        whole = _TEXTS - {"problem_statement"}  # of that the episode says itself where it is no valid text
+        texts = {key: _text(value, f"{name}: {key}", key in whole) for key, value in values.items() if key in _TEXTS}
+        for key in ("repo", "base_commit", "environment_setup_commit"):
+            if "\0" in texts.get(key, ""):
+                raise TaskError(f"{name}: {key} holds a NUL character: {texts[key]!r:.120}")
+        return cls(**{"base_commit": "", **values, **texts})
+
+    def to_row(self) -> dict[str, Any]:
+        """The row that `from_row` reads back to an equal task."""
+        row = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in row.items()}
+
+    def with_(self, **changes: Any) -> Task:
+        """A copy with some fields changed."""
+        return replace(self, **changes)
+
+
+_TEXTS = {item.name for item in fields(Task) if item.type == "str"}
+
+
+def _name(value: object) -> str:
+    """The task's id, which stands in tables, logs and names of folders.
+
+    Raises:
+        TaskError: it is empty, long, or holds what a terminal would not show as it is.
+    """
+    name = _text(value, "instance_id")
+    if not name.strip() or len(name) > _LONGEST_NAME or "\n" in name or "\t" in name or for_terminal(name) != name:
+        raise TaskError(
+            f"instance_id must be a name of 1 to {_LONGEST_NAME} printable characters on one line; got {name!r:.120}"
+        )
+    return name
+
+
+def _text(value: object, where: str, whole: bool = True) -> str:
+    """A column that is text; numbers and dates are written out.
+
+    Raises:
+        TaskError: it is a list or an object, or (if it must be `whole`) holds half a character.
+    """
+    if isinstance(value, Mapping | list | tuple | set | bytes | bytearray):
+        raise TaskError(f"{where} must be text; got {type(value).__name__}")
+    try:
+        text = value if isinstance(value, str) else str(value)
+        if whole:
+            text.encode("utf-8", "surrogateescape")
+    except ValueError as error:  # a lone surrogate, or an integer of thousands of digits
+        raise TaskError(f"{where} cannot be written as text: {error!s:.120}") from error
+    return text
+
+
+def _column(key: object) -> str:
+    return key if isinstance(key, str) else _told(key)
+
+
+def _ids(value: object, name: str, key: str) -> tuple[str, ...]:
+    if isinstance(value, str):
+        try:
+            value = parse_json(value)
+        except ValueError as error:
+            raise TaskError(f"{name}: {key} is neither a list nor a JSON list: {value!r:.120}") from error
+    if hasattr(value, "tolist"):  # a numpy array, from Parquet by pandas
+        value = value.tolist()
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise TaskError(f"{name}: {key} must be a list of test ids; got {_told(value)}")
+    return tuple(_text(item, f"{name}: {key}") for item in value)
+
+
+def _plain(value: object, where: str, depth: int = 0) -> Any:
+    """A value that JSON knows: a column may hold dates, arrays or bytes.
+
+    Raises:
+        TaskError: it is nested too deeply, or holds an integer of hundreds of digits.
+    """
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if depth > _DEEPEST:
+        raise TaskError(f"{where} is nested more than {_DEEPEST} levels deep")
+    if isinstance(value, Mapping):
+        return {_text(key, where): _plain(item, where, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, where, depth + 1) for item in value]
+    if isinstance(value, int) and value.bit_length() > 1024:
+        raise TaskError(f"{where} holds an integer of {value.bit_length()} bits")
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _mapping(value: object, name: str, key: str, *, nulls: bool = False) -> dict[str, Any]:
+    if isinstance(value, str):
+        try:
+            value = parse_json(value) if value else {}
+        except ValueError as error:
+            raise TaskError(f"{name}: {key} is no JSON object: {value!r:.120}") from error
+    if not isinstance(value, Mapping):
+        raise TaskError(f"{name}: {key} must be an object; got {_told(value)}")
+    where = f"{name}: {key}"
+    return {_text(k, where): _plain(v, where) for k, v in value.items() if nulls or v is not None}
+
+
+def _told(value: object) -> str:
+    """A value in words; one whose words are without end, or which has none, by its kind."""
+    try:
+        return f"{value!r:.120}"
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__}"

@@ -1,7 +1,0 @@
-"""Workspaces: mirrors, base trees, and the files that an episode touches."""
-
-from nano_codex_env.workspace.checkout import bring_back
-from nano_codex_env.workspace.files import MAX_FILE
-from nano_codex_env.workspace.workspace import Workspace
-
-__all__ = ["MAX_FILE", "Workspace", "bring_back"]
