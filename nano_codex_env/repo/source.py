@@ -38,11 +38,12 @@ def is_local(repo: str) -> bool:
 
 def folders_of(repo: str) -> tuple[Path, ...]:
     """The folders on this machine that hold a repository, and so its future; none for one elsewhere."""
-    path = _local_path(repo) if is_local(repo) else _path_of_url(repo)
+    path = local_path(repo) if is_local(repo) else _path_of_url(repo)
     return folders_at(path) if path else ()
 
 
-def _local_path(repo: str) -> Path:
+def local_path(repo: str) -> Path:
+    """The path that a local repository's name stands for."""
     return Path(os.path.expanduser(repo)).absolute()
 
 
@@ -70,7 +71,7 @@ def find(repo: str, commit: str, cache: Path) -> Source:
     if commit.startswith(("-", "^")) or not _is_revision(commit):
         raise WorkspaceError(f"{commit!r:.300} is no commit; give a full commit id")
     if is_local(repo):
-        return _find_local(_local_path(repo), commit)
+        return _find_local(local_path(repo), commit)
     url = repo if "://" in repo or "@" in repo else _github(repo)
     mirror, is_new = _mirror(url, cache)
     if not is_new and not (is_full_id(commit) and _has(mirror, commit)):
