@@ -10,7 +10,7 @@ from typing import Any
 
 from nano_codex_env.cache import cache_dir as cache_folder
 from nano_codex_env.episode import Episode, Rules
-from nano_codex_env.errors import ConfigError, ContextOverflow, WorkspaceError, words_of
+from nano_codex_env.errors import ConfigError, ContextOverflow, WorkspaceError, describe
 from nano_codex_env.messages import Message, ToolSchema, as_assistant
 from nano_codex_env.options import task_from
 from nano_codex_env.policies.chat import PROVIDERS, ChatPolicy, resolve
@@ -125,7 +125,7 @@ class Agent:
             try:
                 self._play(episode)
             except BaseException as error:
-                self._finish(episode, {"void": words_of(error)})
+                self._finish(episode, {"void": describe(error)})
                 raise
             diff = self._finish(episode, {"stop": episode.stop})
             try:

@@ -12,7 +12,7 @@ import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
 from nano_codex_env.episode import Episode, Rules, Snapshot
-from nano_codex_env.errors import ConfigError, TaskError, words_of
+from nano_codex_env.errors import ConfigError, TaskError, describe
 from nano_codex_env.messages import Message, as_assistant
 from nano_codex_env.options import choose, named
 from nano_codex_env.render import as_text, print_message
@@ -201,7 +201,7 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
                 return self._observation(), 0.0, False, False, {"ok": ok}
             score, info = self._judge(episode)
         except BaseException as error:
-            self.void(words_of(error))
+            self.void(describe(error))
             raise
         self._over = True
         submitted = episode.stop == "submitted"

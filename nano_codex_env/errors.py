@@ -71,7 +71,7 @@ class ContextOverflow(PolicyError):
     """The transcript is longer than the model's context."""
 
 
-def words_of(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """An exception's kind and words, whatever it is: what a log says of a void episode."""
     try:
         words = str(error)

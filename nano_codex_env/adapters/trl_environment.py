@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nano_codex_env.episode import NOT_RUN, Episode
-from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, words_of
+from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, describe
 from nano_codex_env.messages import Message, ToolSchema, as_assistant, dumps
 from nano_codex_env.records.trajectory import Writer
 from nano_codex_env.rewards import Reward, call_reward
@@ -116,7 +116,7 @@ class TrlEnvironment:
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
-        self._void, self._metrics = words_of(error), {}
+        self._void, self._metrics = describe(error), {}
         logger.warning("a sample is void: %s", for_terminal(self._void))
         _close(self._held)
 

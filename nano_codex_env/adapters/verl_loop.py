@@ -23,7 +23,7 @@ from nano_codex_env.adapters.verl import PARTS, checked_flag, checked_parts, sha
 from nano_codex_env.adapters.verl_calls import as_call, as_message
 from nano_codex_env.config import NOTICES
 from nano_codex_env.env import NanoCodexEnv
-from nano_codex_env.errors import ConfigError, NanoCodexError, PolicyError, TaskError, words_of
+from nano_codex_env.errors import ConfigError, NanoCodexError, PolicyError, TaskError, describe
 from nano_codex_env.messages import Message, ToolSchema
 from nano_codex_env.parallel import processors
 from nano_codex_env.policies.completion import BROKEN_OFF
@@ -162,7 +162,7 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
                 self._end(await self._ask(self._env.end, "token_limit"))
                 output.metrics.compute_score += time.monotonic() - started
         except NanoCodexError as error:
-            void = words_of(error)
+            void = describe(error)
             logger.warning("a sample is void: %s", for_terminal(void))
             if "session_id" in row:  # verl's trainer: one of a group's sessions may fail by itself
                 raise

@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from nano_codex_env.chat_templates.forms import REASONING, Form, in_form
-from nano_codex_env.errors import ConfigError, words_of
+from nano_codex_env.errors import ConfigError, describe
 from nano_codex_env.messages import Message, ToolSchema, assistant, tool_call
 
 
@@ -56,7 +56,7 @@ def render(tokenizer: Any, messages: Sequence[Message], tools: Sequence[ToolSche
     except ConfigError:
         raise
     except Exception as error:  # a template is somebody else's program
-        raise ConfigError(f"the chat template refuses this transcript: {words_of(error)}") from error
+        raise ConfigError(f"the chat template refuses this transcript: {describe(error)}") from error
     return str(text)
 
 

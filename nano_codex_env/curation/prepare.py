@@ -36,8 +36,8 @@ def prepare(tasks: Sequence[Task], scorer: Scorer) -> Iterator[Check]:
     def build(task: Task) -> Check:
         try:
             base, _ = base_tree(task.repo, task.base_commit, scorer.cache)
-            world = scorer.world(task)
-            roots = [base / path.removeprefix("/testbed").lstrip("/") for path in world.pythonpath]
+            runtime = scorer.runtime(task)
+            roots = [base / path.removeprefix("/testbed").lstrip("/") for path in runtime.pythonpath]
             own = [name for name in _OF_THE_RUNNER if any((root / name).is_dir() for root in roots)][:1]
             if own:
                 raise TaskError(

@@ -59,7 +59,7 @@ def write_task(folder: Path, task: Task, base: Path, hidden: Mapping[str, File |
     """Write one task; `base` is its tree, `hidden` what the hidden tests make of it (None: they remove the file).
 
     Raises:
-        TaskError: its tests run in no world that a Dockerfile can be written for.
+        TaskError: its tests run in no runtime that a Dockerfile can be written for.
     """
     for name in ("environment", "tests/hidden", "solution"):
         (folder / name).mkdir(parents=True)

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, words_of
+from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, describe
 from nano_codex_env.messages import Message
 from nano_codex_env.score import Score, as_finite, told
 from nano_codex_env.tasks.task import Task
@@ -67,7 +67,7 @@ def _guarded(reward: Any, task: Task, transcript: Sequence[Message], diff: str) 
         inner = reward.function if isinstance(reward, _Function) else reward
         if is_ours(inner):
             raise
-        raise RewardError(f"the reward {name_of(inner)} raised {words_of(error)}") from error
+        raise RewardError(f"the reward {name_of(inner)} raised {describe(error)}") from error
 
 
 def is_ours(part: object) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 
-from nano_codex_env.errors import RewardCheckError, words_of
+from nano_codex_env.errors import RewardCheckError, describe
 from nano_codex_env.messages import Message, assistant, tool_call
 from nano_codex_env.rewards.base import Reward
 from nano_codex_env.rewards.hacks import generic_hacks
@@ -42,7 +42,7 @@ class _Checker:
         try:
             score = self.reward(task, deepcopy(list(transcript)), diff)
         except Exception as error:  # noqa: BLE001 (whatever a reward raises is a finding)
-            self.findings.append(f"{name} raises {words_of(error)}")
+            self.findings.append(f"{name} raises {describe(error)}")
             return None
         seconds = time.monotonic() - started
         if seconds > self.timeout:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from nano_codex_env.errors import TrajectoryError, words_of
+from nano_codex_env.errors import TrajectoryError, describe
 from nano_codex_env.parallel import each
 from nano_codex_env.records.log_format import is_finite
 from nano_codex_env.records.trajectory import Trajectory
@@ -49,5 +49,5 @@ def _row(folder: str, reward: Reward) -> dict[str, Any]:
             raise TrajectoryError(f"the episode has no end: {about.get('void') or 'it was killed'}")
         score = reward(task, logged.messages, logged.diff)
     except Exception as error:  # noqa: BLE001 (a reward of anybody's: one that raises voids its own row)
-        return {**row, "void": words_of(error)}
+        return {**row, "void": describe(error)}
     return {**row, "reward": score.value, "parts": score.parts}

@@ -12,7 +12,7 @@ from typing import Any
 import gymnasium as gym
 
 from nano_codex_env.env import NanoCodexEnv
-from nano_codex_env.errors import ContextOverflow, NanoCodexError, PolicyError, TrajectoryError, words_of
+from nano_codex_env.errors import ContextOverflow, NanoCodexError, PolicyError, TrajectoryError, describe
 from nano_codex_env.policies.base import Policy, Reply
 from nano_codex_env.records.log_format import check_row
 from nano_codex_env.rewards import version_of
@@ -86,7 +86,7 @@ def rollout(
     try:
         _play(env, inner, policy, seed, options, played)
     except BaseException as error:
-        void = _end(inner, words_of(error))
+        void = _end(inner, describe(error))
         if not isinstance(error, void_on):
             raise
         if not isinstance(error, NanoCodexError):
@@ -113,7 +113,7 @@ def _end(env: NanoCodexEnv, void: str) -> str:
     try:
         env.void(void)
     except NanoCodexError as error:
-        return f"{void}; and then {words_of(error)}"
+        return f"{void}; and then {describe(error)}"
     return void
 
 

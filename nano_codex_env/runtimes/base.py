@@ -14,7 +14,7 @@ from nano_codex_env.sandbox import TESTBED
 
 
 @dataclass(frozen=True)
-class World:
+class Runtime:
     """An interpreter as seen from inside a box."""
 
     python: str

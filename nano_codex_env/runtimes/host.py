@@ -1,4 +1,4 @@
-"""The host world: the interpreter that runs us, with pytest and what pytest needs, and nothing else of ours."""
+"""The host runtime: the interpreter that runs us, with pytest and what pytest needs, and nothing else of ours."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from importlib import metadata
 from pathlib import Path
 
 from nano_codex_env.errors import RewardError
-from nano_codex_env.runtimes.base import World, interpreter_mounts
+from nano_codex_env.runtimes.base import Runtime, interpreter_mounts
 
 SITE = "/opt/site"
 
 
-def host_world(pythonpath: tuple[str, ...], empty: Path) -> World:
-    """The world of tasks that need the standard library and pytest only; `empty` is an empty folder.
+def host_runtime(pythonpath: tuple[str, ...], empty: Path) -> Runtime:
+    """The runtime of tasks that need the standard library and pytest only; `empty` is an empty folder.
 
     Raises:
         RewardError: pytest is not installed beside us.
@@ -23,7 +23,7 @@ def host_world(pythonpath: tuple[str, ...], empty: Path) -> World:
     prefix = Path(sys.base_prefix).resolve()
     python = prefix / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
     mounts = (*interpreter_mounts(prefix, empty), *_pytest_mounts())
-    return World(str(python), mounts, (SITE,), pythonpath)
+    return Runtime(str(python), mounts, (SITE,), pythonpath)
 
 
 @cache

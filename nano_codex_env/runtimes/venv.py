@@ -1,4 +1,4 @@
-"""The venv world: a virtual environment made by `uv` from a task's packages, once, in the cache."""
+"""The venv runtime: a virtual environment made by `uv` from a task's packages, once, in the cache."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 
 from nano_codex_env.cache import publish
 from nano_codex_env.errors import WorkspaceError
-from nano_codex_env.runtimes.base import World, interpreter_mounts, repository_paths
+from nano_codex_env.runtimes.base import Runtime, interpreter_mounts, repository_paths
 from nano_codex_env.spawn import run
 from nano_codex_env.tasks.environment import python_of, requirements_of
 
@@ -28,8 +28,8 @@ _LIMIT = 3600.0
 """Seconds that one step of an installation may take."""
 
 
-def venv_world(environment: Mapping[str, Any], cache: Path, empty: Path, *, allow_builds: bool = False) -> World:
-    """The world of a task whose tests need packages.
+def venv_runtime(environment: Mapping[str, Any], cache: Path, empty: Path, *, allow_builds: bool = False) -> Runtime:
+    """The runtime of a task whose tests need packages.
 
     Raises:
         TaskError: the environment names no packages, or something that is none.
@@ -39,7 +39,7 @@ def venv_world(environment: Mapping[str, Any], cache: Path, empty: Path, *, allo
     python = Path(os.path.realpath(folder / "bin" / "python"))
     mounts = (*interpreter_mounts(python.parent.parent, empty), (folder, INSIDE))
     site = next(folder.glob("lib/python3*/site-packages"))
-    return World(
+    return Runtime(
         f"{INSIDE}/bin/python",
         mounts,
         (),

@@ -14,7 +14,7 @@ from pathlib import Path
 from nano_codex_env.diff import FilePatch, read_patch, split
 from nano_codex_env.errors import WorkspaceError
 from nano_codex_env.git import run_git
-from nano_codex_env.runtimes import World
+from nano_codex_env.runtimes import Runtime
 from nano_codex_env.sandbox import TESTBED
 from nano_codex_env.tasks.environment import allowed_edits_of
 from nano_codex_env.tasks.task import Task
@@ -39,7 +39,7 @@ _RUNNER_MODULES = {"pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging"
 _COMPILED = (".pyc", ".so", ".pth", ".pyd")
 
 
-def keep_source(patch: str, task: Task, base: Path, world: World) -> tuple[str, list[str]]:
+def keep_source(patch: str, task: Task, base: Path, runtime: Runtime) -> tuple[str, list[str]]:
     """The part of `patch` that is applied over the tree `base`, and the paths that were dropped.
 
     Source by definition are the paths in `environment["allowed_edits"]`, the paths of the task's reference patch, and
@@ -48,13 +48,13 @@ def keep_source(patch: str, task: Task, base: Path, world: World) -> tuple[str, 
     Raises:
         ValueError: git reads other names in what is kept than we do: somebody has written a patch that git never would.
     """
-    folders = [path.removeprefix(TESTBED).lstrip("/") for path in world.pythonpath]
+    folders = [path.removeprefix(TESTBED).lstrip("/") for path in runtime.pythonpath]
     roots = [root for root in dict.fromkeys([*folders, *_test_roots(task, base)]) if (base / root).is_dir()]
     hidden = {path for part in split(read_patch(task.test_patch)) for path in part.paths}
     reference = {path for part in split(read_patch(task.patch)) for path in part.paths}
     allowed = reference | allowed_edits_of(task.environment)
     near = {path.rpartition("/")[0] for path in reference}
-    taken = sys.stdlib_module_names | _RUNNER_MODULES | world.top_level
+    taken = sys.stdlib_module_names | _RUNNER_MODULES | runtime.top_level
     kept: list[FilePatch] = []
     dropped: list[str] = []
 

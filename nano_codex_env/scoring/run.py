@@ -17,7 +17,7 @@ from nano_codex_env.diff import File, split
 from nano_codex_env.errors import RewardError, TaskError
 from nano_codex_env.repo.base_tree import base_tree
 from nano_codex_env.repo.source import folders_of
-from nano_codex_env.runtimes import World, world_of
+from nano_codex_env.runtimes import Runtime, runtime_of
 from nano_codex_env.runtimes.base import pytest_arguments
 from nano_codex_env.sandbox import TESTBED, ExecResult, Limits, Sandbox, View
 from nano_codex_env.scoring.canary import make_canaries
@@ -50,19 +50,19 @@ class Scorer:
     allow_builds: bool = False
     """Whether a package without a wheel may be built on this machine, see `runtimes.venv.build_venv`."""
 
-    def world(self, task: Task) -> World:
+    def runtime(self, task: Task) -> Runtime:
         """What the task's tests run in, built if it is not in the cache.
 
         Raises:
             TaskError: its environment says what there is not.
             WorkspaceError: it could not be built.
         """
-        return world_of(task, self.cache, allow_builds=self.allow_builds)
+        return runtime_of(task, self.cache, allow_builds=self.allow_builds)
 
     def source(self, task: Task, patch: str) -> tuple[str, list[str]]:
         """The part of a patch that reaches the tests, and the paths that do not; see `keep_source`."""
         base, _ = base_tree(task.repo, task.base_commit, self.cache)
-        return keep_source(patch, task, base, self.world(task))
+        return keep_source(patch, task, base, self.runtime(task))
 
     def run_tests(
         self,
@@ -92,27 +92,27 @@ class Scorer:
             WorkspaceError, SandboxError: the repository, the runtime or the box failed.
         """
         base, _ = base_tree(task.repo, task.base_commit, self.cache)
-        world, key = self.world(task), secrets.token_hex(32)
-        hidden, masks = _mutated(base, world, hidden_files(task, base), mutants)
+        runtime, key = self.runtime(task), secrets.token_hex(32)
+        hidden, masks = _mutated(base, runtime, hidden_files(task, base), mutants)
         asked = {old: new for mutant in mutants for new, old in mutant.renamed}
         ids = None if tests is None else [asked.get(test, test) for test in tests]
         chosen = list(files) or _files_of(task, (*(tests or ()), *functions))
         canaries = make_canaries(base, chosen[0]) if chosen and tests is not None else None
         config: dict[str, Any] = {"key": key, "ids": ids, "files": chosen, "functions": list(functions)}
-        config |= {"site": list(world.site), "pythonpath": list(world.pythonpath)}
+        config |= {"site": list(runtime.site), "pythonpath": list(runtime.pythonpath)}
         own = _own_configuration(base, hidden, patch, chosen)
         config["args"] = [
             *_ARGS,
             *(word for path in own for word in ("-c", f"{TESTBED}/{path}")),
-            *_options(task, world),
+            *_options(task, runtime),
         ]
         config["canaries"] = {"path": canaries.path, "text": canaries.text} if canaries else None
         started = time.monotonic()
         with _materials(self.cache, patch, {**hidden, **own}, _originals(base, mutants)) as folder:
-            mounts = (*world.mounts, *masks, (folder, _INSIDE))
+            mounts = (*runtime.mounts, *masks, (folder, _INSIDE))
             view = View((base,), True, mounts, _ENV, _LIMITS, folders_of(task.repo))
             data = json.dumps(config).encode()
-            command = [world.python, "-s", f"{_INSIDE}/runner.py"]
+            command = [runtime.python, "-s", f"{_INSIDE}/runner.py"]
             result = self.sandbox.run(
                 view, command, stdin=b"%d\n" % len(data) + data, timeout=timeout or self.timeout, keep=16384
             )
@@ -139,7 +139,7 @@ def sources_of(base: Path, hidden: Files, files: Sequence[str]) -> dict[str, byt
 
 
 def _mutated(
-    base: Path, world: World, hidden: Files, mutants: Sequence[Mutant]
+    base: Path, runtime: Runtime, hidden: Files, mutants: Sequence[Mutant]
 ) -> tuple[Files, tuple[tuple[Path, str], ...]]:
     """The hidden files with `mutants` in them, and mounts that hide installed copies of the originals."""
     if not mutants:
@@ -148,7 +148,7 @@ def _mutated(
     edited = apply_mutants(sources_of(base, hidden, files), mutants)
     modes = {file: bool(entry and entry.executable) for file, entry in hidden.items()}
     mixed = {**hidden, **{file: File(text, modes.get(file, False)) for file, text in edited.items()}}
-    return mixed, world.masks({os.path.basename(file) for file in files})
+    return mixed, runtime.masks({os.path.basename(file) for file in files})
 
 
 def _originals(base: Path, mutants: Sequence[Mutant]) -> list[str]:
@@ -188,8 +188,8 @@ def _configures_pytest(name: str, text: bytes) -> bool:
     return name in ("pytest.ini", ".pytest.ini") or sections.get(name, b"[pytest]") in text
 
 
-def _options(task: Task, world: World) -> list[str]:
-    plugins = [argument for name in world.plugins for argument in ("-p", name)]
+def _options(task: Task, runtime: Runtime) -> list[str]:
+    plugins = [argument for name in runtime.plugins for argument in ("-p", name)]
     return [*plugins, *pytest_arguments(task.environment)]
 
 

@@ -13,7 +13,7 @@ from nano_codex_env import Score, Task
 from nano_codex_env.cache import Scratch, cache_dir
 from nano_codex_env.messages import Message
 from nano_codex_env.repo.base_tree import base_tree
-from nano_codex_env.runtimes import World, world_of
+from nano_codex_env.runtimes import Runtime, runtime_of
 from nano_codex_env.sandbox import TESTBED, ExecResult, Limits, Sandbox, View
 
 _SCRIPT = """
@@ -58,16 +58,16 @@ class Naive:
                 path = scratch.path / name
                 path.write_text(text or "\n")
                 path.chmod(0o644)
-            return self._in_box(task, base, world_of(task, cache), scratch.path)
+            return self._in_box(task, base, runtime_of(task, cache), scratch.path)
         finally:
             scratch.close()
 
-    def _in_box(self, task: Task, base: Path, world: World, patches: Path) -> ExecResult:
+    def _in_box(self, task: Task, base: Path, runtime: Runtime, patches: Path) -> ExecResult:
         files = dict.fromkeys(test.split("::")[0] for test in (*task.FAIL_TO_PASS, *task.PASS_TO_PASS))
-        command = f"{world.python} -m pytest -p no:cacheprovider --color=no -q {self.flags} {' '.join(files)}"
+        command = f"{runtime.python} -m pytest -p no:cacheprovider --color=no -q {self.flags} {' '.join(files)}"
         script = _SCRIPT.format(command=command, after=self.after).replace("apply", "apply --allow-empty")
-        env = {"PYTHONPATH": ":".join((*world.site, TESTBED))}
-        view = View((base,), True, (*world.mounts, (patches, "/opt/patches")), env, Limits())
+        env = {"PYTHONPATH": ":".join((*runtime.site, TESTBED))}
+        view = View((base,), True, (*runtime.mounts, (patches, "/opt/patches")), env, Limits())
         return self._sandbox.run(view, ["bash", "-c", script], timeout=120, keep=1 << 20)
 
 

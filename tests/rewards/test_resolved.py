@@ -14,13 +14,13 @@ import pytest
 from nano_codex_env import Resolved, Score, Task
 from nano_codex_env.diff import File, file_diff
 from nano_codex_env.errors import BrokenTaskError, RewardError, SandboxError, TaskError, WorkspaceError
-from nano_codex_env.runtimes import World
+from nano_codex_env.runtimes import Runtime
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.scoring import keep_source
 from tests.conftest import BUG, FIX, HIDDEN, git, mostly_slow
 
 FIXED = BUG.replace("a - b", "a + b")
-HERE = World("python3", (), (), ("/testbed",))
+HERE = Runtime("python3", (), (), ("/testbed",))
 ADD, ZERO = "tests/test_sums.py::test_add", "tests/test_sums.py::test_zero"
 
 Files = dict[str, str]

@@ -22,7 +22,7 @@ import pytest
 from nano_codex_env import Resolved, Task
 from nano_codex_env.diff import File, file_diff
 from nano_codex_env.errors import RewardError
-from nano_codex_env.runtimes import World
+from nano_codex_env.runtimes import Runtime
 from nano_codex_env.sandbox import ExecResult, Sandbox, Shell, View
 from nano_codex_env.scoring import Scorer, keep_source
 from tests.conftest import BUG, FIX, GIT_ENV, HIDDEN, git, mostly_slow
@@ -336,7 +336,7 @@ def test_a_file_cannot_hide_behind_another_ones_hunks(tmp_path: Path, end: str) 
     hidden = FIX + end + _plain("conftest.py")
     (tmp_path / "sums.py").write_text(BUG)
     task = Task("sums-1", ".", "", "x", test_patch=HIDDEN)
-    kept, dropped = keep_source(hidden, task, tmp_path, World("python3", (), (), ("/testbed",)))
+    kept, dropped = keep_source(hidden, task, tmp_path, Runtime("python3", (), (), ("/testbed",)))
     git(tmp_path, "init", "-q")
     subprocess.run(["git", "apply"], cwd=tmp_path, env=GIT_ENV, input=kept.encode(), check=True)
     assert not (tmp_path / "conftest.py").exists()

@@ -13,7 +13,7 @@ from typing import Any
 from nano_codex_env import Score, Task
 from nano_codex_env.cache import Scratch, cache_dir
 from nano_codex_env.repo.base_tree import base_tree
-from nano_codex_env.runtimes import World, world_of
+from nano_codex_env.runtimes import Runtime, runtime_of
 from nano_codex_env.sandbox import ExecResult, Limits, View
 from tests.rewards.naive import ExitStatus, JunitFile, LogParse, MissingPasses, Naive
 
@@ -24,10 +24,10 @@ _FORGIVING = f"git apply /opt/patches/source.diff; git apply /opt/patches/tests.
 class Forgiving(ExitStatus):
     """What does not apply is left out, and what fails is run once more, in the same box."""
 
-    def _in_box(self, task: Task, base: Path, world: World, patches: Path) -> ExecResult:
-        env = {"PYTHONPATH": ":".join((*world.site, *world.pythonpath))}
-        view = View((base,), True, (*world.mounts, (patches, "/opt/patches")), env, Limits())
-        script = _FORGIVING.format(python=world.python, files=" ".join(_files(task)))
+    def _in_box(self, task: Task, base: Path, runtime: Runtime, patches: Path) -> ExecResult:
+        env = {"PYTHONPATH": ":".join((*runtime.site, *runtime.pythonpath))}
+        view = View((base,), True, (*runtime.mounts, (patches, "/opt/patches")), env, Limits())
+        script = _FORGIVING.format(python=runtime.python, files=" ".join(_files(task)))
         return self._sandbox.run(view, ["bash", "-c", script], timeout=120, keep=1 << 20)
 
 
@@ -112,18 +112,18 @@ class OneProcess(Naive):
 
     def _run(self, task: Task, diff: str) -> ExecResult:
         base, _ = base_tree(task.repo, task.base_commit, cache_dir())
-        world, self._key, scratch = world_of(task, cache_dir()), secrets.token_hex(32), Scratch(cache_dir())
+        runtime, self._key, scratch = runtime_of(task, cache_dir()), secrets.token_hex(32), Scratch(cache_dir())
         ids = [*task.FAIL_TO_PASS, *task.PASS_TO_PASS]
         canaries = {"path": _CANARY, "text": "def test_order():\n    assert sorted([2, 1]) == [2, 1]\n"}
         config: dict[str, Any] = {"key": self._key, "ids": ids, "files": _files(task), "canaries": canaries}
-        config |= {"site": list(world.site), "pythonpath": list(world.pythonpath)}
+        config |= {"site": list(runtime.site), "pythonpath": list(runtime.pythonpath)}
         try:
             for name, text in (("source.diff", diff), ("tests.diff", task.test_patch), ("run.py", _RUNNER)):
                 (scratch.path / name).write_text(text)
                 (scratch.path / name).chmod(0o644)
             env = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-            view = View((base,), True, (*world.mounts, (scratch.path, "/opt/patches")), env, Limits(processes=512))
-            command = ["bash", "-c", _SCRIPT.format(python=world.python, run="/opt/patches/run.py")]
+            view = View((base,), True, (*runtime.mounts, (scratch.path, "/opt/patches")), env, Limits(processes=512))
+            command = ["bash", "-c", _SCRIPT.format(python=runtime.python, run="/opt/patches/run.py")]
             return self._sandbox.run(view, command, stdin=json.dumps(config).encode(), timeout=60, keep=1 << 16)
         finally:
             scratch.close()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nano_codex_env.errors import WorkspaceError
-from nano_codex_env.runtimes.venv import build_venv, find_uv, venv_world
+from nano_codex_env.runtimes.venv import build_venv, find_uv, venv_runtime
 from nano_codex_env.tasks.environment import requirements_of
 
 
@@ -89,7 +89,7 @@ def test_a_wheel_cannot_put_a_program_in_the_interpreters_place(
 def test_metadata_that_cannot_be_read_is_an_error_of_ours(index: Path, tmp_path: Path, text: str) -> None:
     wheel(index, "odd_of_nobody", {"odd.py": "", "odd_of_nobody-1.0.dist-info/entry_points.txt": text})
     with contextlib.suppress(WorkspaceError):
-        venv_world({"packages": ["odd_of_nobody"]}, tmp_path / "cache", tmp_path)
+        venv_runtime({"packages": ["odd_of_nobody"]}, tmp_path / "cache", tmp_path)
 
 
 def test_a_package_without_a_wheel_is_built_only_where_the_user_allows_it(index: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from nano_codex_env.tools.prompt import SYSTEM_PROMPT, default_prompt
 from tests.conftest import MENDED
 from tests.server import completion, serve
 
-GOLDEN = Path(__file__).parent.joinpath("golden/system_prompt.txt").read_text(encoding="utf-8")
+GOLDEN = Path(__file__).parents[1].joinpath("golden/system_prompt.txt").read_text(encoding="utf-8")
 FIX = tool_call("apply_patch", search="return a - b", replace="return a + b", file="sums.py")
 DONE = assistant("done")
 OWN = "  You are brief.\n\nü\n"

@@ -16,7 +16,7 @@ import pytest
 from nano_codex_env import Task
 from nano_codex_env.cache import cache_dir
 from nano_codex_env.diff import File, file_diff
-from nano_codex_env.runtimes.base import World
+from nano_codex_env.runtimes.base import Runtime
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.scoring import FAILED, PASSED, Scorer
 from nano_codex_env.scoring.inside.runner import without_harmful
@@ -165,9 +165,9 @@ def test_installed_copies_of_mutated_tests_are_hidden(tmp_path: Path) -> None:
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    world = World(
+    runtime = Runtime(
         "python3", (), (), ("/testbed",), packages=tmp_path, packages_inside="/opt/site", blank=tmp_path / "a.py"
     )
-    hidden = {inside for _, inside in world.masks({"test_old.py"})}
+    hidden = {inside for _, inside in runtime.masks({"test_old.py"})}
     assert hidden == {"/opt/site/sums/tests/test_old.py", "/opt/site/sums/tests/__pycache__/test_old.cpython-311.pyc"}
-    assert world.top_level == {"sums", "a"}
+    assert runtime.top_level == {"sums", "a"}
