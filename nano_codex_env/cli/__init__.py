@@ -1,4 +1,4 @@
-"""The command line, `nano-codex`: run, agent, replay, score, check-reward, tasks, export, templates, cache, doctor."""
+"""The command line, `nano-codex`; each command has a module of its name."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import argparse
 import io
 import logging
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
-from nano_codex_env.cli import again, agent, cache, check_reward, doctor, export, run, tasks, templates
+from nano_codex_env.cli import agent, cache, check_reward, doctor, export, replay, run, score, tasks, templates
+from nano_codex_env.cli.terminal import log_messages
 from nano_codex_env.errors import NanoCodexError
 from nano_codex_env.untrusted import for_terminal
 
+_EXIT_STATUS = "Exit status: 0 success, 1 done but something failed, 2 not done, 130 interrupted."
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; 0: all is well, 1: it did not come out right, 2: it could not be done."""
+    """Run one command and return its exit status: 0 success, 1 done but some of it failed, 2 not done."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # what its encoding lacks is written out, as on stderr
+        sys.stdout.reconfigure(errors="backslashreplace")  # escape what its encoding lacks, as stderr does
     arguments = _parser().parse_args(argv)
     try:
-        with _warnings():
+        with log_messages(lambda message: print(message, file=sys.stderr), logging.WARNING):
             return int(arguments.command(arguments))
     except NanoCodexError as error:
         print(f"nano-codex: {for_terminal(str(error))}", file=sys.stderr)
@@ -30,29 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-class _Formatter(logging.Formatter):
-    """Messages and tracebacks may quote what a server or a row said."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return for_terminal(super().format(record))
-
-
-@contextmanager
-def _warnings() -> Iterator[None]:
-    """Print our warnings on stderr, as Python does where nobody has said otherwise, but safe for a terminal."""
-    ours, handler = logging.getLogger("nano_codex_env"), logging.StreamHandler()
-    handler.setLevel(logging.WARNING)
-    handler.setFormatter(_Formatter())
-    ours.addHandler(handler)
-    try:
-        yield
-    finally:
-        ours.removeHandler(handler)
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="nano-codex", description="Repository repair as a Gymnasium environment.")
+    summary = "Repair bugs in git repositories: play tasks with a policy, score and replay episodes, export data."
+    parser = argparse.ArgumentParser(prog="nano-codex", description=summary, epilog=_EXIT_STATUS)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (run, agent, again, check_reward, tasks, export, templates, cache, doctor):
+    for module in (run, agent, replay, score, check_reward, tasks, export, templates, cache, doctor):
         module.add_commands(commands)
     return parser

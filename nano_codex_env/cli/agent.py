@@ -8,35 +8,48 @@ from pathlib import Path
 from typing import Any
 
 from nano_codex_env.agent import Agent
+from nano_codex_env.cli.arguments import add_command
 from nano_codex_env.records.log_format import LOG_DIR
 from nano_codex_env.tools import budget
 from nano_codex_env.untrusted import for_terminal
 
-_MODEL = {"temperature": float, "top_p": float, "min_p": float, "top_k": int}
-_TEXTS = {"system_prompt": str}
-_LIMITS = {"token_limit": int, "tool_limit": int, "time_limit": float, "response_limit": int}
+_OPTIONS: dict[str, tuple[type, str]] = {
+    "temperature": (float, "sampling temperature (default: 0.7)"),
+    "top_p": (float, "nucleus sampling (default: 0.95)"),
+    "min_p": (float, "smallest probability of a token, relative to the likeliest one"),
+    "top_k": (int, "sample from the K likeliest tokens"),
+    "token_limit": (int, "tokens of the whole conversation (default: 8192)"),
+    "tool_limit": (int, "tool calls (default: 30)"),
+    "time_limit": (float, "seconds"),
+    "response_limit": (int, "tokens of one answer of the model (default: 4096)"),
+    "system_prompt": (str, "the first message, in place of the default one"),
+}
+"""Arguments of `Agent`."""
 
 
 def add_commands(commands: Any) -> None:
     """Add `agent`."""
-    parser = commands.add_parser("agent", help="solve an issue in your own checkout with a model behind an endpoint")
-    parser.add_argument("issue", help="what to do; - reads it from stdin")
+    parser = add_command(commands, "agent", _agent)
+    parser.add_argument("issue", help="text of the issue; - reads it from stdin")
     parser.add_argument("--path", type=Path, default=Path(), metavar="DIR", help="the checkout (default: here)")
     parser.add_argument("--model", required=True, help="e.g. hosted_vllm/qwen3-8b, openai/gpt-4.1, openrouter/...")
     parser.add_argument("--api-base", "--api_base", metavar="URL", help="e.g. http://localhost:8000/v1")
-    for name, kind in (_MODEL | _LIMITS | _TEXTS).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", f"--{name}", type=kind, dest=name, help="see Agent")
+    for name, (kind, words) in _OPTIONS.items():
+        flags = dict.fromkeys((f"--{name.replace('_', '-')}", f"--{name}"))
+        parser.add_argument(*flags, type=kind, dest=name, metavar="TEXT" if kind is str else "N", help=words)
     parser.add_argument("--thinking", action="store_true", help="let the model reason before it answers")
     parser.add_argument("--warnings", action="store_true", help="tell the model when its budget runs low")
     parser.add_argument("--verbose", action="store_true", help="print each message as it comes")
     parser.add_argument("--log-dir", type=Path, default=LOG_DIR, metavar="DIR", help=f"for logs (default: {LOG_DIR})")
     parser.add_argument("--no-log", dest="log", action="store_false", help="write no log")
-    parser.set_defaults(command=_agent)
 
 
 def _agent(arguments: argparse.Namespace) -> int:
-    names = (*_MODEL, *_LIMITS, *_TEXTS)
-    given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    """Solve an issue in your own checkout with a model behind an endpoint.
+
+    Example: nano-codex agent "sort() ignores case" --model openai/gpt-4.1-mini --path ~/src/project
+    """
+    given = {name: value for name in _OPTIONS if (value := getattr(arguments, name)) is not None}
     agent = Agent(
         arguments.model,
         arguments.api_base,

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from nano_codex_env.cache import cache_dir, remove_dead_sessions
+from nano_codex_env.cli.arguments import add_command
+from nano_codex_env.cli.terminal import table
 from nano_codex_env.errors import NanoCodexError
 from nano_codex_env.sandbox import Bubblewrap, View
 from nano_codex_env.sandbox.bubblewrap import bwrap_version, find_bwrap, mend
@@ -34,20 +36,18 @@ class Finding:
 
 def add_commands(commands: Any) -> None:
     """Add `doctor`."""
-    parser = commands.add_parser("doctor", help="say what works on this machine, and how to mend what does not")
-    parser.set_defaults(command=_doctor)
+    add_command(commands, "doctor", _doctor)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    from nano_codex_env.cli.tables import table
-
+    """Check what works on this machine, and say how to fix what does not."""
     findings = [
         _guarded(check) for check in (_python, _kernel, _git, _bwrap, _namespaces, _overlay, _sandbox, _uv, _cache)
     ]
     rows = [
         (item.name, "ok" if item.ok else "MISSING" if item.needed else "no", item.found, item.mend) for item in findings
     ]
-    table("", ("what", "", "found", "mend"), rows)
+    table(("what", "", "found", "mend"), rows)
     broken = [item.name for item in findings if item.needed and not item.ok]
     print(f"not ready: {', '.join(broken)}" if broken else "ready")
     return int(bool(broken))

@@ -1,4 +1,4 @@
-"""`nano-codex run`: play tasks with a policy."""
+"""`nano-codex run`: play tasks with a policy and score them."""
 
 from __future__ import annotations
 
@@ -6,98 +6,94 @@ import argparse
 import json
 import shlex
 import sys
-import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from itertools import groupby
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
-from nano_codex_env.cli.report import report
+from nano_codex_env.cli.arguments import REWARD, SOURCES, add_command, add_json, load_all, log_dir, new_path
+from nano_codex_env.cli.terminal import number, print_totals, table
 from nano_codex_env.config import POLICIES, env_arguments, make_policy, make_reward, only_from_its_user, read_config
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.policies.chat import ChatPolicy
-from nano_codex_env.records.log_format import LOG_DIR, check_log_dir, read_log_file
+from nano_codex_env.records.log_format import read_log_file
+from nano_codex_env.runs.rollout import Result
 from nano_codex_env.runs.rollouts import Interrupted, rollouts
-from nano_codex_env.tasks import load_tasks
-from nano_codex_env.tasks.task import Task
-from nano_codex_env.untrusted import on_one_line, parse_json
+from nano_codex_env.untrusted import for_terminal, on_one_line, parse_json
 
-_MAY_CHANGE = ("tasks", "only", "n", "concurrency", "api_base", "timeout", "max_retries")
-"""What may be another when a run is resumed; all else would mix two experiments in one folder."""
+_MAY_CHANGE = ("tasks", "only", "n", "concurrency", "model.api_base", "model.timeout", "model.max_retries")
+"""Settings that may differ when a run is resumed; any other would mix two experiments in one folder."""
 
 _OPTIONS = {"policy": "--policy", "reward": "--reward", "api_base": "--api-base", "tasks": "--tasks"}
 
 
 def add_commands(commands: Any) -> None:
     """Add `run`."""
-    run = commands.add_parser("run", help="play tasks with a policy and score them")
-    run.add_argument("--config", type=Path, metavar="FILE", help="a TOML file such as configs/bundled.toml")
-    run.add_argument(
-        "--set", action="append", default=[], dest="settings", metavar="KEY=VALUE", help="e.g. model.temperature=0.7"
-    )
-    run.add_argument("--tasks", nargs="+", metavar="SOURCE", help="bundled (the default), files, or a dataset")
-    run.add_argument("--only", nargs="+", metavar="ID", help="play only the tasks of these names")
-    run.add_argument(
-        "--policy", help=f"who plays: {', '.join(POLICIES)}, a model such as hosted_vllm/NAME, or a module:name"
-    )
-    run.add_argument("--api-base", metavar="URL", help="where the model is served, e.g. http://localhost:8000/v1")
-    run.add_argument("--reward", metavar="NAME", help="resolved (the default), similarity, or a module:name")
-    run.add_argument("-n", type=int, metavar="N", help="attempts at each task (default: 1)")
-    run.add_argument("--concurrency", type=int, metavar="N", help="episodes played at once (default: 8)")
-    run.add_argument("--deadline", type=float, metavar="SECONDS", help="what is not finished then is void")
-    run.add_argument("--out", type=Path, metavar="DIR", help="logs and results.jsonl (default: .nano-codex/run-...)")
-    run.add_argument("--resume", action="store_true", help="go on with --out DIR, or else with the newest run")
-    run.add_argument("--json", action="store_true", help="print the results as JSON, and nothing else on stdout")
-    run.set_defaults(command=_run)
+    parser = add_command(commands, "run", _run)
+    add = parser.add_argument
+    add("--config", type=Path, metavar="FILE", help="a TOML file of settings, such as configs/bundled.toml")
+    add(
+        "--set", action="append", default=[], dest="settings", metavar="KEY=VALUE",
+        help="one setting of such a file, e.g. model.temperature=0.7; may be repeated",
+    )  # fmt: skip
+    add("--tasks", nargs="+", metavar="SOURCE", help=SOURCES)
+    add("--only", nargs="+", metavar="ID", help="only the tasks with these ids")
+    names = ", ".join(f"'{name}'" for name in POLICIES)
+    add("--policy", metavar="NAME", help=f"{names}, a model such as hosted_vllm/NAME, or your own as module:name")
+    add("--api-base", metavar="URL", help="the server of the model, e.g. http://localhost:8000/v1")
+    add("--reward", metavar="NAME", help=f"{REWARD} (default: resolved)")
+    add("-n", type=int, metavar="N", help="attempts at each task (default: 1)")
+    add("--concurrency", type=int, metavar="N", help="episodes at a time (default: 8)")
+    add("--deadline", type=float, metavar="SECONDS", help="time for the whole run; unfinished episodes become void")
+    add("--out", type=Path, metavar="DIR", help="folder of the logs and results.jsonl (default: .nano-codex/run-...)")
+    add("--resume", action="store_true", help="continue the run in --out DIR, or else the newest one in .nano-codex")
+    add_json(parser, "results")
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    out = arguments.out or (_newest() if arguments.resume else _new())
+    """Play tasks with a policy and score them.
+
+    By default the oracle policy, which applies the reference patches, plays the bundled tasks.
+
+    Example: nano-codex run --policy hosted_vllm/Qwen/Qwen3-8B --api-base http://localhost:8000/v1
+    """
+    out = arguments.out or (_newest_run() if arguments.resume else new_path("run"))
     config = _config(arguments, out)
     tasks = load_all(config["tasks"], config["only"])
     policy = make_policy(config, tasks)
-    with ExitStack() as stack:
-        if isinstance(policy, ChatPolicy):
-            stack.enter_context(policy)
-        options = {key: config[key] for key in ("n", "concurrency")}
-        interrupted = False
+    interrupted = False
+    with policy if isinstance(policy, ChatPolicy) else nullcontext():
         try:
             results = rollouts(
-                tasks, policy, reward=make_reward(config["reward"]), out=out, resume=arguments.resume,
-                deadline=arguments.deadline, progress=True, config=config, **options, **env_arguments(config),
-            )  # fmt: skip
-        except Interrupted as broken:
-            results, interrupted = broken.results, True
+                tasks,
+                policy,
+                reward=make_reward(config["reward"]),
+                n=config["n"],
+                concurrency=config["concurrency"],
+                out=out,
+                resume=arguments.resume,
+                deadline=arguments.deadline,
+                progress=True,
+                config=config,
+                **env_arguments(config),
+            )
+        except Interrupted as error:
+            results, interrupted = error.results, True
     if arguments.json:
         print(json.dumps({"out": str(out), "results": [result.row() for result in results]}))
     else:
-        report(results, out)
+        _print_results(results, out)
     if interrupted:
-        words = on_one_line(shlex.join(["--out", str(out), "--resume"])) + _repeated(only_from_its_user(config))
-        print(f"nano-codex: interrupted; go on with: {words}", file=sys.stderr)
+        options = on_one_line(shlex.join(["--out", str(out), "--resume"])) + _as_options(only_from_its_user(config))
+        print(f"nano-codex: interrupted; go on with: {options}", file=sys.stderr)
         return 130
-    return 1 if any(result.void for result in results) else 0
+    return int(any(result.void for result in results))
 
 
-def log_dir() -> Path:
-    """The folder of logs below the current one.
-
-    Raises:
-        ConfigError: it is a link.
-    """
-    try:
-        check_log_dir(LOG_DIR)
-    except OSError as error:
-        raise ConfigError(f"cannot use {LOG_DIR}: {error} (--out)") from error
-    return LOG_DIR
-
-
-def _new() -> Path:
-    return log_dir() / f"run-{time.strftime('%Y%m%d-%H%M%S')}"
-
-
-def _newest() -> Path:
+def _newest_run() -> Path:
     runs = sorted(path.parent for path in log_dir().glob("run-*/config.json"))
     if not runs:
         raise ConfigError("there is no run to resume in .nano-codex; name one with --out")
@@ -108,77 +104,99 @@ def _newest() -> Path:
 
 
 def _config(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
-    """The config of this run; one that is resumed goes by what it was begun with."""
+    """The config of the run; a run that is resumed keeps what it was begun with.
+
+    The folder of a run may come from a stranger: code and servers that only its config.json names are refused.
+    """
     names = ("tasks", "only", "policy", "reward", "n", "concurrency")
     given = {key: value for key in names if (value := getattr(arguments, key)) is not None}
     if arguments.api_base:
         given["model"] = {"api_base": arguments.api_base}
-    begun, shown = _saved(out) if arguments.resume else None, on_one_line(str(out))
-    if arguments.resume and begun is None and not (arguments.policy or arguments.config):
+    own = read_config(arguments.config, arguments.settings, given)
+    if not arguments.resume:
+        return own
+    begun, shown = _saved_config(out), on_one_line(str(out))
+    if begun is None and not (arguments.policy or arguments.config):
         raise ConfigError(
             f"there is nothing to resume in {shown}; check the folder's name, or name a policy to begin with"
         )
     config = read_config(arguments.config, arguments.settings, given, begun=begun)
-    differing = [key for key in _differences(begun, config) if key.rpartition(".")[2] not in _MAY_CHANGE]
-    if differing:
+    changed = [] if begun is None else [key for key in _differences(begun, config) if key not in _MAY_CHANGE]
+    if changed:
         raise ConfigError(
-            f"{shown} was begun with another {on_one_line(', '.join(differing))}; leave that out to go on with it, or "
+            f"{shown} was begun with another {on_one_line(', '.join(changed))}; leave that out to go on with it, or "
             "give a new --out"
         )
-    own = read_config(arguments.config, arguments.settings, given)
     named = {**own, **own["model"]}
-    untold = {key: value for key, value in only_from_its_user(config).items() if named.get(key) != value}
-    if untold:
+    foreign = {key: value for key, value in only_from_its_user(config).items() if named.get(key) != value}
+    if foreign:
         raise ConfigError(
-            f"to resume {shown}, repeat what it was begun with:{_repeated(untold)}; its config.json may be anybody's: "
-            "which code runs here and which servers are asked is not taken from there"
+            f"to resume {shown}, repeat what it was begun with:{_as_options(foreign)}; its config.json may be "
+            "anybody's: which code runs here and which servers are asked is not taken from there"
         )
     return config
 
 
-def _repeated(named: Mapping[str, Any]) -> str:
-    """Options that say it once more, with a space before each."""
-    words = [(_OPTIONS[key], *([value] if isinstance(value, str) else value)) for key, value in named.items()]
-    return "".join(f" {on_one_line(shlex.join(option))}" for option in words)
+def _as_options(settings: Mapping[str, Any]) -> str:
+    """Settings as options of the command line, each after a space."""
+    options = [(_OPTIONS[key], *([value] if isinstance(value, str) else value)) for key, value in settings.items()]
+    return "".join(f" {on_one_line(shlex.join(option))}" for option in options)
 
 
-def _saved(out: Path) -> dict[str, Any] | None:
+def _saved_config(out: Path) -> dict[str, Any] | None:
+    path = out / "config.json"
     try:
-        saved = parse_json(read_log_file(out / "config.json"))
+        saved = parse_json(read_log_file(path))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read {out / 'config.json'}: {error}") from error
+        raise ConfigError(f"cannot read {path}: {error}") from error
     if not isinstance(saved, dict):
-        raise ConfigError(f"{out / 'config.json'} is no run's config: it holds a {type(saved).__name__}")
+        raise ConfigError(f"{path} is no run's config: it holds a {type(saved).__name__}")
     return saved
 
 
-def _differences(begun: Mapping[str, Any] | None, config: Mapping[str, Any], prefix: str = "") -> list[str]:
-    found: list[str] = []
-    if begun is None:
-        return found
+def _differences(begun: Mapping[str, Any], config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted keys whose values differ."""
     for key in dict.fromkeys([*begun, *config]):
         old, new = begun.get(key), config.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            found += _differences(old, new, f"{prefix}{key}.")
+            yield from _differences(old, new, f"{prefix}{key}.")
         elif old != new:
-            found.append(f"{prefix}{key}")
-    return found
+            yield f"{prefix}{key}"
 
 
-def load_all(sources: Sequence[str], only: Sequence[str] = ()) -> list[Task]:
-    """The tasks of all sources together, or those that `only` names.
+def _print_results(results: Sequence[Result], out: Path) -> None:
+    """Print a row for each episode, or for each task if there were several attempts."""
+    if any(result.attempt for result in results):
+        groups = groupby(results, key=lambda result: result.instance_id)
+        numbers = ("attempts", "mean reward", "best", "void", "steps")
+        table(("task", *numbers, "stop"), [_task_row(name, list(group)) for name, group in groups], right=numbers)
+        for reason, count in Counter(result.void for result in results if result.void).most_common(3):
+            print(for_terminal(f"void {count}x: {reason:.4000}"))
+    else:
+        names = ("task", "reward", "stop", "steps", "seconds", "note")
+        table(names, map(_episode_row, results), right=("reward", "steps", "seconds"))
+    print_totals([result.reward for result in results], "logs", out)
 
-    Raises:
-        ConfigError: two have one name, or none has one of `only`.
-    """
-    tasks = [task for source in sources for task in load_tasks(source)]
-    names = [task.instance_id for task in tasks]
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise ConfigError(f"{min(twice)} is in more than one of {', '.join(sources)}; give each task once")
-    unknown = [name for name in only if name not in names]
-    if unknown:
-        raise ConfigError(f"no task is called {unknown[0]!r}; there are: {', '.join(names[:20])}")
-    return [task for task in tasks if not only or task.instance_id in only]
+
+def _episode_row(result: Result) -> tuple[str, ...]:
+    note = result.void or str(result.parts.get("reason", ""))
+    if note and not result.void and not result.diff:
+        note += "; nothing was changed"
+    seconds = f"{result.seconds:.1f}"
+    return (result.instance_id, number(result.reward, "void"), result.stop or "-", str(result.steps), seconds, note)
+
+
+def _task_row(name: str, group: Sequence[Result]) -> tuple[str, ...]:
+    rewards = [result.reward for result in group if result.reward is not None]
+    stops = Counter(result.stop or "void" for result in group)
+    return (
+        name,
+        str(len(group)),
+        number(mean(rewards) if rewards else None),
+        number(max(rewards, default=None)),
+        str(len(group) - len(rewards)),
+        f"{mean(result.steps for result in group):.1f}",
+        ", ".join(f"{count} {stop}" for stop, count in stops.most_common()),
+    )

@@ -1,4 +1,4 @@
-"""`nano-codex tasks list | prepare | validate | pypi`."""
+"""`nano-codex tasks list | prepare | validate | pypi`: show, prepare, check and make tasks."""
 
 from __future__ import annotations
 
@@ -9,48 +9,63 @@ from pathlib import Path
 from typing import Any
 
 from nano_codex_env.cache import cache_dir
-from nano_codex_env.cli.run import load_all
+from nano_codex_env.cli.arguments import add_command, add_group, add_sources, load_all
+from nano_codex_env.cli.terminal import progress, status, table
 from nano_codex_env.curation import Check, prepare, release_pair, validate
 from nano_codex_env.errors import TaskError
 from nano_codex_env.rewards import Resolved
 from nano_codex_env.sandbox import get_sandbox
 from nano_codex_env.scoring import Scorer
 from nano_codex_env.tasks import load_tasks, save_tasks
+from nano_codex_env.tasks.task import Task
 from nano_codex_env.untrusted import for_terminal
-
-_BUILDS = "let packages that have no wheel run their own build on this machine"
 
 
 def add_commands(commands: Any) -> None:
-    """Add `tasks` and what is below it."""
-    below = commands.add_parser("tasks", help="list, prepare, validate or make tasks").add_subparsers(
-        required=True, metavar="COMMAND"
+    """Add `tasks` and its subcommands."""
+    group = add_group(commands, "tasks", "List, prepare and check tasks, or make new ones.")
+    add_sources(add_command(group, "list", _list))
+    for name, function in (("prepare", _prepare), ("validate", _validate)):
+        parser = add_command(group, name, function)
+        add_sources(parser)
+        _add_scoring(parser)
+    pypi = add_command(group, "pypi", _pypi)
+    pypi.add_argument("package", help="name on PyPI")
+    pypi.add_argument("older", help="version with the bug")
+    pypi.add_argument("newer", help="version with the fix")
+    pypi.add_argument(
+        "--with", nargs="+", default=[], dest="packages", metavar="PACKAGE", help="packages that its tests need"
     )
-    for name, function, words in (
-        ("list", _list, "name the tasks"),
-        ("prepare", _prepare, "build base trees, environments and mutants, so that episodes need no network"),
-        ("validate", _validate, "prove each task: its reference patch gives 1.0, no patch gives 0.0"),
-    ):
-        parser = below.add_parser(name, help=words)
-        parser.add_argument("source", nargs="*", default=["bundled"], help="bundled, files, or a dataset")
-        parser.add_argument("--timeout", type=float, default=600.0, help="seconds for one run of a task's tests")
-        parser.add_argument("--allow-builds", action="store_true", help=_BUILDS)
-        parser.set_defaults(command=function)
-    pypi = below.add_parser("pypi", help="make a task from two releases of a package")
-    pypi.add_argument("package")
-    pypi.add_argument("older", help="the version that has the bug")
-    pypi.add_argument("newer", help="the version that mends it")
-    pypi.add_argument("--with", nargs="+", default=[], dest="packages", metavar="PACKAGE", help="what the tests need")
-    pypi.add_argument("--out", type=Path, required=True, metavar="FILE", help="a .jsonl; the task is added or replaced")
-    pypi.add_argument("--timeout", type=float, default=600.0, help="seconds for one run of the tests")
-    pypi.add_argument("--allow-builds", action="store_true", help=_BUILDS)
-    pypi.set_defaults(command=_pypi)
+    pypi.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help=".jsonl file; the task is added to it, or replaced in it",
+    )
+    _add_scoring(pypi)
+
+
+def _add_scoring(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--timeout", type=float, default=600.0, metavar="SECONDS", help="limit for one run of the tests (default: 600)"
+    )
+    parser.add_argument(
+        "--allow-builds",
+        action="store_true",
+        help="let packages without a wheel run their build scripts on this machine",
+    )
+
+
+def _scorer(arguments: argparse.Namespace) -> Scorer:
+    return Scorer(get_sandbox(), cache_dir(), arguments.timeout, arguments.allow_builds)
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from nano_codex_env.cli.tables import table
+    """List tasks, with how many tests a solution must fix and how many must still pass.
 
-    tasks = load_all(arguments.source)
+    Example: nano-codex tasks list princeton-nlp/SWE-bench_Verified
+    """
     rows = [
         (
             task.instance_id,
@@ -58,61 +73,62 @@ def _list(arguments: argparse.Namespace) -> int:
             str(task.metadata.get("kind", "")),
             str(len(task.FAIL_TO_PASS)),
             str(len(task.PASS_TO_PASS)),
-            next((line.strip("# ") for line in task.problem_statement.splitlines() if line.strip("# ")), ""),
+            _title(task),
         )
-        for task in tasks
+        for task in load_all(arguments.source, arguments.only)
     ]
-    table("", ("task", "difficulty", "kind", "fail", "pass", "issue"), rows, right=("fail", "pass"))
+    table(("task", "difficulty", "kind", "fail", "pass", "issue"), rows, right=("fail", "pass"))
     return 0
 
 
+def _title(task: Task) -> str:
+    """The first line of the issue that is not an HTML comment, without Markdown's marks."""
+    lines = (line.strip("#* ") for line in task.problem_statement.splitlines())
+    return next((line for line in lines if line and not line.startswith("<!--")), "")
+
+
 def _prepare(arguments: argparse.Namespace) -> int:
-    tasks = load_all(arguments.source)
-    return _checks(prepare(tasks, _scorer(arguments)), "preparing", len(tasks), "ready")
+    """Download and build everything that tasks need, so that episodes need no network.
+
+    Example: nano-codex tasks prepare tasks.jsonl
+    """
+    tasks = load_all(arguments.source, arguments.only)
+    return _print_checks(prepare(tasks, _scorer(arguments)), "preparing", len(tasks), "ready")
 
 
 def _validate(arguments: argparse.Namespace) -> int:
-    tasks = load_all(arguments.source)
-    return _checks(
-        validate(tasks, Resolved(timeout=arguments.timeout, allow_builds=arguments.allow_builds)),
-        "validating",
-        len(tasks),
-        "valid",
-    )
+    """Check that each task's reference patch scores 1.0 and that an empty patch scores 0.0.
+
+    Example: nano-codex tasks validate tasks.jsonl --timeout 300
+    """
+    tasks = load_all(arguments.source, arguments.only)
+    reward = Resolved(timeout=arguments.timeout, allow_builds=arguments.allow_builds)
+    return _print_checks(validate(tasks, reward), "validating", len(tasks), "valid")
 
 
-def _checks(checks: Iterable[Check], what: str, total: int, good: str) -> int:
-    from nano_codex_env.cli.tables import progress, table
-
+def _print_checks(checks: Iterable[Check], what: str, total: int, good: str) -> int:
+    """Print a row for each task; of a problem only its first line, as the tests' output follows."""
     found = list(progress(checks, what, total))
-    table(
-        "",
-        ("task", "result"),
-        [(check.instance_id, _told(check, good)) for check in found],
-    )
+    rows = [
+        (check.instance_id, check.problem.partition("\n")[0] or ", ".join(filter(None, (good, check.note))))
+        for check in found
+    ]
+    table(("task", "result"), rows)
     bad = sum(bool(check.problem) for check in found)
     print(f"{total - bad} of {total} {good}")
     return int(bad > 0)
 
 
-def _told(check: Check, good: str) -> str:
-    """A line of the table; what the tests printed is left out."""
-    return check.problem.partition("\n")[0] or ", ".join(filter(None, (good, check.note)))
-
-
-def _scorer(arguments: argparse.Namespace) -> Scorer:
-    return Scorer(get_sandbox(), cache_dir(), arguments.timeout, arguments.allow_builds)
-
-
 def _pypi(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-    from rich.markup import escape
+    """Make a task from two releases of a PyPI package: the newer one fixes a bug of the older one.
 
+    Example: nano-codex tasks pypi humanize 4.12.0 4.12.1 --out tasks.jsonl
+    """
     out: Path = arguments.out.absolute()
     if out.suffix != ".jsonl":
         raise TaskError(f"--out must be a .jsonl file; got {out}")
     out.parent.mkdir(parents=True, exist_ok=True)
-    with Console(stderr=True).status("starting") as status:
+    with status() as say:
         task = release_pair(
             arguments.package,
             arguments.older,
@@ -120,17 +136,16 @@ def _pypi(arguments: argparse.Namespace) -> int:
             packages=arguments.packages,
             repos=out.parent / "repos",
             scorer=_scorer(arguments),
-            say=lambda what: status.update(escape(for_terminal(what))),
+            say=say,
         )
     others = [old for old in load_tasks(out) if old.instance_id != task.instance_id] if out.exists() else []
-    here = out.parent
-    save_tasks([old.with_(repo=_relative(old.repo, here)) for old in (*others, task)], out)
+    save_tasks([each.with_(repo=_relative(each.repo, out.parent)) for each in (*others, task)], out)
     tests = f"{len(task.FAIL_TO_PASS)} FAIL_TO_PASS, {len(task.PASS_TO_PASS)} PASS_TO_PASS"
     print(for_terminal(f"{task.instance_id}: {tests}; in {out}"))
     return 0
 
 
 def _relative(repo: str, folder: Path) -> str:
-    """A repository below the file's folder is named from there, so that both can be moved together."""
+    """Make the path of a repository below `folder` relative to it, so that both can be moved together."""
     path = Path(repo).absolute()
     return os.path.relpath(path, folder) if path.is_relative_to(folder) else repo

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from nano_codex_env.chat_templates import Row, check_template, load_templates
+from nano_codex_env.cli.arguments import add_command, add_json
+from nano_codex_env.cli.terminal import progress, table
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.untrusted import for_terminal
 
@@ -25,18 +27,22 @@ COLUMNS = (
 
 def add_commands(commands: Any) -> None:
     """Add `templates`."""
-    parser = commands.add_parser("templates", help="what chat templates make of our transcripts, a row each")
+    parser = add_command(commands, "templates", _templates)
     parser.add_argument(
-        "sources", nargs="+", type=Path, metavar="FOLDER_OR_FILE",
-        help="a .jinja file, a tokenizer's folder, or a folder of such",
-    )  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="print the rows as JSON, and nothing else on stdout")
-    parser.set_defaults(command=_templates)
+        "sources",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="a .jinja file, a tokenizer's folder, or a folder of these",
+    )
+    add_json(parser, "rows")
 
 
 def _templates(arguments: argparse.Namespace) -> int:
-    from nano_codex_env.cli.tables import progress, table
+    """Check how chat templates render transcripts of episodes, and print a row for each template.
 
+    Example: nano-codex templates ~/models/Qwen3-8B
+    """
     missing = [str(path) for path in arguments.sources if not path.exists()]
     if missing:
         raise ConfigError(f"there is no {', '.join(missing)}")
@@ -46,7 +52,7 @@ def _templates(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps([{**vars(row), "form": row.form and vars(row.form), "calls": row.calls} for row in rows]))
         return 1 if failed else 0
-    table("", COLUMNS, [_cells(row) for row in rows])
+    table(COLUMNS, [_cells(row) for row in rows])
     for row in rows:
         if row.refusal:
             print(for_terminal(f"{row.name}: {row.refusal}"))

@@ -8,13 +8,15 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from nano_codex_env import Task, Trajectory, load_tasks, save_tasks
-from nano_codex_env.cli import main
+from nano_codex_env.cli import main, terminal
 from nano_codex_env.config import read_config
 from tests.conftest import mostly_slow
 
@@ -210,6 +212,7 @@ def test_a_run_is_resumed_with_what_it_was_begun_with(
             (["--set", "env.token_limit=9"], "env.token_limit"),
             (["--set", "model.temperature=0.5", "--policy", "random"], "policy, model.temperature"),
             (["--set", "model.extra_body={seed=1}"], "model.extra_body.seed"),
+            (["--set", "model.extra_body={n=2}"], "model.extra_body.n"),
         ],
         2,
     ),
@@ -503,3 +506,18 @@ def test_a_folder_with_nothing_to_resume_is_not_begun_with_the_defaults(
     argv = ["run", "--tasks", file, "--out", str(tmp_path / "typo"), "--resume"]
     assert "there is nothing to resume in" in fails(capsys, *argv)
     assert not (tmp_path / "typo").exists()
+
+
+def test_on_a_narrow_terminal_a_row_of_a_table_is_a_line_of_text(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console = partial(Console, force_terminal=True, color_system=None, width=60)
+    monkeypatch.setattr("nano_codex_env.cli.terminal.Console", console)
+    terminal.table(("task", "reward", "note"), [("sums-1", "1.00", ""), ("sums-2", "0.00", "tests failed")])
+    assert re.search(r"│ sums-2 │ 0\.00 +│ tests failed │", capsys.readouterr().out)
+    names = ("task", "repository", "reward", "note", "empty")
+    row = ("a-task-with-a-long-name", "a-repository-of-that-length", "1.00", "two\nlines \x1b[2J", "")
+    terminal.table(names, [row])
+    assert capsys.readouterr().out == (
+        "a-task-with-a-long-name: repository \na-repository-of-that-length, reward 1.00, note two\\x0alines \n\\x1b[2J\n"
+    )

@@ -25,7 +25,7 @@ from nano_codex_env import NanoCodexEnv, Scripted, Task, Trajectory, from_functi
 from nano_codex_env.chat_templates import Template, check_prefix
 from nano_codex_env.chat_templates.forms import Form, in_form
 from nano_codex_env.cli import main
-from nano_codex_env.cli.again import episodes
+from nano_codex_env.cli.arguments import episode_folders
 from nano_codex_env.errors import ActionError, ConfigError, TaskError, TrajectoryError, WorkspaceError
 from nano_codex_env.export.dpo import dpo_rows
 from nano_codex_env.export.episodes import Left, read_episodes
@@ -313,7 +313,7 @@ def test_a_poisoned_result_is_read_or_refused(tmp_path_factory: pytest.TempPathF
     )
     (run / "results.jsonl").write_bytes(raw)
     assert read_rows(run / "results.jsonl")[-1] == good
-    assert list(episodes([run])) == [run]
+    assert list(episode_folders([run])) == [run]
     with Records(
         run / "results.jsonl", lambda row: (row.get("instance_id"), row.get("attempt")), resume=True
     ) as records:
@@ -631,7 +631,7 @@ def test_no_command_prints_what_a_terminal_obeys(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     rollouts(task, Scripted([LOOK]), out="run", reward=HALF)
-    [folder] = episodes([Path("run")])
+    [folder] = episode_folders([Path("run")])
     lines = (folder / "messages.jsonl").read_bytes().splitlines(keepends=True)
     lines[3] = dumps({**json.loads(lines[3]), "content": f"{HOSTILE}\n[exit 0]"}).encode() + b"\n"
     (folder / "messages.jsonl").write_bytes(b"".join(lines))
@@ -675,7 +675,7 @@ def test_a_name_fakes_no_line_and_a_cell_has_an_end(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     rollouts(task, Scripted([]), out="run", reward=HALF)
-    [folder] = episodes([Path("run")])
+    [folder] = episode_folders([Path("run")])
     Path("a\nb: 3 messages, identical").mkdir()
     name = folder.rename("a\nb: 3 messages, identical/x")
     assert main(["replay", str(name)]) == 0
@@ -760,7 +760,7 @@ def test_a_difference_of_many_lines_is_shown_where_it_begins(
     task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rollouts(task, Scripted([LOOK]), out=tmp_path, reward=HALF)
-    [folder] = episodes([tmp_path])
+    [folder] = episode_folders([tmp_path])
     lines = (folder / "messages.jsonl").read_bytes().splitlines(keepends=True)
     long = json.loads(lines[3])["content"].rstrip("\n") + "".join(f"\n{n % 7}{n % 11}" for n in range(200_000))
     lines[3] = dumps({**json.loads(lines[3]), "content": long + "\n" + "x" * 100_000}).encode() + b"\n"

@@ -1,0 +1,99 @@
+"""Arguments that several commands share, and the tasks, episodes and files that they name."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from nano_codex_env.errors import ConfigError
+from nano_codex_env.records.log_format import LOG_DIR, check_log_dir
+from nano_codex_env.records.rows import read_rows
+from nano_codex_env.tasks import load_tasks
+from nano_codex_env.tasks.task import Task
+
+REWARD = "'resolved' (the tests of the task), 'similarity', or your own as module:name"
+SOURCES = (
+    "'bundled' (the default), .jsonl, .json or .parquet files, folders of them, or datasets of the Hugging Face hub"
+)
+
+
+def add_command(commands: Any, name: str, function: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+    """Add a command that calls `function`; its help is the function's docstring, the last paragraph an example."""
+    text, _, example = (inspect.getdoc(function) or "").partition("\n\nExample: ")
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=text.partition("\n\n")[0], description=text, epilog=f"Example: {example}" if example else None
+    )
+    parser.set_defaults(command=function)
+    return parser
+
+
+def add_group(commands: Any, name: str, summary: str) -> Any:
+    """Add a command that only has subcommands; they are added to the result."""
+    return commands.add_parser(name, help=summary, description=summary).add_subparsers(required=True, metavar="COMMAND")
+
+
+def add_sources(parser: argparse.ArgumentParser) -> None:
+    """Add the positional argument `source` and `--only`; `load_all` takes both."""
+    parser.add_argument("source", nargs="*", default=["bundled"], help=SOURCES)
+    parser.add_argument("--only", nargs="+", default=[], metavar="ID", help="only the tasks with these ids")
+
+
+def add_folders(parser: argparse.ArgumentParser) -> None:
+    """Add the positional argument `folder`; `episode_folders` takes it."""
+    parser.add_argument("folder", nargs="+", type=Path, help="the folder of a run or of one episode")
+
+
+def add_json(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add `--json`."""
+    parser.add_argument("--json", action="store_true", help=f"print the {what} as JSON and nothing else on stdout")
+
+
+def load_all(sources: Sequence[str], only: Sequence[str] = ()) -> list[Task]:
+    """Load the tasks of all sources, or those with an id in `only`.
+
+    Raises:
+        ConfigError: two tasks share an id, or no task has an id of `only`.
+    """
+    tasks = [task for source in sources for task in load_tasks(source)]
+    ids = Counter(task.instance_id for task in tasks)
+    repeated = [name for name, count in ids.items() if count > 1]
+    if repeated:
+        raise ConfigError(f"{min(repeated)} is in more than one of {', '.join(sources)}; give each task once")
+    unknown = [name for name in only if name not in ids]
+    if unknown:
+        raise ConfigError(f"no task is called {unknown[0]!r}; there are: {', '.join(list(ids)[:20])}")
+    return [task for task in tasks if not only or task.instance_id in only]
+
+
+def episode_folders(folders: Sequence[Path]) -> Iterator[Path]:
+    """Yield each episode's folder; of a run that has results, only the episodes that they name."""
+    for folder in folders:
+        episodes = sorted(path.parent for path in folder.glob("*/messages.jsonl"))
+        rows = read_rows(folder / "results.jsonl") if episodes else []
+        named = {Path(row["folder"]).name for row in rows if isinstance(row.get("folder"), str) and row["folder"]}
+        episodes = [path for path in episodes if not named or path.name in named]
+        yield from episodes if episodes and not os.path.lexists(folder / "messages.jsonl") else [folder]
+
+
+def log_dir() -> Path:
+    """The folder of logs in the current folder.
+
+    Raises:
+        ConfigError: it is a symbolic link.
+    """
+    try:
+        check_log_dir(LOG_DIR)
+    except OSError as error:
+        raise ConfigError(f"cannot use {LOG_DIR}: {error} (--out)") from error
+    return LOG_DIR
+
+
+def new_path(prefix: str, suffix: str = "") -> Path:
+    """A path in the folder of logs that is named after the current time."""
+    return log_dir() / f"{prefix}-{time.strftime('%Y%m%d-%H%M%S')}{suffix}"
