@@ -1,6 +1,6 @@
-"""nano-codex as a Gymnasium environment: repository-level bug repair for reinforcement learning.
+"""A Gymnasium environment for repository repair: reinforcement learning on bugs in git repositories.
 
-Importing registers `NanoCodex-v0` with Gymnasium and does nothing else; names are imported when they are used.
+Importing registers `NanoCodex-v0` with Gymnasium and does nothing else; public names are imported at first use.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nano_codex_env.tasks import load_tasks, save_tasks
     from nano_codex_env.tasks.task import Task
 
-_HOMES = {
+_MODULES = {
     "Agent": "agent",
     "ChatPolicy": "policies.chat",
     "DiffSimilarity": "rewards",
@@ -74,10 +74,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name from its home at first use."""
-    if name not in _HOMES:
+    """Import a public name from its module at first use."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""From a TOML file and `--set` to the arguments of a run; the only place where a string becomes a class."""
+"""Read the config of a run and make the objects that it names; the only place where a string becomes a class."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from importlib import import_module
 from importlib.util import find_spec
@@ -57,10 +58,9 @@ DEFAULTS: dict[str, Any] = {
         "extra_body": {},
     },
 }
-"""Every key that a config may have, with its default, or its type where it is left out.
+"""Every key of a config with its default, or with its type if it has none.
 
-Those of `env` are arguments of `NanoCodexEnv`, those of `model` of `ChatPolicy`. A key is no part of a config: it comes
-from the environment.
+Those of `env` are arguments of `NanoCodexEnv`, those of `model` of `ChatPolicy`. API keys come from the environment.
 """
 
 
@@ -71,10 +71,12 @@ def read_config(
     *,
     begun: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The defaults, changed by the config of a run that was `begun`, a file, `key=value` settings, what was `given`.
+    """Merge the defaults, the config of a run that was `begun`, a TOML file, `key=value` settings and `given`.
+
+    Later ones replace earlier ones.
 
     Raises:
-        ConfigError: a key that there is not, or a value of the wrong kind.
+        ConfigError: a key is unknown or a value has the wrong type.
     """
     config: dict[str, Any] = deepcopy(DEFAULTS)
     _merge(config, begun or {}, "config.json of the run")
@@ -97,10 +99,10 @@ def read_config(
 
 
 def make_policy(config: Mapping[str, Any], tasks: Sequence[Task]) -> Policy:
-    """The policy that a config names: one of `POLICIES`, `module:name`, or a model with a provider's prefix.
+    """Make the policy of a config: one of `POLICIES`, a model, or the user's own as `module:name`.
 
     Raises:
-        ConfigError: there is none of that name, or no endpoint follows.
+        ConfigError: the name stands for none of these.
     """
     name: str = config["policy"]
     if name in POLICIES:
@@ -108,49 +110,19 @@ def make_policy(config: Mapping[str, Any], tasks: Sequence[Task]) -> Policy:
     if _is_model(config):
         return ChatPolicy(name, **config["model"])
     if ":" in name:
-        found: Policy = _load(name, "policy")
-        return found
+        policy: Policy = _load(name, "policy")
+        return policy
     raise ConfigError(
         f"no policy is called {name!r}; there are: {', '.join(POLICIES)}, a model such as hosted_vllm/NAME with an "
         "api base, or a module:name of your own"
     )
 
 
-def _is_model(config: Mapping[str, Any]) -> bool:
-    return config["policy"] not in POLICIES and ("/" in config["policy"] or "api_base" in config["model"])
-
-
-def only_from_its_user(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a config may not bring along when it is read from a folder that may be anybody's: key -> value.
-
-    That is code that runs here (`module:name`) and servers that are asked: an `api_base`, which is sent a key, unless
-    it is the provider's own; a dataset of the hub. What is left names things of ours, numbers, texts for the model,
-    and files of tasks, which are data.
-    """
-    found: dict[str, Any] = {}
-    policy, reward, base = config["policy"], config["reward"], config["model"].get("api_base")
-    if _is_model(config):
-        own, _ = PROVIDERS.get(policy.partition("/")[0], (None, ""))
-        found |= {"api_base": base} if base and base != own else {}
-    elif policy not in POLICIES and ":" in policy:
-        found["policy"] = policy
-    if reward not in REWARDS and ":" in reward:
-        found["reward"] = reward
-    if any(source != "bundled" and not _is_file(source) for source in config["tasks"]):
-        found["tasks"] = config["tasks"]
-    return found
-
-
-def _is_file(source: str) -> bool:
-    """Whether `load_tasks` looks for it on this machine only."""
-    return source.endswith((".jsonl", ".json", ".parquet")) or os.path.exists(os.path.expanduser(source))
-
-
 def make_reward(name: str) -> Reward:
-    """The reward that a name stands for: one of `REWARDS`, or `module:name`, an object or a function of yours.
+    """Make the reward that a name stands for: one of `REWARDS`, or the user's own as `module:name`.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: the name stands for none of these.
     """
     if name in REWARDS:
         return REWARDS[name]()
@@ -159,18 +131,48 @@ def make_reward(name: str) -> Reward:
     raise ConfigError(f"no reward is called {name!r}; there are: {', '.join(REWARDS)}, or a module:name of your own")
 
 
+def _is_model(config: Mapping[str, Any]) -> bool:
+    return config["policy"] not in POLICIES and ("/" in config["policy"] or "api_base" in config["model"])
+
+
+def only_from_its_user(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that must not be taken from a config that a stranger may have written: key -> value.
+
+    These are the user's own code (`module:name`), a server that gets an API key (an `api_base` that is not the
+    provider's) and datasets of the hub. All other settings are names in this package, numbers, text or data files.
+    """
+    policy, reward, tasks = config["policy"], config["reward"], config["tasks"]
+    found: dict[str, Any] = {}
+    if _is_model(config):
+        base = config["model"].get("api_base")
+        providers_own, _ = PROVIDERS.get(policy.partition("/")[0], (None, ""))
+        found |= {"api_base": base} if base and base != providers_own else {}
+    elif policy not in POLICIES and ":" in policy:
+        found["policy"] = policy
+    if reward not in REWARDS and ":" in reward:
+        found["reward"] = reward
+    if not all(source == "bundled" or _is_file(source) for source in tasks):
+        found["tasks"] = tasks
+    return found
+
+
+def _is_file(source: str) -> bool:
+    """Whether `load_tasks` looks for a source on this machine only."""
+    return source.endswith((".jsonl", ".json", ".parquet")) or os.path.exists(os.path.expanduser(source))
+
+
 def env_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `NanoCodexEnv` that a config holds."""
+    """The arguments of `NanoCodexEnv` in a config."""
     return {**config["env"], "notices": [NOTICES[name] for name in config["env"]["notices"]]}
 
 
 def _load(name: str, what: str) -> Any:
-    """The object `module:name`, made if it is a class."""
+    """Import the object `module:name`; a class is called without arguments."""
     module, _, attribute = name.partition(":")
     here = os.getcwd()
     try:
         if find_spec(module.partition(".")[0]) is None and here not in sys.path:
-            sys.path.append(here)  # it lies beside the user; last, so that nothing there stands for what we use
+            sys.path.append(here)  # last, so that no file in the current folder replaces an installed module
         found = getattr(import_module(module), attribute)
     except Exception as error:
         raise ConfigError(
@@ -183,30 +185,30 @@ def _load(name: str, what: str) -> Any:
 
 
 def _setting(setting: str) -> dict[str, Any]:
-    """`env.max_steps=30` as a table; a value that is no TOML is a string."""
+    """Parse `env.max_steps=30` as TOML; a value that is not TOML is a string."""
     key, equals, value = setting.partition("=")
     if not equals:
         raise ConfigError(f"--set takes key=value; got {setting!r}")
     for text in (value, f'"{value}"'):
-        try:
+        with suppress(tomllib.TOMLDecodeError):
             return tomllib.loads(f"{key} = {text}")
-        except tomllib.TOMLDecodeError:
-            continue
     raise ConfigError(f"--set {setting!r} is no TOML")
 
 
 def _merge(config: dict[str, Any], changes: Mapping[str, Any], where: str) -> None:
+    """Set the keys of `changes` in `config`, whose values say which types are allowed."""
     for key in changes:
         value: Any = changes[key]
         if key not in config:
             raise ConfigError(f"{where}: unknown key {key!r:.200}; there are: {', '.join(config)}")
         old = config[key]
         kind = old if isinstance(old, type) else type(old)
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
+        if kind is float and type(value) is int:
+            with suppress(OverflowError):
+                value = float(value)
         if type(value) is not kind:
             raise ConfigError(f"{where}: {key} must be a {kind.__name__}; got {value!r:.200}")
-        if kind is dict and key != "extra_body":  # what that holds is the server's affair
+        if kind is dict and key != "extra_body":  # its keys are the server's
             _merge(old, changes[key], where)
         else:
             config[key] = value

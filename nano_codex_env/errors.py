@@ -1,66 +1,66 @@
-"""Every error of the package, and who reads it.
+"""All exceptions that the package raises on purpose, and who each is for.
 
     NanoCodexError
-    ├── ToolError           the policy's mistake: becomes the tool's answer, the episode goes on
-    ├── ActionError         the caller's: what was given to step() is no action
-    ├── ConfigError         the caller's: an argument or option that cannot be used
-    ├── TaskError           a task or dataset row that cannot be used
-    ├── WorkspaceError      repository, cache or disk: the episode is void
-    ├── SandboxError        the walls do not stand, or the box broke: the episode is void
+    ├── ToolError           a mistake of the policy: it becomes the tool's answer and the episode goes on
+    ├── ActionError         the caller passed something to step() that is not an action
+    ├── ConfigError         the caller passed an argument or option that cannot be used
+    ├── TaskError           a task or a dataset row cannot be used
+    ├── WorkspaceError      a repository, the cache or the disk failed: the episode is void
+    ├── SandboxError        the sandbox cannot be built, does not isolate, or broke: the episode is void
     ├── RewardError         the score could not be computed: the episode is void
     │   └── BrokenTaskError     no patch can solve the task here: its tests fail with the reference patch too
     ├── RewardCheckError    what `check_reward` found wrong with a reward
-    ├── TrajectoryError     a log that cannot be written or read
-    └── PolicyError         a policy could not answer: the episode is void
+    ├── TrajectoryError     a log cannot be written or read
+    └── PolicyError         the policy could not answer: the episode is void
         └── ContextOverflow     the transcript no longer fits the model: the episode ends as `token_limit`
 
-Only `ToolError` is ever shown to the policy. All others are raised: a failure of ours never becomes
-an observation or a reward.
+The policy only ever sees `ToolError`. All others are raised: a failure of ours never becomes an observation or a
+reward.
 """
 
 
 class NanoCodexError(Exception):
-    """Anything this package raises on purpose."""
+    """Base class of all exceptions that this package raises on purpose."""
 
 
 class ToolError(NanoCodexError):
-    """A mistake of the policy's, worded so that it can mend it."""
+    """A mistake of the policy; the message tells it what to do instead."""
 
 
 class ActionError(NanoCodexError, ValueError):
-    """The object given to `step` is neither a tool call nor an assistant message."""
+    """The object passed to `step` is neither a tool call nor an assistant message."""
 
 
 class ConfigError(NanoCodexError, ValueError):
-    """An argument, option or setting that cannot be used."""
+    """An argument, option or setting cannot be used."""
 
 
 class TaskError(NanoCodexError, ValueError):
-    """A task, or a row or file it was to be read from, that cannot be used."""
+    """A task, or the row or file it comes from, cannot be used."""
 
 
 class WorkspaceError(NanoCodexError):
-    """A repository, the cache or the disk failed us."""
+    """A repository, the cache or the disk failed."""
 
 
 class SandboxError(NanoCodexError):
-    """The sandbox cannot be built, does not hold, or broke."""
+    """The sandbox cannot be built, does not isolate, or broke."""
 
 
 class RewardError(NanoCodexError):
-    """A reward could not be computed; there is no number to give."""
+    """A reward could not be computed."""
 
 
 class BrokenTaskError(RewardError):
-    """A task's tests do not pass with its reference patch: no score of it would tell anything."""
+    """The tests of a task fail with its reference patch, so that no score of it means anything."""
 
 
 class RewardCheckError(NanoCodexError, AssertionError):
-    """A reward does not hold what is asked of it; a finding a line."""
+    """A reward failed `check_reward`; the message has a line for each finding."""
 
 
 class TrajectoryError(NanoCodexError):
-    """A log folder cannot be written, or does not hold a trajectory."""
+    """A log folder cannot be written, or holds no trajectory."""
 
 
 class PolicyError(NanoCodexError):
@@ -68,13 +68,13 @@ class PolicyError(NanoCodexError):
 
 
 class ContextOverflow(PolicyError):
-    """The transcript is longer than the model's context."""
+    """The transcript is longer than the context of the model."""
 
 
 def describe(error: BaseException) -> str:
-    """An exception's kind and words, whatever it is: what a log says of a void episode."""
+    """The type and message of any exception, as recorded for a void episode."""
     try:
-        words = str(error)
-    except Exception as silent:  # noqa: BLE001 (somebody else's class; its name is told at least)
-        words = f"(its words cannot be had: {type(silent).__name__})"
-    return f"{type(error).__name__}: {words}"
+        message = str(error)
+    except Exception as failure:  # noqa: BLE001 (__str__ of a class that is not ours)
+        message = f"(its message cannot be read: {type(failure).__name__})"
+    return f"{type(error).__name__}: {message}"

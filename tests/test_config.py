@@ -152,6 +152,7 @@ def test_a_setting_is_toml_or_else_a_string(setting: str, key: str, value: objec
         ("env.max_steps=1.5", "max_steps must be a int; got 1.5"),
         ("env.max_steps=true", "max_steps must be a int; got True"),
         ("env.time_limit=true", "time_limit must be a float; got True"),
+        (f"env.time_limit={10**400}", "time_limit must be a float; got 1000"),
         ("env=1", "env must be a dict; got 1"),
         ("tasks=bundled", "tasks must be a list; got 'bundled'"),
         ("policy=5", "policy must be a str; got 5"),

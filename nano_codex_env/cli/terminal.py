@@ -84,11 +84,24 @@ def progress(items: Iterable[T], what: str, total: int) -> Iterator[T]:
                 bar.update(task, advance=1, note="")
 
 
+class _Handler(logging.Handler):
+    """Calls `show` with each message; messages and tracebacks may quote a server or a dataset."""
+
+    def __init__(self, show: Callable[[str], None], level: int) -> None:
+        super().__init__(level)
+        self._show = show
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._show(for_terminal(self.format(record)))
+        except Exception:  # noqa: BLE001 (as in logging.StreamHandler: a failure to log must not end the work)
+            self.handleError(record)
+
+
 @contextmanager
 def log_messages(show: Callable[[str], None], level: int) -> Iterator[None]:
-    """Pass the package's log messages from `level` on to `show`; they may quote a server or a dataset."""
-    logger, handler = logging.getLogger("nano_codex_env"), logging.Handler(level)
-    handler.emit = lambda record: show(for_terminal(handler.format(record)))  # type: ignore[method-assign]
+    """Pass the package's log messages from `level` on to `show`."""
+    logger, handler = logging.getLogger("nano_codex_env"), _Handler(show, level)
     before = logger.level
     logger.addHandler(handler)
     logger.setLevel(min(level, logger.getEffectiveLevel()))

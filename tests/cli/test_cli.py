@@ -516,8 +516,7 @@ def test_on_a_narrow_terminal_a_row_of_a_table_is_a_line_of_text(
     terminal.table(("task", "reward", "note"), [("sums-1", "1.00", ""), ("sums-2", "0.00", "tests failed")])
     assert re.search(r"│ sums-2 │ 0\.00 +│ tests failed │", capsys.readouterr().out)
     names = ("task", "repository", "reward", "note", "empty")
-    row = ("a-task-with-a-long-name", "a-repository-of-that-length", "1.00", "two\nlines \x1b[2J", "")
-    terminal.table(names, [row])
+    terminal.table(names, [("a-task-with-a-long-name", "a-repository-of-that-length", "1.00", "a\nb \x1b[2J", "")])
     assert capsys.readouterr().out == (
-        "a-task-with-a-long-name: repository \na-repository-of-that-length, reward 1.00, note two\\x0alines \n\\x1b[2J\n"
+        "a-task-with-a-long-name: repository \na-repository-of-that-length, reward 1.00, note a\\x0ab \n\\x1b[2J\n"
     )
