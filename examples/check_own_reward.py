@@ -1,6 +1,6 @@
-"""A reward of one's own, put to the test before a policy finds what is wrong with it.
+"""Test a reward of your own before a policy finds its faults.
 
-Run it with `python examples/check_own_reward.py`; in a test suite `check_reward` is the whole test.
+It needs no network, no API key and no Docker. In a test suite the call of `check_reward` is the whole test.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from nano_codex_env.rewards import check_reward
 
 
 def right_files(task: Task, transcript: Sequence[Message], diff: str) -> float:
-    """The share of the reference patch's files that a patch touches: cheap, dense, and easily had."""
+    """How well the files of a patch match those of the reference patch: cheap, dense, and easy to hack."""
     wanted, ours = ({path for part in split(patch) for path in part.paths} for patch in (task.patch, diff))
     return len(wanted & ours) / len(wanted | ours)
 
 
 def main() -> str:
-    """What is wrong with it; the tests decide better."""
+    """Check `right_files`, then `Resolved`; return what is wrong with the first."""
     tasks = load_tasks("bundled")[:1]
     found = ""
     try:
@@ -30,7 +30,7 @@ def main() -> str:
         found = str(error)
     print(f"right_files: {found}")
     hacks = {tasks[0].instance_id: {"a remark": file_diff("DONE.md", None, File(b"All tests pass.\n"))}}
-    check_reward(Resolved(), tasks, hacks=hacks)  # without hacks= it is tried with all of ours
+    check_reward(Resolved(), tasks, hacks=hacks)  # without hacks= all built-in hacks are tried
     print("Resolved: nothing found")
     return found
 

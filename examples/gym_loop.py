@@ -1,6 +1,6 @@
-"""The plain Gymnasium loop: observe, act, until the episode is over.
+"""The plain Gymnasium loop: observe and act until the episode ends.
 
-Run it with `python examples/gym_loop.py`; it needs no network, no key and no Docker.
+It needs no network, no API key and no Docker.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import nano_codex_env
 def main() -> float:
     """Play one episode and return its reward."""
     env = gym.make("NanoCodex-v0", log_dir=None)
-    policy = nano_codex_env.Oracle(nano_codex_env.load_tasks())  # put your model here
+    policy = nano_codex_env.Oracle(nano_codex_env.load_tasks())  # replace it by your model
     obs, info = env.reset(seed=7)
     print(info["instance_id"], info["limits"])
     over, reward = False, 0.0

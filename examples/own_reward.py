@@ -1,6 +1,6 @@
-"""A reward of one's own, tried without any environment: a reward takes (task, transcript, diff).
+"""Write a reward of your own and call it without an environment: a reward takes (task, transcript, diff).
 
-Run it with `python examples/own_reward.py`.
+It needs no network, no API key and no Docker.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from nano_codex_env.messages import Message
 
 
 def short(task: Task, transcript: Sequence[Message], diff: str) -> float:
-    """Nothing for no patch; else the more, the shorter it is."""
+    """Prefer patches with few added lines; no patch is worth 0.0."""
     return 1.0 / (1.0 + diff.count("\n+") / 10.0) if diff else 0.0
 
 
 def main() -> tuple[float, float]:
-    """The scores of a task's reference patch and of no patch."""
+    """Return the scores of a task's reference patch and of no patch."""
     reward = weighted((Resolved(), 0.9), (from_function(short), 0.1))
     task = load_tasks("bundled")[0]
     solved, nothing = reward(task, [], task.patch), reward(task, [], "")

@@ -1,7 +1,7 @@
-"""REINFORCE on a vector of environments, without a trainer library: every tensor is in sight.
+"""REINFORCE on a vector of environments in plain torch, without a training library.
 
-It needs torch and transformers, a CPU and a minute or two. The model is `tiny.py`'s; it knows how to call the tools
-from a few examples, and learns here which call is worth something.
+It needs torch and transformers, a CPU and a minute or two. The tiny model of `tiny.py` is first taught to call tools,
+and then learns which call earns a reward.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from nano_codex_env.messages import Message, ToolSchema, tool_call
 
 GROUP = 8
 STEPS = 14
-LONGEST = 120
+MAX_NEW_TOKENS = 120
 CALL = re.compile(r"<tool_call>\n(.*)\n</tool_call>", re.DOTALL)
 
 
 def parse(text: str) -> Message:
-    """What the model wrote as a message; arguments go on as they are, malformed or not."""
+    """Parse the model's text into a message; malformed arguments are passed on unchanged."""
     if not (found := CALL.search(text)):
         return {"role": "assistant", "content": text}
     name, _, raw = found[1].removeprefix('{"name": "').partition('", "arguments": ')
@@ -33,30 +33,30 @@ def parse(text: str) -> Message:
 
 
 class Sampler:
-    """Samples a turn for each environment and keeps what is needed to train on it."""
+    """Samples messages from the model and records the tokens to train on."""
 
     def __init__(self, model: Any, tokenizer: Any, tools: list[ToolSchema]) -> None:
         self.model, self.tokenizer, self.tools = model, tokenizer, tools
         self.turns: list[tuple[int, torch.Tensor, torch.Tensor]] = []
         """(environment, prompt ids [P], sampled ids [S])"""
 
-    def say(self, number: int, messages: list[Message]) -> Message:
-        """The next message for one transcript."""
+    def sample(self, number: int, messages: list[Message]) -> Message:
+        """Sample the next message of environment `number`."""
         text = render(self.tokenizer, messages, self.tools, add_generation_prompt=True)
         prompt = torch.tensor([self.tokenizer.encode(text)])
-        whole = self.model.generate(prompt, max_new_tokens=LONGEST, do_sample=True, temperature=1.0, top_k=0)[0]
+        whole = self.model.generate(prompt, max_new_tokens=MAX_NEW_TOKENS, do_sample=True, temperature=1.0, top_k=0)[0]
         sampled = whole[prompt.shape[1] :]
         self.turns.append((number, prompt[0], sampled))
         return parse(self.tokenizer.decode(sampled, skip_special_tokens=False).split("<|im_end|>")[0])
 
 
 def collect(envs: Any, sampler: Sampler) -> np.ndarray[Any, Any]:
-    """Play one episode in each environment; the rewards, shape (GROUP,)."""
+    """Play one episode in each environment; return the rewards, shape (GROUP,)."""
     observations, _ = envs.reset()
     rewards, over = np.zeros(GROUP), np.zeros(GROUP, dtype=bool)
     while not over.all():
-        idle = tool_call("shell", cmd="true")  # where the episode is over, Gymnasium has begun another one
-        actions = [idle if over[n] else sampler.say(n, list(observations[n])) for n in range(GROUP)]
+        no_op = tool_call("shell", cmd="true")  # Gymnasium has already started the next episode of those that are over
+        actions = [no_op if over[n] else sampler.sample(n, list(observations[n])) for n in range(GROUP)]
         observations, reward, terminated, truncated, _ = envs.step(actions)
         rewards += np.where(over, 0.0, reward)
         over |= terminated | truncated
@@ -64,9 +64,9 @@ def collect(envs: Any, sampler: Sampler) -> np.ndarray[Any, Any]:
 
 
 def train(sampler: Sampler, optimiser: torch.optim.Optimizer, rewards: np.ndarray[Any, Any]) -> float:
-    """One step up the gradient of log p(sampled) times the reward; the loss.
+    """Take one step along the gradient of reward * log p(sampled tokens); return the loss.
 
-    No baseline: with so small a model and group, pushing failures down teaches it nothing, and it forgets how to spell.
+    There is no baseline: in a model this small, lowering the probability of failures only damages its syntax.
     """
     total = 0.0
     for number, prompt, sampled in sampler.turns:
@@ -91,7 +91,7 @@ def main() -> list[float]:
     examples = [played(task, name, arguments) for name, arguments in calls]
     tokenizer = make_tokenizer([json.dumps(examples)])
     model = make_model(tokenizer)
-    print("taught to call tools, loss", round(teach(model, tokenizer, examples, steps=100), 3))
+    print("pretrained to call tools, loss", round(teach(model, tokenizer, examples, steps=100), 3))
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
     envs = nano_codex_env.make_vec(GROUP, tasks=[task], max_steps=8, log_dir=None)
     means = []

@@ -1,7 +1,7 @@
-"""A tiny real language model, made here from nothing: two layers of Qwen3, and a tokenizer with a byte alphabet.
+"""A tiny language model for the training examples: two layers of Qwen3 and a byte-level tokenizer, made from scratch.
 
-It is what the training examples train, on a CPU, in minutes. It needs torch and transformers. Run by itself it is
-taught to answer one task of the bundled ones, and shows what it answers.
+It trains on a CPU in minutes and needs torch and transformers. Run as a script, it learns one episode of a bundled task
+and prints what it answers.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ TEMPLATE = """{%- if tools %}{{ '<|im_start|>tools\\n' + (tools | tojson) + '<|i
 {{ '<|im_end|>\\n' }}
 {%- endfor -%}
 {%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif -%}"""
-"""A chat template that never rewrites what it wrote; every message is rendered by itself."""
+"""A chat template that renders each message independently, so that a longer transcript only appends text."""
 
 
 def trl_template(name: str) -> str:
-    """One of the chat templates that TRL knows models by, from its installed files."""
+    """Read one of the chat templates that TRL ships."""
     spec = importlib.util.find_spec("trl")
     assert spec
     assert spec.origin
@@ -43,7 +43,7 @@ def trl_template(name: str) -> str:
 
 
 def make_tokenizer(texts: list[str], chat_template: str = TEMPLATE) -> Any:
-    """A byte-level BPE that has learned a few merges from `texts`."""
+    """Train a byte-level BPE tokenizer on `texts`."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -57,13 +57,13 @@ def make_tokenizer(texts: list[str], chat_template: str = TEMPLATE) -> Any:
         vocab_size=800, initial_alphabet=alphabet, special_tokens=SPECIAL, show_progress=False
     )
     tokenizer.train_from_iterator(texts, trainer)
-    made = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")
-    made.chat_template = chat_template
-    return made
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    fast.chat_template = chat_template
+    return fast
 
 
 def make_model(tokenizer: Any, *, seed: int = 0, width: int = 64) -> Any:
-    """A Qwen3 of two layers, randomly initialised: some 130,000 parameters."""
+    """Make a Qwen3 of two layers and about 130,000 random parameters."""
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
@@ -86,19 +86,19 @@ def make_model(tokenizer: Any, *, seed: int = 0, width: int = 64) -> Any:
 def teach(
     model: Any, tokenizer: Any, examples: list[Example], *, steps: int, chat_template: str | None = None
 ) -> float:
-    """Train on whole transcripts, the loss on what the assistant says alone; the last loss."""
+    """Train on whole transcripts, with the loss on the assistant's tokens only; return the last loss."""
     import torch
 
     rows = [masked(tokenizer, *example, chat_template) for example in examples]
     optimiser = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95))
-    said = sum(label != -100 for _, labels in rows for label in labels)
+    learned = sum(label != -100 for _, labels in rows for label in labels)
     total = 0.0
     model.train()
-    for step in range(steps):  # all of them in each step: what is last must not be likeliest
+    for step in range(steps):  # all examples in each step; otherwise the last one would become the likeliest
         total = 0.0
         optimiser.param_groups[0]["lr"] = 6e-3 * min(1, (step + 1) / 10, 2 - 2 * step / steps)
         for ids, labels in rows:
-            share = sum(label != -100 for label in labels) / said
+            share = sum(label != -100 for label in labels) / learned
             loss = model(input_ids=torch.tensor([ids]), labels=torch.tensor([labels])).loss * share
             loss.backward()
             total += float(loss.detach())
@@ -111,7 +111,7 @@ def teach(
 def masked(
     tokenizer: Any, messages: list[Message], tools: list[ToolSchema], chat_template: str | None = None
 ) -> tuple[list[int], list[int]]:
-    """Ids of a transcript, and labels: -100 on all that the assistant did not say."""
+    """The token ids of a transcript, and its labels: -100 except on the assistant's tokens."""
     ids: list[int] = []
     labels: list[int] = []
     for number, message in enumerate(messages):
@@ -119,18 +119,18 @@ def masked(
             continue
         before = render(tokenizer, messages[:number], tools, chat_template, add_generation_prompt=True)
         whole = render(tokenizer, messages[: number + 1], tools, chat_template)
-        prompt, said = tokenizer.encode(before), tokenizer.encode(whole.removeprefix(before).removesuffix("\n"))
+        prompt, answer = tokenizer.encode(before), tokenizer.encode(whole.removeprefix(before).removesuffix("\n"))
         assert whole.startswith(before)
         assert prompt[: len(ids)] == ids
-        labels += [-100] * (len(prompt) - len(ids)) + said
-        ids = prompt + said
+        labels += [-100] * (len(prompt) - len(ids)) + answer
+        ids = prompt + answer
     return ids, labels
 
 
 def render(
     tokenizer: Any, messages: list[Message], tools: list[ToolSchema], chat_template: str | None = None, **more: Any
 ) -> str:
-    """The text of a transcript."""
+    """Render a transcript as text."""
     if chat_template:
         more["chat_template"] = chat_template
     text: str = tokenizer.apply_chat_template(messages, tools=tools, tokenize=False, enable_thinking=False, **more)
@@ -138,19 +138,19 @@ def render(
 
 
 def easy_task() -> Task:
-    """A bundled task of one line."""
+    """A bundled task whose reference patch changes one line."""
     return next(task for task in load_tasks("bundled") if task.instance_id == "pocket-distance")
 
 
 def fix_of(task: Task) -> dict[str, str]:
-    """The reference patch of a task of one line, as one short call of apply_patch."""
+    """The one-line reference patch of a task as arguments of apply_patch."""
     lines = [line for line in task.patch.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
     old, new = (next(line[1:].strip() for line in lines if line[0] == sign) for sign in "-+")
     return {"search": old, "replace": new, "file": task.patch.split("+++ b/")[1].splitlines()[0]}
 
 
 def played(task: Task, name: str, arguments: dict[str, str]) -> Example:
-    """An episode of one call and a last word, from the real environment."""
+    """Play an episode of one tool call and a final message; return its transcript and tools."""
     with NanoCodexEnv([task], log_dir=None) as env:
         _, info = env.reset()
         env.step(tool_call(name, **arguments))
@@ -159,7 +159,7 @@ def played(task: Task, name: str, arguments: dict[str, str]) -> Example:
 
 
 def main() -> None:
-    """Teach it one episode and see what it says."""
+    """Train on one episode and print the model's answer."""
     import torch
 
     torch.set_num_threads(1)
@@ -169,8 +169,8 @@ def main() -> None:
     model = make_model(tokenizer)
     print("loss", teach(model, tokenizer, [example], steps=60))
     prompt = tokenizer(render(tokenizer, example[0][:2], example[1], add_generation_prompt=True), return_tensors="pt")
-    said = model.generate(**prompt, max_new_tokens=80, do_sample=False)[0][prompt["input_ids"].shape[1] :]
-    print(tokenizer.decode(said))
+    answer = model.generate(**prompt, max_new_tokens=80, do_sample=False)[0][prompt["input_ids"].shape[1] :]
+    print(tokenizer.decode(answer))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,18 @@
-"""A small tree search over one episode, drawn as a picture: right moves, spoiled ones and random ones.
+"""A best-first tree search over one episode, drawn as a picture.
 
-Each node is a snapshot; to try a move is to go back there and take it. The search is best first: what is nearest to the
-reference patch (a training signal that costs nothing, no verdict) is opened next, and the leaf that it ends at is
-scored by the task's tests. Run it with `python examples/tree_search.py [PICTURE.svg]`; it needs no network, no key
-and no Docker. A policy's samples go where the moves are, a value model where the similarity is.
+Each node is a snapshot of the episode; a move restores it and takes one step. The node most similar to the reference
+patch is expanded next, and the best leaf is scored by the task's tests. To use your own models, replace `moves` by
+samples of a policy and the similarity by a value model.
+
+    python examples/tree_search.py [PICTURE.svg]
+
+It needs no network, no API key and no Docker.
 """
 
 from __future__ import annotations
 
 import heapq
+import json
 import random
 import sys
 import time
@@ -24,21 +28,19 @@ from nano_codex_env.messages import ToolCall, assistant, tool_call
 
 @dataclass
 class Node:
-    """A state of the episode, and how it was reached."""
+    """A state of the episode and the move that led there."""
 
     snapshot: Snapshot
     move: str
     value: float
     parent: Node | None = None
     children: list[Node] = field(default_factory=list)
-    opened: int | None = None
-    """When the search went on from here."""
+    order: int | None = None
+    """The number of the turn in which the node was expanded."""
 
 
 def right_moves(env: NanoCodexEnv, task: Task) -> list[dict[str, str]]:
-    """The arguments of each `apply_patch` that the reference patch takes, from a play that is thrown away."""
-    import json
-
+    """The arguments of the `apply_patch` calls that make the reference patch."""
     obs, info = env.reset()
     found, oracle = [], Oracle([task])
     while calls := oracle(obs, info["tools"]).message.get("tool_calls"):
@@ -50,30 +52,30 @@ def right_moves(env: NanoCodexEnv, task: Task) -> list[dict[str, str]]:
 
 
 def moves(right: list[dict[str, str]], rng: random.Random) -> list[tuple[str, ToolCall]]:
-    """What is tried at a node: each right patch, each with a line lost, and something random."""
+    """The moves at a node: each correct patch, each of them with a line missing, and a random note."""
     tried = [(f"patch {number}", tool_call("apply_patch", **patch)) for number, patch in enumerate(right, 1)]
     for number, patch in enumerate(right, 1):
         lines = patch["replace"].splitlines(keepends=True)
         del lines[rng.randrange(len(lines))]
-        tried.append((f"spoiled {number}", tool_call("apply_patch", **{**patch, "replace": "".join(lines)})))
+        tried.append((f"broken {number}", tool_call("apply_patch", **{**patch, "replace": "".join(lines)})))
     note = f"note {rng.random():.3f}\n"
     return [*tried, ("random", tool_call("apply_patch", search="", replace=note, file=f"notes/{rng.random():.6f}"))]
 
 
-def search(env: NanoCodexEnv, task: Task, right: list[dict[str, str]], *, opened: int = 8) -> tuple[Node, list[Node]]:
-    """The root, and all nodes; as many are opened as said, or until nothing is missing."""
+def search(env: NanoCodexEnv, task: Task, right: list[dict[str, str]], *, turns: int = 8) -> tuple[Node, list[Node]]:
+    """Expand up to `turns` nodes, or stop at a perfect one; return the root and all nodes."""
     rng, near = random.Random(0), DiffSimilarity()
     env.reset()
     root = Node(env.snapshot(), "start", 0.0)
     nodes, waiting = [root], [(0.0, 0, root)]
-    for turn in range(opened):
+    for turn in range(turns):
         value, _, node = heapq.heappop(waiting)
-        node.opened = turn
+        node.order = turn
         if value <= -1.0:
             break
         for name, call in moves(right, rng):
             env.restore(node.snapshot)
-            if env.step(call)[4]["ok"] == [True]:  # a patch that does not fit here is no move
+            if env.step(call)[4]["ok"] == [True]:  # skip a patch that does not apply here
                 child = Node(env.snapshot(), name, near(task, [], env.episode.workspace.diff()).value, node)
                 node.children.append(child)
                 nodes.append(child)
@@ -82,15 +84,15 @@ def search(env: NanoCodexEnv, task: Task, right: list[dict[str, str]], *, opened
 
 
 def draw(root: Node, best: Node) -> str:
-    """The tree as SVG: darker is nearer to the reference, the way to the best leaf is thick."""
+    """Draw the tree as SVG: darker nodes are more similar to the reference, the path to the best leaf is thick."""
     places: dict[int, tuple[float, float]] = {}
     height = _place(root, 0, 0.0, places)
-    way, node = set(), best
+    path, node = set(), best
     while node.parent:
-        way.add(id(node))
+        path.add(id(node))
         node = node.parent
     shapes: list[str] = []
-    _shapes(root, places, way, shapes)
+    _shapes(root, places, path, shapes)
     width = max(x for x, _ in places.values()) + 170
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height + 20:.0f}" '
     return (
@@ -108,22 +110,22 @@ def _place(node: Node, depth: int, top: float, places: dict[int, tuple[float, fl
     return bottom
 
 
-def _shapes(node: Node, places: dict[int, tuple[float, float]], way: set[int], shapes: list[str]) -> None:
+def _shapes(node: Node, places: dict[int, tuple[float, float]], path: set[int], shapes: list[str]) -> None:
     x, y = places[id(node)]
     for child in node.children:
         end_x, end_y = places[id(child)]
-        line, thick = f"M{x},{y} C{x + 80},{y} {end_x - 80},{end_y} {end_x},{end_y}", 3 if id(child) in way else 1
+        line, thick = f"M{x},{y} C{x + 80},{y} {end_x - 80},{end_y} {end_x},{end_y}", 3 if id(child) in path else 1
         shapes.append(f'<path d="{line}" fill="none" stroke="#889" stroke-width="{thick}"/>')
-        _shapes(child, places, way, shapes)
+        _shapes(child, places, path, shapes)
     shade = round(235 - 190 * node.value)
-    order = "" if node.opened is None else f" #{node.opened}"
+    order = "" if node.order is None else f" #{node.order}"
     shapes.append(f'<circle cx="{x}" cy="{y}" r="6" fill="rgb({shade},{shade},255)" stroke="#335"/>')
     halo = 'stroke="white" stroke-width="3" paint-order="stroke"'
     shapes.append(f'<text x="{x + 9}" y="{y + 4}" {halo}>{escape(node.move)} {node.value:.2f}{order}</text>')
 
 
 def main(picture: str = "tree.svg") -> dict[str, Any]:
-    """Search, score the best leaf, draw."""
+    """Search, score the best leaf and draw the tree."""
     task = next(task for task in load_tasks("bundled") if task.instance_id == "roster-nightshift")
     with NanoCodexEnv(task, reward=Resolved(integrity="fast"), log_dir=None) as env:
         right = right_moves(env, task)
@@ -137,7 +139,7 @@ def main(picture: str = "tree.svg") -> dict[str, Any]:
     print(
         f"{task.instance_id}: {len(nodes)} nodes in {seconds * 1000:.0f} ms, {seconds / len(nodes) * 1000:.1f} ms each"
     )
-    print(f"the best leaf is worth {reward}; the tree is drawn in {picture}")
+    print(f"the reward of the best leaf is {reward}; the tree is drawn in {picture}")
     return {"nodes": len(nodes), "reward": reward}
 
 

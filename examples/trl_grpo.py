@@ -1,8 +1,8 @@
-"""GRPO with TRL on one easy task: a model that mends it once in three times learns to do so nearly always.
+"""GRPO with TRL on one easy task: a model that solves it one time in three learns to solve it nearly always.
 
-It needs trl and matplotlib (pip install '.[trl]' matplotlib), a CPU and some minutes; the curve goes to `curve.png`.
-The model is `tiny.py`'s, so that it can be trained anywhere; with one of your own `taught` goes, and `optim`,
-`learning_rate` and `max_grad_norm` are what you take otherwise. STEPS and SEED are read from the environment.
+It needs trl and matplotlib (pip install '.[trl]' matplotlib), a CPU and some minutes, and draws the reward in
+`curve.png`. The model is the tiny one of `tiny.py`; for a model of your own, leave out `pretrain` and choose the usual
+`optim`, `learning_rate` and `max_grad_norm`. The environment variables STEPS and SEED set the length and the seed.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ SEED = int(os.environ.get("SEED", "0"))
 GROUP = 8
 
 
-def as_trl_says(message: Message) -> Message:
-    """A message as TRL writes it: arguments are an object, an answer names its tool."""
-    said = json.loads(json.dumps(message))
-    for call in said.get("tool_calls", []):
+def as_trl_message(message: Message) -> Message:
+    """A message as TRL writes it: arguments are an object, and calls have no ids."""
+    copy = json.loads(json.dumps(message))
+    for call in copy.get("tool_calls", []):
         call["function"]["arguments"] = json.loads(call["function"]["arguments"])
         del call["id"]
-    return {"role": "tool", "content": said["content"]} if said["role"] == "tool" else said
+    return {"role": "tool", "content": copy["content"]} if copy["role"] == "tool" else copy
 
 
-def taught(spec: TrlSpec) -> tuple[Any, Any]:
-    """A model that calls tools: it mends the bug, or looks here or there and gives up."""
+def pretrain(spec: TrlSpec) -> tuple[Any, Any]:
+    """Make a model that calls a tool and then submits: the correct patch, or one of two useless commands."""
     [task], tools = spec.tasks, spec.environment_factory().tool_schemas
     calls = [("apply_patch", fix_of(task)), ("shell", {"cmd": "ls"}), ("shell", {"cmd": "cat README.md"})]
-    transcripts = [[as_trl_says(message) for message in played(task, *call)[0]] for call in calls]
+    transcripts = [[as_trl_message(message) for message in played(task, *call)[0]] for call in calls]
     texts = [json.dumps([tools, transcripts]), *(str(m["content"]) for messages in transcripts for m in messages)]
     tokenizer = make_tokenizer(texts, trl_template("qwen3"))
     model = make_model(tokenizer, seed=SEED)
     rows = [(messages, tools) for messages in transcripts]
     loss = teach(model, tokenizer, rows, steps=100, chat_template=trl_template("qwen3_training"))
-    print("taught to call tools, loss", round(loss, 3), flush=True)
+    print("pretrained to call tools, loss", round(loss, 3), flush=True)
     return model, tokenizer
 
 
 def draw(rewards: list[float], path: str) -> None:
-    """The mean reward of each group, and the mean of the last five."""
+    """Plot the mean reward of each group and the moving average over five groups."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -65,23 +65,23 @@ def draw(rewards: list[float], path: str) -> None:
 
 
 def main() -> list[float]:
-    """Train, draw, and return the mean reward of each step."""
+    """Train, draw the curve and return the mean reward of each step."""
     import torch
     from trl import GRPOConfig, GRPOTrainer
 
     torch.set_num_threads(1)
     spec = TrlSpec(easy_task(), time_limit=None)
-    model, tokenizer = taught(spec)
+    model, tokenizer = pretrain(spec)
     args = GRPOConfig(
         output_dir=tempfile.mkdtemp(),
         per_device_train_batch_size=GROUP,
         num_generations=GROUP,
         max_completion_length=700,
         max_steps=STEPS,
-        optim="sgd",  # Adam would blow the noise at tokens that are sure up to the size of the one choice that matters
+        optim="sgd",  # Adam would amplify the noise of the tokens that are certain
         learning_rate=0.2,
         lr_scheduler_type="constant",
-        max_grad_norm=0.2,  # one slip in a group that is right otherwise weighs much
+        max_grad_norm=0.2,  # one failure in an otherwise successful group has a large advantage
         seed=SEED,
         report_to=[],
         use_cpu=True,

@@ -1,1 +1,1 @@
-"""What the environment costs, as ratios against plain ways measured in the same run; `python -m examples.benchmark`."""
+"""Benchmarks: the cost of the environment as ratios to baselines measured in the same run."""

@@ -1,12 +1,12 @@
-"""Print a table of ratios: what a step, a reset, a branch or 256 episodes cost, against plain ways in the same run.
+"""Compare the cost of a step, a reset, a branch or 256 episodes with a baseline measured in the same run.
 
-    python -m examples.benchmark                       # all but the soak
-    python -m examples.benchmark shell reset           # these sections
-    python -m examples.benchmark --json ratios.json    # and every figure in a file; --resume goes on with it
-    python -m examples.benchmark soak                  # 2,000 episodes, and what they leave behind
+    python -m examples.benchmark                       # all sections except soak
+    python -m examples.benchmark shell reset           # some sections
+    python -m examples.benchmark --json ratios.json    # also write all figures to a file; --resume continues it
+    python -m examples.benchmark soak                  # a soak test: 2,000 episodes, and what they leave behind
 
-Run it from the root of a clone. Other work on the machine disturbs medians more than p10s, and both more than their
-ratios; nothing here is a test, and nothing fails because it is slow.
+Run it from the root of a clone. Other load on the machine disturbs medians more than p10s, and both more than their
+ratios. Nothing fails because it is slow.
 """
 
 from __future__ import annotations
@@ -50,17 +50,29 @@ SECTIONS: dict[str, Callable[[Setting], Iterator[Row]]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print, and write the file."""
+    """Measure the sections, print the table and write the file."""
     parser = argparse.ArgumentParser(prog="python -m examples.benchmark", description=__doc__.partition("\n")[0])
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="every figure, written after each section")
-    parser.add_argument("--resume", action="store_true", help="keep the sections that FILE holds")
-    parser.add_argument("--quick", action="store_true", help="few rounds and small repositories: does it run?")
-    parser.add_argument("--repo", type=Path, help="a repository for shell, trainer, grep and tree")
-    parser.add_argument("--ballast", type=float, default=4.0, metavar="GIB", help="size of the large parent")
-    parser.add_argument("--episodes", type=int, default=2000, help="of the soak")
-    parser.add_argument("--at-once", type=int, nargs="+", default=[], metavar="N", help="episodes of `many`")
-    parser.add_argument("--work", type=Path, help="where generated repositories are kept; default: for this run only")
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"one of {', '.join(SECTIONS)}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE after each section")
+    parser.add_argument("--resume", action="store_true", help="skip the sections that are in FILE")
+    parser.add_argument("--quick", action="store_true", help="few rounds and small repositories, to see that it runs")
+    parser.add_argument("--repo", type=Path, help="repository for shell, trainer, grep and tree")
+    parser.add_argument(
+        "--ballast",
+        type=float,
+        default=4.0,
+        metavar="GIB",
+        help="memory of the large parent process in the section trainer",
+    )
+    parser.add_argument("--episodes", type=int, default=2000, help="episodes of the section soak")
+    parser.add_argument(
+        "--at-once", type=int, nargs="+", default=[], metavar="N", help="numbers of episodes in the section many"
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        help="folder that keeps the generated repositories and the cache (default: a temporary one)",
+    )
     arguments = parser.parse_args(argv)
     unknown = [name for name in arguments.sections if name not in SECTIONS]
     if unknown:
@@ -116,7 +128,7 @@ def _machine() -> dict[str, Any]:
 
 
 def show(rows: Sequence[dict[str, Any]]) -> None:
-    """The table; on a pipe as wide as it needs to be."""
+    """Print the table."""
     console = Console()
     table = Table()
     for name, right in (("goal", 1), ("what", 0), ("ours: p10, median", 1), ("against", 0), ("its p10, median", 1)):

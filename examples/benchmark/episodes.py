@@ -1,4 +1,4 @@
-"""Many episodes: at once, and one after another for a long time."""
+"""Many episodes: at the same time, and one after another for a long time."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _TICK = os.sysconf("SC_CLK_TCK")
 
 
 def many(setting: Setting) -> Iterator[Row]:
-    """64 and 256 episodes in as many threads: calls per second, processor time of each, who is left behind, memory."""
-    for count in setting.only or ((8,) if setting.quick else (64, 256)):
+    """64 and 256 episodes in as many threads: calls per second, processor time, fairness and memory."""
+    for count in setting.at_once or ((8,) if setting.quick else (64, 256)):
         yield from _many(setting, count)
 
 
@@ -67,7 +67,7 @@ def _many(setting: Setting, count: int) -> Iterator[Row]:
 
 
 def _at_once(way: Callable[[int], object], count: int, seconds: float) -> tuple[list[int], float, float]:
-    """Calls of each episode, seconds, and the processor time of all."""
+    """Return the calls of each episode, the wall time and the processor time, both in seconds."""
     over, calls = threading.Event(), [0] * count
 
     def play(at: int) -> None:
@@ -86,7 +86,7 @@ def _at_once(way: Callable[[int], object], count: int, seconds: float) -> tuple[
 
 
 def _cpu() -> float:
-    """Processor seconds of this process, of what it has reaped, and of its living descendants and what they have."""
+    """Processor seconds of this process and all its descendants, dead or alive."""
     total = 0.0
     for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
         used = resource.getrusage(who)
@@ -97,7 +97,7 @@ def _cpu() -> float:
 
 
 def _descendants() -> dict[int, list[str]]:
-    """Our processes below this one: pid -> the fields of /proc/<pid>/stat after the name."""
+    """Living descendants of this process: pid -> the fields of /proc/<pid>/stat after the name."""
     found: dict[int, list[str]] = {}
     for name in os.listdir("/proc"):
         if name.isdecimal():
@@ -111,7 +111,7 @@ def _descendants() -> dict[int, list[str]]:
 
 
 def _memory() -> float:
-    """KiB of this process and all below it; what several share is counted in parts."""
+    """Proportional set size of this process and its descendants, in KiB."""
     total = 0
     for pid in (os.getpid(), *_descendants()):
         with contextlib.suppress(OSError):
@@ -122,17 +122,17 @@ def _memory() -> float:
 
 
 def soak(setting: Setting) -> Iterator[Row]:
-    """Thousands of episodes, some of them rude or dropped: what is left of them, over time."""
+    """A soak test: what thousands of episodes, some of them hostile or abandoned, leave behind over time."""
     marks = 10
     every = max(1, setting.episodes // marks)
-    figures: dict[str, list[float]] = {name: [] for name in _held()}
+    figures: dict[str, list[float]] = {name: [] for name in _resources()}
     with setting.folder() as log, an_env(a_task(setting.small()), log) as env:
-        _rude_episode(env, 0)
-        start = _held()
+        _hostile_episode(env, 0)
+        start = _resources()
         for number in range(every * marks):
-            _rude_episode(env, number)
+            _hostile_episode(env, number)
             if (number + 1) % every == 0:
-                now = _held()
+                now = _resources()
                 for name, values in figures.items():
                     values.append(now[name])
     for name, values in figures.items():
@@ -146,18 +146,18 @@ def soak(setting: Setting) -> Iterator[Row]:
         yield counted("soak", "", f"{name} after close", "", [value], Wanted(0))
 
 
-def _rude_episode(env: gym.Env[Any, Any], number: int) -> None:
+def _hostile_episode(env: gym.Env[Any, Any], number: int) -> None:
     env.reset()
     env.step(_LS)
     env.step(tool_call("apply_patch", search="", replace="x = 1\n", file=f"notes/new{number}.py"))
-    rude = ("ls", "setsid sleep 1000 & disown", "kill -9 $$", "kill -9 -1", "echo x >/tmp/left")[number % 5]
-    env.step(tool_call("shell", cmd=rude))
-    if number % 7:  # the others are dropped by the next reset
+    command = ("ls", "setsid sleep 1000 & disown", "kill -9 $$", "kill -9 -1", "echo x >/tmp/left")[number % 5]
+    env.step(tool_call("shell", cmd=command))
+    if number % 7:  # the next reset abandons the others
         env.step({"role": "assistant", "content": "done"})
 
 
-def _held() -> dict[str, float]:
-    """What this process holds of the machine."""
+def _resources() -> dict[str, float]:
+    """Resources that this process holds."""
     resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return {
         "processes": len(_descendants()),
@@ -170,5 +170,5 @@ def _held() -> dict[str, float]:
 
 
 def _sessions() -> int:
-    """Folders of episodes that are there."""
+    """Count the folders of episodes on disk."""
     return sum(1 for _ in (cache_dir() / "sessions").glob("s-*/e-*"))

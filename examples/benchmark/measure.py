@@ -1,4 +1,4 @@
-"""Measure callables side by side, so that what else the machine does hits all of them alike."""
+"""Interleaved measurements of callables, so that other load on the machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Times = dict[str, list[list[float]]]
 
 @dataclass(frozen=True)
 class Summary:
-    """One column of times, or of whatever is counted."""
+    """The distribution of times or counts."""
 
     name: str
     n: int
@@ -26,23 +26,23 @@ class Summary:
 
     @classmethod
     def of(cls, name: str, values: Sequence[float]) -> Summary:
-        """The figures of `values`."""
+        """Summarise `values`."""
         return cls(name, len(values), quantile(values, 0.1), statistics.median(values), quantile(values, 0.9))
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: ours, what it is held against, and their ratio."""
+    """A row of the table: our figures, the baseline, and their ratio."""
 
     section: str
     goal: str
-    """The goal's number, or empty."""
+    """The number of the goal, or empty."""
     what: str
     unit: str
     ours: Summary
     base: Summary | None = None
     ratio: float | None = None
-    """Of the p10s, which other work on the machine disturbs least."""
+    """The ratio of p10s, which other load on the machine disturbs least."""
     ratio_median: float | None = None
     """The median over the rounds of the ratio of medians."""
     spread: tuple[float, float] | None = None
@@ -52,13 +52,13 @@ class Row:
     note: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """The row, as it goes to the file."""
+        """The row as it is written to the file."""
         return asdict(self)
 
 
 @dataclass
 class Wanted:
-    """A bound: on the ratio, or on our own p10 where `unit` is given."""
+    """A bound on the ratio, or on our own p10 if `unit` is given."""
 
     most: float | None = None
     unit: str = ""
@@ -70,7 +70,7 @@ class Wanted:
         self.words = "" if bound is None else f"{sign} {bound:g}{f' {self.unit}' if self.unit else 'x'}"
 
     def met(self, value: float) -> bool | None:
-        """Whether `value` keeps the bound."""
+        """Whether `value` is within the bound; None if there is no bound."""
         if self.most is not None:
             return value <= self.most
         return value >= self.least if self.least is not None else None
@@ -80,13 +80,13 @@ NOTHING = Wanted()
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The smallest value that `share` of them do not exceed."""
+    """The smallest value that at least a share of `share` of the values does not exceed."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def interleave(cases: Mapping[str, Case], *, rounds: int, each: int | Mapping[str, int] = 1) -> Times:
-    """Call every case in turn, `each` times a round, each round beginning with another; once before, unmeasured."""
+    """Call the cases in turn, `each` times a round; every round starts with another case, after one call as warm-up."""
     names, times = list(cases), Times()
     for name in names:
         cases[name]()
@@ -100,7 +100,7 @@ def interleave(cases: Mapping[str, Case], *, rounds: int, each: int | Mapping[st
 
 
 def clock(case: Case) -> float:
-    """Seconds that one call takes."""
+    """Time one call, in seconds."""
     started = time.perf_counter()
     case()
     return time.perf_counter() - started
@@ -121,7 +121,7 @@ def compare(
     wanted: Wanted = NOTHING,
     note: str = "",
 ) -> Row:
-    """The row for `ours` against `base`, both names of `times`."""
+    """Make the row for `ours` against the baseline `base`, both names in `times`."""
     scale = _SCALES.get(unit, 1.0)
     mine = _summary(ours, times[ours], scale)
     if base is None:
@@ -152,6 +152,6 @@ def _summary(name: str, rounds: Sequence[Sequence[float]], scale: float) -> Summ
 
 
 def counted(section: str, goal: str, what: str, unit: str, values: Sequence[float], wanted: Wanted = NOTHING) -> Row:
-    """A row of what is counted, not timed; the bound is on the median."""
+    """Make a row of counts instead of times; the bound is on the median."""
     summary = Summary.of("ours", values)
     return Row(section, goal, what, unit, summary, wanted=wanted.words, met=wanted.met(summary.median))

@@ -1,4 +1,4 @@
-"""The judge: what it takes to run a task's tests."""
+"""The cost of a score: running the tests of a task."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from pathlib import Path
 from examples.benchmark.measure import Row, Wanted, compare, interleave
 from examples.benchmark.setting import Setting, git
 from nano_codex_env import Resolved, Task, load_tasks
+from nano_codex_env.cache import cache_dir
 from nano_codex_env.diff import File, file_diff
+from nano_codex_env.sandbox import get_sandbox
 from nano_codex_env.scoring import Scorer, protection_of
 
 _ENV = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": "src:."}
@@ -34,7 +36,7 @@ def test_old(n):
 
 
 def tests(setting: Setting) -> Iterator[Row]:
-    """A whole score (a clean tree, a box, the tests, the verdict) against a cold pytest over the same tests."""
+    """A whole score (clean tree, sandbox, tests, verdict) against plain pytest on the same tests."""
     task = load_tasks("bundled")[0]
     files = sorted({name.partition("::")[0] for name in (*task.FAIL_TO_PASS, *task.PASS_TO_PASS)})
     fast, strict = Resolved(integrity="fast"), Resolved()
@@ -51,13 +53,11 @@ def tests(setting: Setting) -> Iterator[Row]:
 
 
 def strict(setting: Setting) -> Iterator[Row]:
-    """What `strict` costs over `fast` where a plain run takes seconds: a patch that fails, one that passes, a group."""
+    """The cost of `strict` over `fast` if the tests take seconds: for a failing patch, a passing one, and a group."""
     with setting.folder() as folder:
         task = _slow_task(folder, 120 if setting.rounds(10) > 3 else 20)
         judges = {name: Resolved(integrity=name) for name in ("fast", "strict")}
-        protection_of(
-            task, Scorer(judges["strict"]._scorer.sandbox, judges["strict"]._scorer.cache, 600), thorough=True
-        )
+        protection_of(task, Scorer(get_sandbox(), cache_dir(), 600), thorough=True)
         wrong = task.patch.replace("a + b", "a * b")
         cases = {
             f"{name}, {kind}": (lambda name=name, diff=diff: judges[name](task, [], diff))
@@ -76,7 +76,7 @@ def strict(setting: Setting) -> Iterator[Row]:
 
 
 def start(setting: Setting) -> Iterator[Row]:
-    """What a run costs before its first test: a score by one test that tests nothing."""
+    """The cost of a run before its first test: a score by one empty test."""
     nothing = "tests/test_nothing.py"
     test_patch = file_diff(nothing, None, File(b"def test_nothing():\n    assert True\n"))
     task = load_tasks("bundled")[0].with_(

@@ -1,4 +1,4 @@
-"""What the benchmarks work on: generated repositories, plain checkouts of them, and environments."""
+"""Generated repositories, environments and baselines for the benchmarks."""
 
 from __future__ import annotations
 
@@ -32,34 +32,35 @@ _GIT = {
 _PLAIN = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 _CAPTURED: Any = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
 REWARD = from_function(lambda task, transcript, diff: 0.0)
-"""Most benchmarks are not about scoring."""
+"""A reward that costs nothing."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Sizes, and the folder that all is kept in."""
+    """The sizes of a benchmark run and its working folder."""
 
     work: Path
     quick: bool = False
     repo: Path | None = None
-    """A repository of the user's for `shell`, `grep` and `tree`, in the place of a generated one."""
+    """A repository to use in place of a generated one."""
     ballast: float = 4.0
-    """GiB of the large parent."""
+    """GiB of memory of the large parent process."""
     episodes: int = 2000
-    """Of the soak."""
-    only: tuple[int, ...] = ()
+    """Episodes of the soak test."""
+    at_once: tuple[int, ...] = ()
+    """Numbers of episodes for `many`; empty: the defaults."""
 
     def rounds(self, full: int) -> int:
-        """`full`, or a few."""
+        """`full`, or 2 in a quick run."""
         return 2 if self.quick else full
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Files of the repositories that what must not grow is measured at."""
+        """Numbers of files at which costs are measured that must not depend on the size."""
         return (100, 500) if self.quick else (100, 7_000, 50_000)
 
     def repository(self, files: int, history: int = 0) -> Path:
-        """A repository of so many small files, generated once; `history` is MiB of what older commits held."""
+        """Generate a repository of `files` small files once; `history` is MiB of deleted files in older commits."""
         folder = self.work / f"repo-{files}-{history}"
         if not folder.exists():
             building = Path(tempfile.mkdtemp(prefix=".repo-", dir=self.work))
@@ -68,19 +69,19 @@ class Setting:
         return folder
 
     def small(self) -> Path:
-        """The repository for single commands."""
+        """The repository in which single commands run."""
         return self.repo or self.repository(120, 1 if self.quick else 12)
 
     @contextlib.contextmanager
     def folder(self) -> Iterator[Path]:
-        """A folder on disk that goes again."""
+        """A temporary folder on the same disk."""
         with tempfile.TemporaryDirectory(dir=self.work) as folder:
             yield Path(folder)
 
 
 def _generate(folder: Path, files: int, history: int) -> None:
     git(folder, "init", "-q", "-b", "main")
-    git(folder, "config", "gc.auto", "0")  # it would run on in the background, in the way of the one below
+    git(folder, "config", "gc.auto", "0")  # it would run in the background and collide with the gc below
     rng = random.Random(files)
     for number in range(history):
         (folder / "old.bin").write_bytes(rng.randbytes(1 << 20))
@@ -99,20 +100,20 @@ def _generate(folder: Path, files: int, history: int) -> None:
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """What git says."""
+    """Run git and return its output."""
     done = subprocess.run(["git", *arguments], cwd=folder, env=_GIT, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
 def a_task(repo: Path) -> Task:
-    """An episode's task on a repository's last commit."""
+    """A task at the last commit of a repository."""
     commit = git(repo, "rev-parse", "HEAD")
-    return Task(instance_id=repo.name, repo=str(repo), base_commit=commit, problem_statement="Mend it.")
+    return Task(instance_id=repo.name, repo=str(repo), base_commit=commit, problem_statement="Fix it.")
 
 
 @contextlib.contextmanager
 def an_env(task: Task, log: Path | None, **arguments: Any) -> Iterator[gym.Env[Any, Any]]:
-    """An episode that has begun, through `gym.make`."""
+    """An environment from `gym.make` with an episode started."""
     more = {"reward": REWARD, "max_steps": 10**9, "time_limit": None, **arguments}
     env = gym.make("NanoCodex-v0", tasks=task, log_dir=log, **more)
     env.reset()
@@ -123,19 +124,19 @@ def an_env(task: Task, log: Path | None, **arguments: Any) -> Iterator[gym.Env[A
 
 
 def inner(env: gym.Env[Any, Any]) -> nano_codex_env.NanoCodexEnv:
-    """The environment within `gym.make`'s wrappers."""
+    """The environment inside the wrappers of `gym.make`."""
     unwrapped = env.unwrapped
     assert isinstance(unwrapped, nano_codex_env.NanoCodexEnv)
     return unwrapped
 
 
 def bash(command: str, folder: Path) -> None:
-    """The plain way, without any wall."""
+    """Baseline: run a command without a sandbox."""
     subprocess.run(["bash", "-rc", command], cwd=folder, env=_PLAIN, check=False, **_CAPTURED)
 
 
 def boxed_bash(command: str, folder: Path) -> None:
-    """A box of bubblewrap for this one command."""
+    """Baseline: start a bubblewrap sandbox for this one command."""
     box = [find_bwrap(), "--unshare-all", "--die-with-parent", "--new-session", "--ro-bind", "/", "/"]
     box += ["--proc", "/proc", "--dev", "/dev", "--chdir", str(folder), "bash", "-c", command]
     subprocess.run(box, env=_PLAIN, check=False, **_CAPTURED)
@@ -145,7 +146,7 @@ TEXT = "x = compute(value)  # a line of output\n" * 51
 
 
 def look() -> Tool:
-    """A tool that runs nothing and answers 2,000 characters."""
+    """A tool that only returns 2,000 characters."""
     return Tool("look", "Look.", {"at": "what"}, _look)
 
 

@@ -1,9 +1,8 @@
-"""One step: commands, patches, the transcript, the log."""
+"""The cost of one step: commands, patches, the transcript and the log."""
 
 from __future__ import annotations
 
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from nano_codex_env.tools import shell as shell_tool
 
 
 def shell(setting: Setting) -> Iterator[Row]:
-    """A command in the box, through `gym.make`, logged, against one without walls and against a box for each."""
+    """A logged command in the sandbox of an episode, against no sandbox and against a new sandbox for each command."""
     repo = setting.small()
     with setting.folder() as log, an_env(a_task(repo), log) as env:
         for command in ("true", "ls", "cat README.md", "grep -rn return --include=*1.py . | head -n 5"):
@@ -41,7 +40,7 @@ def shell(setting: Setting) -> Iterator[Row]:
 
 
 def grep(setting: Setting) -> Iterator[Row]:
-    """`grep -rn` over a whole repository with a history: the episode's holds none."""
+    """`grep -rn` over a repository with a long history, which the sandbox does not contain."""
     repo = setting.small()
     command = "grep -rn no-such-text ."
     with setting.folder() as log, an_env(a_task(repo), log) as env:
@@ -54,7 +53,7 @@ def grep(setting: Setting) -> Iterator[Row]:
 
 
 def trainer(setting: Setting) -> Iterator[Row]:
-    """What a call costs the trainer's own process: processor time, and its size."""
+    """The cost of a call in the training process: processor time, and how it depends on the memory of the process."""
     repo = setting.small()
     with setting.folder() as log, an_env(a_task(repo), log) as env:
         action, tool, episode = tool_call("shell", cmd="ls"), shell_tool().function, inner(env).episode
@@ -82,7 +81,7 @@ def trainer(setting: Setting) -> Iterator[Row]:
                 for name, found in zip(names[first::2], worker.ask(10), strict=True):
                     times[name].append(found)
     yield compare("trainer", "2", f"`ls` from a parent of {size}", times, names[1], names[0], wanted=Wanted(1.15))
-    yield compare("trainer", "2", f"the plain way from {size}", times, names[3], names[2])
+    yield compare("trainer", "2", f"the baseline from {size}", times, names[3], names[2])
 
 
 def _own_cpu() -> float:
@@ -91,7 +90,7 @@ def _own_cpu() -> float:
 
 
 class _Worker:
-    """Another process, of a size of its own, that times `ls` both ways."""
+    """A process with `ballast` GiB of memory that times `ls` in both ways."""
 
     def __init__(self, repo: Path, ballast: float) -> None:
         command = [sys.executable, "-m", "examples.benchmark.steps", str(repo), str(ballast)]
@@ -99,7 +98,7 @@ class _Worker:
         self.ask(1)
 
     def ask(self, count: int) -> tuple[list[float], list[float]]:
-        """Seconds of `count` calls, ours and the plain way."""
+        """Seconds of `count` calls, ours and the baseline."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(f"{count}\n")
@@ -127,7 +126,7 @@ def _work(repo: Path, ballast: float) -> None:
 
 
 def patch(setting: Setting) -> Iterator[Row]:
-    """`apply_patch` against reading, replacing and writing in place, as the original did."""
+    """`apply_patch` against reading, replacing and writing in place, as the original nano-codex did."""
     for lines in (200, 20_000):
         for place in (Path("/dev/shm"), setting.work):
             with tempfile.TemporaryDirectory(dir=place) as folder:
@@ -142,7 +141,7 @@ def patch(setting: Setting) -> Iterator[Row]:
 
 
 class _Patches:
-    """One patch after another, each undoing none before."""
+    """A sequence of patches to one file."""
 
     def __init__(self, episode: Episode) -> None:
         self._tool, self._episode, self._number = apply_patch(), episode, 0
@@ -154,7 +153,7 @@ class _Patches:
 
 
 class _Rewrites:
-    """The same as the original did it: find the file inside the root, read, replace, write in place."""
+    """The same in the way of the original: resolve the path, read, replace, write in place."""
 
     def __init__(self, path: Path) -> None:
         self._root, self._name, self._number = path.parent.resolve(), path.name, 0
@@ -188,21 +187,25 @@ def _of_lines(folder: Path, lines: int) -> tuple[Task, Path]:
 
 
 def turn(setting: Setting) -> Iterator[Row]:
-    """A turn of 2,000 characters late in an episode against an early one; log on, through `gym.make`."""
+    """A logged turn of 2,000 characters late in an episode, against an early one."""
     late, window = (100, 10) if setting.quick else (1000, 20)
     times: Times = {"T=10": [], f"T={late}": []}
     for _ in range(setting.rounds(15)):
         with setting.folder() as log, an_env(a_task(setting.small()), log, tools=[look()]) as env:
             found = interleave({"step": partial(env.step, tool_call("look", at="it"))}, rounds=late + window)
-            seconds = [value for (value,) in found["step"]]
-            times["T=10"].append(seconds[10 - window // 2 : 10 + window // 2])
-            times[f"T={late}"].append(seconds[late - window // 2 : late + window // 2])
+            for turn_number in (10, late):
+                times[f"T={turn_number}"].append(_around(turn_number, found["step"], window))
     yield compare("turn", "9", f"T={late} against T=10", times, f"T={late}", "T=10", unit="us", wanted=Wanted(1.2))
     yield compare("turn", "9", f"T={late}", times, f"T={late}", unit="us", wanted=Wanted(50, "us"))
 
 
+def _around(turn_number: int, rounds: list[list[float]], window: int) -> list[float]:
+    """Seconds of the turns around one of them."""
+    return [seconds for (seconds,) in rounds[turn_number - window // 2 : turn_number + window // 2]]
+
+
 def log(setting: Setting) -> Iterator[Row]:
-    """One message of 2 kB in the log, against opening the file for each."""
+    """Logging a message of 2 kB, against opening the file for each message."""
     message = {"role": "tool", "content": TEXT, "tool_call_id": "call00001"}
     with setting.folder() as folder:
         writer = Writer(folder, [], {})
@@ -211,12 +214,6 @@ def log(setting: Setting) -> Iterator[Row]:
         def open_each() -> None:
             with plain.open("a") as file:
                 file.write(json.dumps(message, ensure_ascii=False, sort_keys=True) + "\n")
-
-        def sync() -> None:
-            handle = os.open(plain, os.O_WRONLY | os.O_APPEND)
-            os.write(handle, b"x")
-            os.fdatasync(handle)
-            os.close(handle)
 
         line = dumps(message)
         cases = {
@@ -234,7 +231,7 @@ def log(setting: Setting) -> Iterator[Row]:
 
 
 def step(setting: Setting) -> Iterator[Row]:
-    """A step that runs no tool, through `gym.make`; and vectors, whose cost must not grow with the transcript."""
+    """A step that runs no tool, alone and in vectors; its cost must not depend on the length of the transcript."""
     action = {"role": "assistant", "content": "hm"}
     with an_env(a_task(setting.small()), None, on_inaction="remind") as env:
         times = interleave({"env.step": lambda: env.step(action)}, rounds=setting.rounds(20), each=20)
@@ -256,15 +253,14 @@ def step(setting: Setting) -> Iterator[Row]:
                 seen = interleave({"step": partial(envs.step, both)}, rounds=late + window)
             finally:
                 envs.close()
-            seconds = [value for (value,) in seen["step"]]
-            found["T=10"].append(seconds[10 - window // 2 : 10 + window // 2])
-            found[f"T={late}"].append(seconds[late - window // 2 : late + window // 2])
+            for turn_number in (10, late):
+                found[f"T={turn_number}"].append(_around(turn_number, seen["step"], window))
         title = f"{mode} vector, T={late} against T=10"
         yield compare("step", "11", title, found, f"T={late}", "T=10", unit="us", wanted=Wanted(2.0))
 
 
 class _NoReward:
-    """A reward that another process can be given."""
+    """A reward that can be pickled."""
 
     def __call__(self, task: object, transcript: object, diff: str) -> Score:
         """See `Reward`."""

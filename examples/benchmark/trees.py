@@ -1,4 +1,4 @@
-"""What must not grow with the repository: reset, disposal, diff, branches; and what does once, its base tree."""
+"""Costs that must not depend on the size of the repository (reset, disposal, diff, branches), and the base tree."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LS = tool_call("shell", cmd="ls")
 
 
 def reset(setting: Setting) -> Iterator[Row]:
-    """A reset with the commit cached, the first command, and the end, at several sizes, against cloning."""
+    """A reset with the commit in the cache, the first command and the disposal, at several sizes, against cloning."""
     with contextlib.ExitStack() as stack:
         envs = {files: _env(stack, setting, files) for files in setting.sizes}
         times: Times = {}
@@ -57,7 +57,7 @@ def _env(stack: contextlib.ExitStack, setting: Setting, files: int) -> gym.Env[A
 
 
 def _life(env: gym.Env[Any, Any]) -> dict[str, float]:
-    """An episode that looks, patches and looks again."""
+    """Time an episode of a command, a patch and a command."""
     started = clock(env.reset)
     first = started + clock(lambda: env.step(_LS))
     env.step(tool_call("apply_patch", search="", replace="x = 1\n", file="notes/new.py"))
@@ -66,7 +66,7 @@ def _life(env: gym.Env[Any, Any]) -> dict[str, float]:
 
 
 def _clones(setting: Setting, files: int) -> Times:
-    """Seconds of the plain ways to a checkout; a few times only, since they are slow."""
+    """Time the usual ways to make a checkout; few rounds, since they are slow."""
     repo, found = setting.repository(files), Times()
 
     def clone(folder: Path) -> None:
@@ -86,7 +86,7 @@ def _clones(setting: Setting, files: int) -> Times:
 
 
 def diff(setting: Setting) -> Iterator[Row]:
-    """The diff at an episode's end against `git diff` in a checkout with the same change."""
+    """The diff at the end of an episode against `git diff` in a checkout with the same change."""
     with contextlib.ExitStack() as stack:
         cases = {}
         for files in setting.sizes:
@@ -109,7 +109,7 @@ def diff(setting: Setting) -> Iterator[Row]:
 
 
 def branch(setting: Setting) -> Iterator[Row]:
-    """64 branches of an episode of 20 turns and three touched files, against copying the checkout for each."""
+    """64 branches of an episode with 20 turns and three new files, against copying the checkout for each."""
     count = 4 if setting.quick else 64
     repo = setting.repository(setting.sizes[1])
     times: Times = {"a branch": [], "a branch and its first command": [], "cp -a": []}
@@ -147,12 +147,12 @@ def _resident() -> int:
 
 
 def _size(folder: Path) -> int:
-    """Bytes of what is below."""
+    """Bytes of the files in a folder."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
 
 
 def tree(setting: Setting) -> Iterator[Row]:
-    """A base tree, made once for a commit, against one checkout of it."""
+    """Building the base tree of a commit, once, against one shallow clone."""
     for repo in (setting.repo,) if setting.repo else [setting.repository(files) for files in setting.sizes[1:]]:
         commit, times = git(repo, "rev-parse", "HEAD"), Times()
         for _ in range(1 if setting.quick else 3):

@@ -1,8 +1,10 @@
-"""Seven calm episodes beside one that attacks: what a call of theirs takes, against the same seven alone.
+"""The noisy-neighbour effect: how much slower seven episodes become when an eighth one attacks the machine.
 
-Prints a table of ratios, each of medians within one run. Processes, memory, disk and output of an
-attacker are bounded; what is left to take is processor time, which the kernel shares out.
+It prints ratios of times within this run. Processes, memory, disk and output of the attacker are limited by the
+sandbox; what it can still take is processor time, which the kernel divides.
 """
+
+from __future__ import annotations
 
 import contextlib
 import statistics
@@ -27,8 +29,8 @@ ATTACKS = {
 CALLS = 30
 
 
-def make() -> NanoCodexEnv:
-    """An episode on the first bundled task; its reward does not matter here."""
+def make_env() -> NanoCodexEnv:
+    """Start an episode of the first bundled task."""
     tools, reward = [shell(timeout=1.0), apply_patch()], from_function(lambda *_: 0.0)
     env = NanoCodexEnv(load_tasks("bundled")[:1], tools=tools, reward=reward, log_dir=None, max_steps=10_000)
     env.reset()
@@ -36,22 +38,22 @@ def make() -> NanoCodexEnv:
 
 
 def latencies(envs: list[NanoCodexEnv]) -> list[float]:
-    """Seconds of each call of each calm episode, all at once."""
+    """Seconds of each call in each episode; the episodes run at the same time."""
 
     def play(env: NanoCodexEnv) -> list[float]:
-        found = []
+        seconds = []
         for _ in range(CALLS):
             started = time.perf_counter()
             *_, info = env.step(tool_call("shell", cmd="ls"))
-            found.append(time.perf_counter() - started)
+            seconds.append(time.perf_counter() - started)
             assert info["ok"] == [True]
-        return found
+        return seconds
 
     with ThreadPoolExecutor(len(envs)) as threads:
         return [seconds for found in threads.map(play, envs) for seconds in found]
 
 
-def beside(command: str, envs: list[NanoCodexEnv]) -> list[float]:
+def latencies_under_attack(command: str, envs: list[NanoCodexEnv]) -> list[float]:
     """The same while one more episode runs a command again and again."""
     over = threading.Event()
 
@@ -59,7 +61,7 @@ def beside(command: str, envs: list[NanoCodexEnv]) -> list[float]:
         while not over.is_set():
             attacker.step(tool_call("shell", cmd=command))
 
-    with make() as attacker, ThreadPoolExecutor(1) as thread:
+    with make_env() as attacker, ThreadPoolExecutor(1) as thread:
         attacking = thread.submit(attack, attacker)
         time.sleep(0.2)
         try:
@@ -71,17 +73,20 @@ def beside(command: str, envs: list[NanoCodexEnv]) -> list[float]:
 
 
 def main() -> None:
-    """Measure alone, beside each attack, and alone again."""
-    table = Table("beside", "median, of the median alone", "slowest tenth, of the same")
+    """Measure without and with each attack."""
+    table = Table("attack", "median", "slowest tenth")
     with contextlib.ExitStack() as stack:
-        envs = [stack.enter_context(make()) for _ in range(7)]
-        latencies(envs)  # open the boxes
-        alone = latencies(envs)
-        base = statistics.median(alone)
-        for name, found in [("nobody", alone), *((name, beside(text, envs)) for name, text in ATTACKS.items())]:
+        envs = [stack.enter_context(make_env()) for _ in range(7)]
+        latencies(envs)  # start the sandboxes
+        quiet = latencies(envs)
+        base = statistics.median(quiet)
+        for name, found in [
+            ("none", quiet),
+            *((name, latencies_under_attack(cmd, envs)) for name, cmd in ATTACKS.items()),
+        ]:
             slow = statistics.quantiles(found, n=10)[-1]
             table.add_row(name, f"{statistics.median(found) / base:.2f}x", f"{slow / base:.2f}x")
-    Console().print(f"seven calm episodes at once, `ls`: {base * 1000:.1f} ms a call (median)", table)
+    Console().print(f"seven episodes, `ls`: median of {base * 1000:.1f} ms a call (1.00x)", table)
 
 
 if __name__ == "__main__":
