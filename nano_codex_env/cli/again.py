@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
-import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from nano_codex_env.cli.run import log_dir
 from nano_codex_env.config import make_reward
 from nano_codex_env.errors import ConfigError, TaskError, TrajectoryError, WorkspaceError
-from nano_codex_env.records.rows import Records, read_rows
+from nano_codex_env.records.reader import episode_folders
+from nano_codex_env.records.rows import Records
 from nano_codex_env.rewards import version_of
 from nano_codex_env.runs.replay import Difference, replay
 from nano_codex_env.runs.rescore import is_score, rescore
@@ -47,7 +47,7 @@ def add_commands(commands: Any) -> None:
 def _replay(arguments: argparse.Namespace) -> int:
     """0: all the same; 1: one differs or cannot be replayed, the others were; 2: none can be replayed."""
     different, played, failed = False, 0, 0
-    for folder in episodes(arguments.folder):
+    for folder in episode_folders(arguments.folder):
         try:
             found = replay(folder)
         except (TrajectoryError, TaskError, WorkspaceError) as error:
@@ -64,16 +64,6 @@ def _replay(arguments: argparse.Namespace) -> int:
     if failed and played:
         print(f"{played} episodes replayed, {failed} cannot be replayed")
     return 2 if not played else int(different or failed > 0)
-
-
-def episodes(folders: Sequence[Path]) -> Iterator[Path]:
-    """Each folder, or the episodes in it where it is a run's; of a run that was resumed, those that count."""
-    for folder in folders:
-        below = sorted(path.parent for path in folder.glob("*/messages.jsonl"))
-        rows = read_rows(folder / "results.jsonl") if below else []
-        counted = {Path(row["folder"]).name for row in rows if isinstance(row.get("folder"), str) and row["folder"]}
-        below = [path for path in below if not counted or path.name in counted]
-        yield from below if below and not os.path.lexists(folder / "messages.jsonl") else [folder]
 
 
 def _show(difference: Difference) -> None:
@@ -105,7 +95,7 @@ def _score(arguments: argparse.Namespace) -> int:
         raise ConfigError("--resume goes on with --out FILE; name the file")
     out = arguments.out or log_dir() / f"score-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"
     reward = make_reward(arguments.reward)
-    folders = [str(folder) for folder in dict.fromkeys(episodes(arguments.folder))]
+    folders = [str(folder) for folder in dict.fromkeys(episode_folders(arguments.folder))]
     with Records(out, lambda row: row.get("folder"), resume=arguments.resume) as records:
         known = {folder: row for folder, row in records.rows.items() if is_score(row)}  # others are damaged
         if records.rows and not known:

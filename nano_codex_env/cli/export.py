@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from nano_codex_env.cache import cache_dir
-from nano_codex_env.cli.again import episodes
 from nano_codex_env.cli.run import load_all
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.export.atomic_output import placed
@@ -21,6 +20,7 @@ from nano_codex_env.export.preds import pred_rows
 from nano_codex_env.export.sft import sft_rows
 from nano_codex_env.export.verl import verl_rows, write_parquet
 from nano_codex_env.messages import dumps
+from nano_codex_env.records.reader import episode_folders
 from nano_codex_env.repo.base_tree import base_tree
 from nano_codex_env.scoring.hidden_tests import hidden_files
 from nano_codex_env.tools.prompt import SYSTEM_PROMPT, checked_prompt, first_messages
@@ -88,7 +88,7 @@ def _jsonl(arguments: argparse.Namespace, what: str, make: Callable[..., Iterabl
     left: Left = Counter()
     count = 0
     with placed(arguments.out, force=arguments.force) as path:
-        folders = list(dict.fromkeys(episodes(arguments.folder)))
+        folders = list(dict.fromkeys(episode_folders(arguments.folder)))
         found = read_episodes(progress(folders, "reading", len(folders)), left)
         with path.open("w", encoding="ascii") as file:
             for row in make(found, left=left):

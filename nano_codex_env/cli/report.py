@@ -8,11 +8,11 @@ from itertools import groupby
 from pathlib import Path
 from statistics import mean
 
-from nano_codex_env.runs.rollout import Result
+from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.untrusted import for_terminal, on_one_line
 
 
-def report(results: Sequence[Result], out: Path) -> None:
+def report(results: Sequence[EpisodeResult], out: Path) -> None:
     """Print the table, and a line that sums it up."""
     if any(result.attempt for result in results):
         _by_task(results)
@@ -27,12 +27,12 @@ def report(results: Sequence[Result], out: Path) -> None:
     print(on_one_line(f"{len(results)} episodes, mean reward {average}, {void} void; logs in {out}"))
 
 
-def _reason(result: Result) -> str:
+def _reason(result: EpisodeResult) -> str:
     reason = str(result.parts.get("reason", ""))
     return f"{reason}; nothing was changed" if reason and not result.diff else reason
 
 
-def _by_episode(results: Sequence[Result]) -> None:
+def _by_episode(results: Sequence[EpisodeResult]) -> None:
     from nano_codex_env.cli.tables import table
 
     rows = [
@@ -49,7 +49,7 @@ def _by_episode(results: Sequence[Result]) -> None:
     table("", ("task", "reward", "stop", "steps", "seconds", "note"), rows, right=("reward", "steps", "seconds"))
 
 
-def _by_task(results: Sequence[Result]) -> None:
+def _by_task(results: Sequence[EpisodeResult]) -> None:
     from nano_codex_env.cli.tables import table
 
     rows = [_row(name, list(group)) for name, group in groupby(results, key=lambda result: result.instance_id)]
@@ -57,7 +57,7 @@ def _by_task(results: Sequence[Result]) -> None:
     table("", columns, rows, right=columns[1:-1])
 
 
-def _row(name: str, group: Sequence[Result]) -> tuple[str, ...]:
+def _row(name: str, group: Sequence[EpisodeResult]) -> tuple[str, ...]:
     rewards = [result.reward for result in group if result.reward is not None]
     stops = Counter(result.stop or "void" for result in group)
     return (

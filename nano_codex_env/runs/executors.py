@@ -14,9 +14,10 @@ from nano_codex_env.env import NanoCodexEnv
 from nano_codex_env.errors import NanoCodexError
 from nano_codex_env.messages import Message, ToolSchema
 from nano_codex_env.policies.base import Policy, Reply
+from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.rewards import Reward, Score, needs_tests, once_per_diff, version_of
 from nano_codex_env.rewards.base import reads_transcript
-from nano_codex_env.runs.rollout import Result, rollout
+from nano_codex_env.runs.rollout import rollout
 from nano_codex_env.tasks.task import Task
 
 
@@ -34,7 +35,7 @@ class Batch:
     def __init__(self, jobs: Sequence[Job], policy: Policy, reward: Reward, env: Mapping[str, Any]) -> None:
         self.policy, self.env = policy, env
         self.reward: Reward = once_per_diff(_InTurn(self, reward))
-        self.finished: queue.SimpleQueue[Result | BaseException] = queue.SimpleQueue()
+        self.finished: queue.SimpleQueue[EpisodeResult | BaseException] = queue.SimpleQueue()
         self.dropped: str | None = None
         """Why nobody waits for the results any more."""
         self.playing = self.scoring = threading.Semaphore()
@@ -73,7 +74,7 @@ class Batch:
             self._jobs.clear()
         return left
 
-    def drop(self, reason: str) -> tuple[list[Job], list[Result]]:
+    def drop(self, reason: str) -> tuple[list[Job], list[EpisodeResult]]:
         """Give up: the episodes that were not begun, and void results of those that run.
 
         A thread inside its policy is left to itself, without box and files; another one ends with its next step.
@@ -163,7 +164,7 @@ class _Worker(threading.Thread):
             self._has_place = False
             self._batch.playing.release()
 
-    def drop(self, reason: str) -> Result | None:
+    def drop(self, reason: str) -> EpisodeResult | None:
         """Give up the episode that runs, if any; where it waits for its policy, its box and files go now."""
         with self._guard:
             job, env = self._job, self._env
@@ -209,6 +210,6 @@ class _Beside:
         return score
 
 
-def void_result(job: Job, reason: str, *, seconds: float = 0.0) -> Result:
+def void_result(job: Job, reason: str, *, seconds: float = 0.0) -> EpisodeResult:
     """The result of an episode of which nothing more is known."""
-    return Result(job.task.instance_id, job.attempt, None, None, 0, seconds, reason, None, "", {}, {})
+    return EpisodeResult(job.task.instance_id, job.attempt, None, None, 0, seconds, reason, None, "", {}, {})

@@ -9,7 +9,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from nano_codex_env.runs.rollout import Result
+from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.untrusted import for_terminal
 
 _EVERY = 30.0
@@ -36,7 +36,7 @@ class Bar:
         self._done = self._new = self._void = 0
         self._started = self._said = time.monotonic()
 
-    def add(self, result: Result, *, earlier: bool = False) -> None:
+    def add(self, result: EpisodeResult, *, earlier: bool = False) -> None:
         """Count a result; `earlier`: it was there when the run was resumed."""
         self._done += 1
         self._new += not earlier

@@ -8,9 +8,9 @@ from typing import Any
 
 from nano_codex_env.errors import TrajectoryError, describe
 from nano_codex_env.parallel import each
-from nano_codex_env.records.log_format import is_finite
 from nano_codex_env.records.trajectory import Trajectory
 from nano_codex_env.rewards import Reward, once_per_diff, version_of
+from nano_codex_env.score import as_finite
 
 
 def rescore(
@@ -33,7 +33,7 @@ def is_score(row: Mapping[str, Any]) -> bool:
     """Whether a row that was read back is one of `rescore`'s, each column of its kind."""
     kinds: dict[str, Any] = {"folder": str, "instance_id": str | None, "parts": dict, "void": str | None}
     kinds |= {"scorer": str | None}
-    numbers = all(key in row and (row[key] is None or is_finite(row[key])) for key in ("reward", "before"))
+    numbers = all(key in row and (row[key] is None or as_finite(row[key]) is not None) for key in ("reward", "before"))
     return numbers and all(key in row and isinstance(row[key], kind) for key, kind in kinds.items())
 
 

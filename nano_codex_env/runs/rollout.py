@@ -5,62 +5,19 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium as gym
 
 from nano_codex_env.env import NanoCodexEnv
-from nano_codex_env.errors import ContextOverflow, NanoCodexError, PolicyError, TrajectoryError, describe
+from nano_codex_env.errors import ContextOverflow, NanoCodexError, PolicyError, describe
 from nano_codex_env.policies.base import Policy, Reply
-from nano_codex_env.records.log_format import check_row
+from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.rewards import version_of
 from nano_codex_env.untrusted import for_terminal
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Result:
-    """What an episode came to: a row of `results.jsonl`."""
-
-    instance_id: str
-    attempt: int
-    reward: float | None
-    """None: the episode is void."""
-    stop: str | None
-    steps: int
-    seconds: float
-    void: str | None
-    """Why there is no reward; a failure of ours, or of the policy's server."""
-    folder: str | None
-    diff: str
-    parts: dict[str, Any]
-    metrics: dict[str, float]
-    scorer: str | None = None
-    """Name and version of the reward, where it has one; rewards of two versions are not mixed in one file."""
-
-    def row(self) -> dict[str, Any]:
-        """The result as JSON; a diff that is not UTF-8 keeps its bytes as surrogate escapes."""
-        return dict(vars(self))
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Result:
-        """The result that `row` was made of.
-
-        Raises:
-            TrajectoryError: a column is missing, or holds something of another kind.
-        """
-        missing = [item.name for item in fields(cls) if item.name not in row and item.name != "scorer"]
-        if missing:
-            raise TrajectoryError(f"a row of results has no {', '.join(missing)}; it has {', '.join(row)}")
-        made = {item.name: row[item.name] for item in fields(cls) if item.name in row}
-        try:
-            check_row(made)
-        except ValueError as error:
-            raise TrajectoryError(f"a row of results is damaged: {error}") from error
-        return cls(**made)
 
 
 def rollout(
@@ -71,7 +28,7 @@ def rollout(
     seed: int | None = None,
     void_on: type[BaseException] = NanoCodexError,
     **options: Any,
-) -> Result:
+) -> EpisodeResult:
     """Play one episode to its end.
 
     `options` are those of `reset`: `task=`, `instance_id=`, or `issue=`, `repo=`, `commit=`. A failure of ours, or of
@@ -92,7 +49,7 @@ def rollout(
         if not isinstance(error, NanoCodexError):
             told = for_terminal("".join(traceback.format_exception(error)))
             logger.warning("an episode is void for an error that nobody foresaw\n%s", told)
-    return Result(
+    return EpisodeResult(
         instance_id=played.name or _name(options),
         attempt=attempt,
         reward=played.reward,

@@ -20,11 +20,11 @@ from nano_codex_env.env import NanoCodexEnv
 from nano_codex_env.errors import BrokenTaskError, ConfigError, TrajectoryError
 from nano_codex_env.parallel import processors
 from nano_codex_env.policies.base import Policy
+from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.records.rows import Records
 from nano_codex_env.records.trajectory import read_metadata
 from nano_codex_env.rewards import Resolved, Reward, version_of
 from nano_codex_env.runs.executors import Batch, Job, void_result
-from nano_codex_env.runs.rollout import Result
 from nano_codex_env.tasks import Rows, load_tasks
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tools import default_tools
@@ -46,7 +46,7 @@ _PATIENCE = 3.0
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C ended `rollouts` before all was done; `results` holds what was."""
 
-    def __init__(self, results: list[Result]) -> None:
+    def __init__(self, results: list[EpisodeResult]) -> None:
         """`results`: in the order of the tasks."""
         super().__init__(f"interrupted; {len(results)} episodes are finished")
         self.results = results
@@ -66,7 +66,7 @@ def rollouts(
     progress: bool | None = None,
     config: Mapping[str, Any] | None = None,
     **env: Any,
-) -> list[Result]:
+) -> list[EpisodeResult]:
     """Play every task `n` times with one policy, many at once; the results in the order of tasks and attempts.
 
     Episodes run in threads, so `policy` is called by several at once. One that has been played gives its place to the
@@ -119,7 +119,9 @@ def rollouts(
     return ordered
 
 
-def _begin(out: Path, earlier: Iterable[Result], env: Mapping[str, Any], config: Mapping[str, Any] | None) -> None:
+def _begin(
+    out: Path, earlier: Iterable[EpisodeResult], env: Mapping[str, Any], config: Mapping[str, Any] | None
+) -> None:
     """Write the config once nothing stands against it."""
     _check_prompt(earlier, out, env)
     if config is None:
@@ -134,7 +136,7 @@ def _begin(out: Path, earlier: Iterable[Result], env: Mapping[str, Any], config:
 class _Collector:
     """Takes in results as they come, and heeds deadline and interrupts."""
 
-    def __init__(self, batch: Batch, records: Records | None, bar: Bar, results: dict[Any, Result]) -> None:
+    def __init__(self, batch: Batch, records: Records | None, bar: Bar, results: dict[Any, EpisodeResult]) -> None:
         self._batch, self._records, self._bar, self._results = batch, records, bar, results
         self.interrupts = 0
         self._told = False
@@ -174,7 +176,7 @@ class _Collector:
         while not self._batch.finished.empty():
             self._take(0)
 
-    def _keep(self, result: Result) -> None:
+    def _keep(self, result: EpisodeResult) -> None:
         self._results[result.instance_id, result.attempt] = result
         if self._records:
             self._records.add(result.row())
@@ -231,7 +233,7 @@ def _jobs(tasks: Sequence[Task], n: int) -> list[Job]:
     return [Job(task, attempt) for task in tasks for attempt in range(n)]
 
 
-def _earlier(records: Records | None, jobs: Sequence[Job], scorer: str | None) -> dict[Any, Result]:
+def _earlier(records: Records | None, jobs: Sequence[Job], scorer: str | None) -> dict[Any, EpisodeResult]:
     """The results with a reward that an earlier run left; a damaged one is not there, and its episode played again.
 
     Raises:
@@ -240,13 +242,13 @@ def _earlier(records: Records | None, jobs: Sequence[Job], scorer: str | None) -
     """
     rows = records.rows if records else {}
     found = {_of(job): rows[_of(job)] for job in jobs if _of(job) in rows}
-    results: dict[Any, Result] = {}
+    results: dict[Any, EpisodeResult] = {}
     damage: TrajectoryError | None = None
     for key, row in found.items():
         if row.get("reward") is None:
             continue
         try:
-            results[key] = Result.from_row(row)
+            results[key] = EpisodeResult.from_row(row)
         except TrajectoryError as error:
             damage = error
             words = f"{key[0]} (attempt {key[1]}) is played again: {error}"
@@ -262,7 +264,7 @@ def _earlier(records: Records | None, jobs: Sequence[Job], scorer: str | None) -
     return results
 
 
-def _check_prompt(results: Iterable[Result], out: Path, env: Mapping[str, Any]) -> None:
+def _check_prompt(results: Iterable[EpisodeResult], out: Path, env: Mapping[str, Any]) -> None:
     """Look into the log of one earlier episode, if there is any.
 
     Raises:

@@ -25,19 +25,19 @@ from nano_codex_env import NanoCodexEnv, Scripted, Task, Trajectory, from_functi
 from nano_codex_env.chat_templates import Template, check_prefix
 from nano_codex_env.chat_templates.forms import Form, in_form
 from nano_codex_env.cli import main
-from nano_codex_env.cli.again import episodes
 from nano_codex_env.errors import ActionError, ConfigError, TaskError, TrajectoryError, WorkspaceError
 from nano_codex_env.export.dpo import dpo_rows
 from nano_codex_env.export.episodes import Left, read_episodes
 from nano_codex_env.export.preds import pred_rows
 from nano_codex_env.export.sft import sft_rows
 from nano_codex_env.messages import Message, as_assistant, assistant, dumps, tool_answer, tool_call
+from nano_codex_env.records.reader import episode_folders
+from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.records.rows import Records, read_rows
 from nano_codex_env.records.trajectory import Writer
 from nano_codex_env.render import as_text
 from nano_codex_env.runs.replay import actions_of, replay, rules_of
 from nano_codex_env.runs.rescore import rescore
-from nano_codex_env.runs.rollout import Result
 from nano_codex_env.tokens import digest, joined, packed
 from nano_codex_env.tool_usage import command_counts, commands
 from nano_codex_env.tools import default_tools
@@ -59,7 +59,9 @@ ROW = {
     "problem_statement": "a - b",
     "patch": DIFF,
 }
-RESULT = Result("sums-1", 0, 1.0, "submitted", 2, 3.5, None, "run/x", DIFF, {"x": 1.0}, {"steps": 2.0}, "resolved 2")
+RESULT = EpisodeResult(
+    "sums-1", 0, 1.0, "submitted", 2, 3.5, None, "run/x", DIFF, {"x": 1.0}, {"steps": 2.0}, "resolved 2"
+)
 HALF = from_function(lambda task, transcript, diff: 0.5)
 FORMS = (
     Form(objects=True),
@@ -302,7 +304,7 @@ def test_a_poisoned_result_is_read_or_refused(tmp_path_factory: pytest.TempPathF
     good = RESULT.row()
     ill = data.draw(poisoned(good))
     try:
-        assert Result.from_row(ill if isinstance(ill, dict) else {}).row()
+        assert EpisodeResult.from_row(ill if isinstance(ill, dict) else {}).row()
     except TrajectoryError as error:
         assert "row of results" in str(error)  # noqa: PT017
     run = tmp_path_factory.mktemp("run")
@@ -313,7 +315,7 @@ def test_a_poisoned_result_is_read_or_refused(tmp_path_factory: pytest.TempPathF
     )
     (run / "results.jsonl").write_bytes(raw)
     assert read_rows(run / "results.jsonl")[-1] == good
-    assert list(episodes([run])) == [run]
+    assert list(episode_folders([run])) == [run]
     with Records(
         run / "results.jsonl", lambda row: (row.get("instance_id"), row.get("attempt")), resume=True
     ) as records:
@@ -631,7 +633,7 @@ def test_no_command_prints_what_a_terminal_obeys(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     rollouts(task, Scripted([LOOK]), out="run", reward=HALF)
-    [folder] = episodes([Path("run")])
+    [folder] = episode_folders([Path("run")])
     lines = (folder / "messages.jsonl").read_bytes().splitlines(keepends=True)
     lines[3] = dumps({**json.loads(lines[3]), "content": f"{HOSTILE}\n[exit 0]"}).encode() + b"\n"
     (folder / "messages.jsonl").write_bytes(b"".join(lines))
@@ -675,7 +677,7 @@ def test_a_name_fakes_no_line_and_a_cell_has_an_end(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     rollouts(task, Scripted([]), out="run", reward=HALF)
-    [folder] = episodes([Path("run")])
+    [folder] = episode_folders([Path("run")])
     Path("a\nb: 3 messages, identical").mkdir()
     name = folder.rename("a\nb: 3 messages, identical/x")
     assert main(["replay", str(name)]) == 0
@@ -760,7 +762,7 @@ def test_a_difference_of_many_lines_is_shown_where_it_begins(
     task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rollouts(task, Scripted([LOOK]), out=tmp_path, reward=HALF)
-    [folder] = episodes([tmp_path])
+    [folder] = episode_folders([tmp_path])
     lines = (folder / "messages.jsonl").read_bytes().splitlines(keepends=True)
     long = json.loads(lines[3])["content"].rstrip("\n") + "".join(f"\n{n % 7}{n % 11}" for n in range(200_000))
     lines[3] = dumps({**json.loads(lines[3]), "content": long + "\n" + "x" * 100_000}).encode() + b"\n"
