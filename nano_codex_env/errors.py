@@ -78,3 +78,14 @@ def describe(error: BaseException) -> str:
     except Exception as silent:  # noqa: BLE001 (somebody else's class; its name is told at least)
         words = f"(its words cannot be had: {type(silent).__name__})"
     return f"{type(error).__name__}: {words}"
+
+
+def check_positive(**numbers: object) -> None:
+    """Check that each argument, given by its name, is a whole number of at least 1.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ConfigError(f"{name} must be a positive whole number; got {value!r}")
