@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nano_codex_env.cache import cache_dir as cache_folder
-from nano_codex_env.episode import Episode, Rules
+from nano_codex_env.episode import Episode, Rules, finish
 from nano_codex_env.errors import ConfigError, ContextOverflow, WorkspaceError, describe
 from nano_codex_env.messages import Message, ToolSchema, as_assistant
 from nano_codex_env.options import task_from
@@ -125,9 +125,9 @@ class Agent:
             try:
                 self._play(episode)
             except BaseException as error:
-                self._finish(episode, {"void": describe(error)})
+                self._finish(episode, describe(error))
                 raise
-            diff = self._finish(episode, {"stop": episode.stop})
+            diff = self._finish(episode)
             try:
                 bring_back(episode.workspace, root, cache_folder(self._cache))
             except WorkspaceError as error:
@@ -153,17 +153,16 @@ class Agent:
             return self.response_limit
         return max(1, min(self.response_limit, (self.token_limit - (self.token_usage or 0)) // 2))
 
-    def _finish(self, episode: Episode, result: Mapping[str, Any]) -> str:
-        """Write the log's last files; the diff."""
-        diff, self._seconds = episode.workspace.diff(), episode.seconds
-        about = {"steps": episode.steps, "seconds": episode.seconds, "counts": episode.counts, "tokens": episode.tokens}
+    def _finish(self, episode: Episode, void: str | None = None) -> str:
+        """Complete the log; the diff."""
         if episode.log:
             episode.log.add("stats.json", self.tool_stats)
-            episode.log.finish(diff, {**result, **about})
+        info = finish(episode, void=void, close=False, counts=episode.counts, tokens=episode.tokens)
+        self._seconds = episode.seconds
         if self.verbose:
             tokens = "unknown" if episode.tokens is None else episode.tokens
-            print(f"\ntokens: {tokens}, tool calls: {episode.steps}, seconds: {episode.seconds:.1f}")
-        return diff
+            print(f"\ntokens: {tokens}, tool calls: {episode.steps}, seconds: {self._seconds:.1f}")
+        return str(info["diff"])
 
     def _header(self) -> None:
         about, limits = self._policy.about, self._rules.limits()

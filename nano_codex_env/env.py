@@ -11,12 +11,12 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
-from nano_codex_env.episode import Episode, Rules, Snapshot
+from nano_codex_env.episode import Episode, Rules, Snapshot, finish
 from nano_codex_env.errors import ConfigError, TaskError, describe
 from nano_codex_env.messages import Message, as_assistant
 from nano_codex_env.options import choose, named
 from nano_codex_env.render import as_text, print_message
-from nano_codex_env.rewards import Resolved, Reward, Score, checked_score, needs_tests
+from nano_codex_env.rewards import Resolved, Reward, checked_score, needs_tests
 from nano_codex_env.sandbox import Sandbox, get_sandbox
 from nano_codex_env.spaces import ActionSpace, TranscriptSpace
 from nano_codex_env.tasks import Rows, load_tasks
@@ -199,39 +199,19 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
             ok = act()
             if episode.stop is None:
                 return self._observation(), 0.0, False, False, {"ok": ok}
-            score, info = self._judge(episode)
+            info = finish(episode, lambda *arguments: checked_score(self.reward(*arguments)))
         except BaseException as error:
             self.void(describe(error))
             raise
         self._over = True
-        submitted = episode.stop == "submitted"
-        return self._observation(), score.value, submitted, not submitted, {"ok": ok, **info}
-
-    def _judge(self, episode: Episode) -> tuple[Score, Info]:
-        """Score the patch and finish the log."""
-        diff, seconds = episode.workspace.diff(), episode.seconds
-        score = checked_score(self.reward(episode.task, episode.transcript(), diff))
-        info: Info = {"stop": episode.stop, "diff": diff, "parts": score.parts}
-        info["metrics"] = episode.metrics(score.value, score.parts)
-        if episode.log:
-            result = {key: value for key, value in info.items() if key != "diff"} | {"reward": score.value}
-            counts = {"steps": episode.steps, "seconds": seconds, "counts": episode.counts}
-            episode.log.finish(diff, {**result, **counts})
-        episode.close()
-        return score, info
+        reward, submitted = info.pop("reward"), info["stop"] == "submitted"
+        return self._observation(), reward, submitted, not submitted, {"ok": ok, **info}
 
     def void(self, reason: str) -> None:
-        """End the running episode without a reward, and say why in its log; nothing happens if it is over."""
-        episode = self._episode
-        if episode is None or self._over:
-            return
-        self._over = True
-        try:
-            if episode.log:
-                about = {"void": reason, "stop": episode.stop, "steps": episode.steps, "seconds": episode.seconds}
-                episode.log.finish(episode.workspace.diff(), about)
-        finally:
-            episode.close()
+        """End the running episode without a reward and record the reason in its log; no effect once it is over."""
+        if self._episode is not None and not self._over:
+            self._over = True
+            finish(self._episode, void=reason)
 
     def report_tokens(self, total: int) -> None:
         """Tell the environment how many tokens the episode has used; it has no tokenizer of its own.

@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nano_codex_env.episode import NOT_RUN, Episode
+from nano_codex_env.episode import NOT_RUN, Episode, finish
 from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, describe
 from nano_codex_env.messages import Message, ToolSchema, as_assistant, dumps
 from nano_codex_env.records.trajectory import Writer
-from nano_codex_env.rewards import Reward, call_reward
+from nano_codex_env.rewards import Reward, Score, call_reward
 from nano_codex_env.rewards.base import is_ours
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tools import Tool, Toolbox, default_tools
@@ -150,7 +150,7 @@ class TrlEnvironment:
         value = None
         if self._held:
             try:
-                value = self._judged(self._held[0], messages, reward or self._settings["reward"])
+                value = self._finish(self._held[0], messages, reward or self._settings["reward"])
             except NanoCodexError as error:
                 self._fail(error)
             finally:
@@ -158,24 +158,26 @@ class TrlEnvironment:
         self._settings["voids"].add(self._void if value is None else None)
         return value
 
-    def _judged(self, episode: Episode, messages: Sequence[Message], reward: Reward) -> float:
-        diff = episode.workspace.diff()
-        score = call_reward(reward, episode.task, list(messages), diff)
-        stop = episode.stop or ("token_limit" if _is_cut(messages) else "submitted")
-        self._metrics = episode.metrics(score.value, score.parts)
-        self._log(episode, messages, diff, {"stop": stop, "reward": score.value, "parts": score.parts})
-        return score.value
+    def _finish(self, episode: Episode, messages: Sequence[Message], reward: Reward) -> float:
+        def judge(task: Task, _: object, diff: str) -> Score:
+            score = call_reward(reward, task, list(messages), diff)
+            self._log(episode, messages)  # only now: a void sample has no log
+            return score
 
-    def _log(self, episode: Episode, messages: Sequence[Message], diff: str, result: Mapping[str, Any]) -> None:
+        episode.stop = episode.stop or ("token_limit" if _is_cut(messages) else "submitted")
+        info = finish(episode, judge)
+        self._metrics = info["metrics"]
+        return float(info["reward"])
+
+    def _log(self, episode: Episode, messages: Sequence[Message]) -> None:
+        """Begin a log with the tools and the transcript as the trainer saw them."""
         if not self._settings["log_dir"]:
             return
         about = {"task": episode.task.to_row(), "commit": episode.workspace.commit, **episode.rules.about()}
         about |= {"started": self._started, "policy": {"name": "trl"}}
-        log = Writer(Path(self._settings["log_dir"]), self.tool_schemas, about)
+        episode.log = Writer(Path(self._settings["log_dir"]), self.tool_schemas, about)
         for message in messages:
-            log.append(dumps(message))
-        counts = {"steps": episode.steps, "seconds": episode.seconds, "counts": episode.counts}
-        log.finish(diff, {**result, **counts, "metrics": self._metrics})
+            episode.log.append(dumps(message))
 
     @property
     def tool_schemas(self) -> list[ToolSchema]:

@@ -135,7 +135,7 @@ def test_a_failure_of_ours_voids_the_sample_and_tells_the_policy_nothing_of_it(
     def broken(*_: object, **__: object) -> None:
         raise SandboxError("the disk is full")
 
-    monkeypatch.setattr("nano_codex_env.episode.Episode.execute", broken)
+    monkeypatch.setattr("nano_codex_env.tools.ToolContext.execute", broken)
     assert env.shell(cmd="ls") == OVER
     assert env.apply_patch(**FIX) == OVER
     assert env._score([*first_messages(task), DONE]) is None
@@ -189,7 +189,7 @@ def test_a_bug_of_ours_in_a_tool_is_no_tool_message_and_is_raised_at_the_score(
     def bug(*_: object, **__: object) -> None:
         raise KeyError("ours")
 
-    monkeypatch.setattr("nano_codex_env.episode.Episode.execute", bug)
+    monkeypatch.setattr("nano_codex_env.tools.ToolContext.execute", bug)
     assert env.shell(cmd="ls") == OVER
     with pytest.raises(KeyError, match="ours"):
         env._score([*first_messages(task), DONE])

@@ -17,12 +17,13 @@ from nano_codex_env import NanoCodexEnv, Task, Trajectory
 from nano_codex_env.adapters import verl as adapter
 from nano_codex_env.adapters.verl_calls import as_call, as_message
 from nano_codex_env.cli import main
-from nano_codex_env.episode import NOT_RUN, Episode
+from nano_codex_env.episode import NOT_RUN
 from nano_codex_env.errors import ConfigError, RewardError, SandboxError, TaskError
 from nano_codex_env.export.verl import AGENT, verl_rows
 from nano_codex_env.parallel import each
 from nano_codex_env.rewards import from_function, needs_tests
 from nano_codex_env.runs.replay import replay
+from nano_codex_env.tools import ToolContext
 from nano_codex_env.tools.prompt import first_messages
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -395,9 +396,9 @@ def test_under_verls_trainer_a_void_sample_is_not_there(
     async def put_all(*, keys: list[str], fields: Any, **_: Any) -> None:
         stored.update({key: fields[number] for number, key in enumerate(keys)})
 
-    execute = Episode.execute
+    execute = ToolContext.execute
 
-    def breaking(self: Episode, command: str, **more: Any) -> Any:
+    def breaking(self: ToolContext, command: str, **more: Any) -> Any:
         if command == "break":
             raise SandboxError("the box is gone")
         return execute(self, command, **more)
@@ -405,7 +406,7 @@ def test_under_verls_trainer_a_void_sample_is_not_there(
     monkeypatch.setattr(agent_loop_tq.tq, "init", lambda: None)
     monkeypatch.setattr(agent_loop_tq.tq, "async_kv_put", put)
     monkeypatch.setattr(agent_loop_tq.tq, "async_kv_batch_put", put_all)
-    monkeypatch.setattr(Episode, "execute", breaking)
+    monkeypatch.setattr(ToolContext, "execute", breaking)
     count = ["actor_rollout_ref.rollout.n=4", "actor_rollout_ref.rollout.val_kwargs.n=4"]
     config = compose(*count, reward="tests.adapters.test_verl:half", allow_zero_for_void=False)
     kind = agent_loop_tq.AgentLoopWorkerTQ.__ray_metadata__.modified_class
