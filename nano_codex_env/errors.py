@@ -80,12 +80,16 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {words}"
 
 
-def check_positive(**numbers: object) -> None:
-    """Check that each argument, given by its name, is a whole number of at least 1.
+def check_positive(
+    name: str, value: object, noun: str = "whole number", *, fractions: bool = False, optional: bool = False
+) -> None:
+    """Accept a positive whole number, with `fractions` any positive number, and with `optional` None.
 
     Raises:
-        ConfigError: one is not.
+        ConfigError: `value` is something else.
     """
-    for name, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ConfigError(f"{name} must be a positive whole number; got {value!r}")
+    if value is None and optional:
+        return
+    kinds = int | float if fractions else int
+    if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
+        raise ConfigError(f"{name} must be a positive {noun}; got {value!r}")

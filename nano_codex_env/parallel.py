@@ -30,7 +30,7 @@ def each(
         ConfigError: `workers` is not a positive whole number.
     """
     workers = processors() if workers is None else workers
-    check_positive(workers=workers)
+    check_positive("workers", workers)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="nano-codex")
     try:
         futures = [pool.submit(function, item) for item in items]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from nano_codex_env.errors import ConfigError
+from nano_codex_env.errors import check_positive
 from nano_codex_env.export.episodes import DUPLICATE, Left, best_first, read_transcript
 from nano_codex_env.records.reader import LoggedEpisode
 
@@ -19,8 +19,7 @@ def sft_rows(
     Raises:
         ConfigError: `best` is not positive.
     """
-    if best is not None and best < 1:
-        raise ConfigError(f"best must be a positive number; got {best}")
+    check_positive("best", best, "number", optional=True)
     seen: set[str] = set()
     for name, group in groupby(episodes, key=lambda episode: episode.instance_id):
         kept = 0

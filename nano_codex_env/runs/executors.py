@@ -50,8 +50,8 @@ class Dropped(NanoCodexError):
 class ThreadExecutor:
     """Plays jobs in threads that share policy and reward.
 
-    At most `concurrency` episodes are played and `scorers` are scored at once. While an episode waits for its score, the
-    next one is played in its place. Equal diffs of one task are scored once.
+    At most `concurrency` episodes are played and `scorers` are scored at once. While an episode waits for its score,
+    the next one is played in its place. Equal diffs of one task are scored once.
     """
 
     def __init__(self, policy: Policy, reward: Reward, env: Mapping[str, Any], *, concurrency: int, scorers: int):

@@ -98,7 +98,8 @@ def rollouts(
     if resume and not out:
         raise ConfigError("resume goes on with what a folder holds; name it with out=")
     scorers = processors() if scorers is None else scorers
-    check_positive(n=n, concurrency=concurrency, scorers=scorers)
+    for name, value in (("n", n), ("concurrency", concurrency), ("scorers", scorers)):
+        check_positive(name, value)
     jobs = _jobs(load_tasks([tasks] if isinstance(tasks, Task) else tasks), n)
     env = {"log_dir": out, **env} if out else env
     reward = reward or Resolved(sandbox=env.get("sandbox", "bubblewrap"), cache=env.get("cache_dir"))
