@@ -40,8 +40,7 @@ def rollout(
     name = getattr(options.get("task"), "instance_id", "") or str(options.get("instance_id") or options.get("repo", ""))
     started, log, steps, void, reward = time.monotonic(), None, 0, None, None
     value: SupportsFloat
-    info: dict[str, Any] = {}
-    finish_reasons: list[str] = []
+    info, finish_reasons = dict[str, Any](), list[str]()
     try:
         obs, first = env.reset(seed=seed, options=options)
         name, log = first["instance_id"], inner.episode.log
