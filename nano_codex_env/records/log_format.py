@@ -1,6 +1,7 @@
 """The format of logs: where an episode's folder may be, and checks of what its files and a run's rows hold.
 
-A log may come from anyone. Everything that is read back passes a check here first, key by key.
+A log may come from anyone. Everything that is read back passes a check here first, key by key. A check raises a
+`ValueError` that names the key and its value.
 """
 
 from __future__ import annotations
@@ -84,21 +85,13 @@ def check_link(path: Path) -> None:
 
 
 def check_object(value: object, where: str = "it") -> None:
-    """Check that a JSON value is an object.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """Check that a JSON value is an object."""
     if not isinstance(value, dict):
         raise ValueError(f"{where} must be an object; got {_describe(value)}")
 
 
 def check_message(message: Any) -> None:
-    """Check one message of a transcript.
-
-    Raises:
-        ValueError: no episode could have written it; the key and its value are named.
-    """
+    """Check that an episode could have written this message."""
     check_object(message)
     _check_keys(message, _MESSAGE)
     if "role" not in message:
@@ -109,11 +102,7 @@ def check_message(message: Any) -> None:
 
 
 def check_tools(tools: Any) -> None:
-    """Check a list of tool schemas.
-
-    Raises:
-        ValueError: it is not one.
-    """
+    """Check a list of tool schemas."""
     if not isinstance(tools, list):
         raise ValueError(f"it must hold a list; got {_describe(tools)}")
     for number, tool in enumerate(tools):
@@ -127,11 +116,7 @@ def check_tools(tools: Any) -> None:
 
 
 def check_metadata(metadata: Any) -> None:
-    """Check the known keys of `metadata.json`; others may hold anything.
-
-    Raises:
-        ValueError: it is not an object, or a key holds another kind of value.
-    """
+    """Check the known keys of `metadata.json`; others may hold anything."""
     check_object(metadata)
     _check_keys(metadata, _METADATA)
     limits = metadata.get("limits") or {}
@@ -139,11 +124,7 @@ def check_metadata(metadata: Any) -> None:
 
 
 def check_row(row: Any) -> None:
-    """Check the known keys of a row of `results.jsonl`.
-
-    Raises:
-        ValueError: it is not an object, or a key holds another kind of value.
-    """
+    """Check the known keys of a row of `results.jsonl`."""
     check_object(row)
     _check_keys(row, _ROW)
 

@@ -66,11 +66,7 @@ class Records:
             self._compact()
 
     def add(self, row: dict[str, Any]) -> None:
-        """Append a row.
-
-        Raises:
-            TrajectoryError: the disk is full or gone.
-        """
+        """Append a row; a `TrajectoryError` if the disk is full or gone."""
         if self._handle is None:
             raise TrajectoryError(f"{self._path} is closed")
         try:
@@ -141,11 +137,7 @@ def _open_locked(path: Path) -> int:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The undamaged rows of a file, which need not exist.
-
-    Raises:
-        TrajectoryError: it cannot be read.
-    """
+    """The undamaged rows of a file, which need not exist; a `TrajectoryError` if it cannot be read."""
     if not os.path.lexists(path):
         return []
     try:

@@ -37,14 +37,13 @@ from nano_codex_env.untrusted import MOST_LINES, parse_json
 
 
 class Writer:
-    """Writes one episode's folder; each line is handed to the operating system before the next call starts."""
+    """Writes one episode's folder; each line is handed to the operating system before the next call starts.
+
+    All methods raise `TrajectoryError` if they cannot write, or if what they are given is not JSON.
+    """
 
     def __init__(self, log_dir: Path, tools: Sequence[ToolSchema], about: Mapping[str, Any]) -> None:
-        """Make a folder in `log_dir` with `tools.json` and a first `metadata.json`.
-
-        Raises:
-            TrajectoryError: the folder cannot be written.
-        """
+        """Make a folder in `log_dir` with `tools.json` and a first `metadata.json`."""
         self.token_lines: list[str] = []
         """The lines of `tokens.jsonl` so far; the log of a branch begins with them."""
         self.token_ids: Sequence[int] = ()
@@ -62,40 +61,24 @@ class Writer:
             ) from error
 
     def append(self, line: str) -> None:
-        """Add one message, already serialised.
-
-        Raises:
-            TrajectoryError: the disk is full or gone.
-        """
+        """Add one message, already serialised."""
         if self._messages is None:
             raise TrajectoryError(f"{self.folder}: this log is closed")
         with self._writing("messages.jsonl"):
             write_all(self._messages, line.encode("ascii") + b"\n")
 
     def note(self, about: Mapping[str, Any]) -> None:
-        """Add keys to `metadata.json` while the episode runs.
-
-        Raises:
-            TrajectoryError: the file cannot be written, or `about` is not JSON.
-        """
+        """Add keys to `metadata.json` while the episode runs."""
         self.add("metadata.json", {**self._metadata, **about})
         self._metadata |= about
 
     def add(self, name: str, value: object) -> None:
-        """Write one more JSON file.
-
-        Raises:
-            TrajectoryError: it cannot be written.
-        """
+        """Write one more JSON file."""
         with self._writing(name):
             self._write_json(name, value)
 
     def tokens(self, record: Mapping[str, Any], turn: int) -> None:
-        """Add token ids and logprobs of one turn, counted from 1; only what the turn adds to the previous one is kept.
-
-        Raises:
-            TrajectoryError: they cannot be written.
-        """
+        """Add token ids and logprobs of one turn (the first is 1), without the ids of the previous turn."""
         with self._writing("tokens.jsonl"):
             if is_record(record):
                 record, self.token_ids = packed(record, turn, self.token_ids), (*record["prompt"], *record["sampled"])
@@ -107,11 +90,7 @@ class Writer:
         self.token_lines += lines
 
     def take_up(self, messages: Sequence[str], token_lines: Sequence[str], token_ids: Sequence[int]) -> None:
-        """Begin with the content of another log.
-
-        Raises:
-            TrajectoryError: it cannot be written.
-        """
+        """Begin with the content of another log."""
         if messages:
             self.append("\n".join(messages))
         if token_lines:
@@ -120,11 +99,7 @@ class Writer:
         self.token_ids = token_ids
 
     def finish(self, diff: str, result: Mapping[str, Any]) -> None:
-        """Write the diff and the final `metadata.json`, and close.
-
-        Raises:
-            TrajectoryError: they cannot be written.
-        """
+        """Write the diff and the final `metadata.json`, and close."""
         with closing(self), self._writing(""):
             write_whole(self.folder / "diff.patch", diff.encode("utf-8", "surrogateescape"))
             self._metadata |= result
@@ -221,21 +196,13 @@ class Trajectory:
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:
-    """The checked content of an episode's `metadata.json`.
-
-    Raises:
-        TrajectoryError: it is missing or damaged.
-    """
+    """The checked content of an episode's `metadata.json`; a `TrajectoryError` if it is missing or damaged."""
     about: dict[str, Any] = _read_json(folder / "metadata.json", check_metadata)
     return about
 
 
 def read_diff(folder: Path) -> str:
-    """The patch of an episode; bytes that are not UTF-8 become surrogate escapes.
-
-    Raises:
-        TrajectoryError: it is missing or cannot be read.
-    """
+    """The patch, with surrogate escapes for bytes that are not UTF-8; a `TrajectoryError` if it cannot be read."""
     return _read(folder / "diff.patch").decode("utf-8", "surrogateescape")
 
 

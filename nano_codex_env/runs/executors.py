@@ -119,11 +119,7 @@ class ThreadExecutor:
                 thread.join(max(0.0, until - time.monotonic()))
 
     def check(self) -> None:
-        """Go on only while somebody waits for the result.
-
-        Raises:
-            Dropped: nobody does.
-        """
+        """Raise `Dropped` if nobody waits for results any more."""
         if self._dropped is not None:
             raise Dropped(self._dropped)
 

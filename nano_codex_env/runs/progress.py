@@ -16,7 +16,7 @@ _EVERY = 30.0
 """Seconds between two lines if stderr is not a terminal."""
 
 
-class Bar:
+class ProgressBar:
     """A progress bar if stderr is a terminal; otherwise a line now and then, if it was asked for."""
 
     def __init__(self, title: str, total: int, shown: bool | None) -> None:

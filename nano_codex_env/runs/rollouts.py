@@ -30,7 +30,7 @@ from nano_codex_env.tools.prompt import default_prompt
 from nano_codex_env.untrusted import on_one_line
 
 if TYPE_CHECKING:
-    from nano_codex_env.runs.progress import Bar
+    from nano_codex_env.runs.progress import ProgressBar
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ def rollouts(
             scorer or system prompt, or is in use.
         Interrupted: Ctrl-C; it holds the finished results, which are in `out` too.
     """
-    from nano_codex_env.runs.progress import Bar  # imports rich
+    from nano_codex_env.runs.progress import ProgressBar  # imports rich
 
     if resume and not out:
         raise ConfigError("resume goes on with what a folder holds; name it with out=")
@@ -105,7 +105,7 @@ def rollouts(
     reward = reward or Resolved(sandbox=env.get("sandbox", "bubblewrap"), cache=env.get("cache_dir"))
     NanoCodexEnv(reward=reward, **env).close()  # raises for invalid arguments here rather than in threads
     records = Records(Path(out) / "results.jsonl", _key, resume=resume) if out else None
-    with records or nullcontext(), Bar(_name_of(policy), len(jobs), progress) as bar:
+    with records or nullcontext(), ProgressBar(_name_of(policy), len(jobs), progress) as bar:
         results = _earlier_results(records.rows if records else {}, jobs, version_of(reward))
         if out:
             _check_prompt(results.values(), Path(out), env)
@@ -125,7 +125,7 @@ def rollouts(
 class _Collector:
     """Records and shows results as an executor gives them, and handles deadline and Ctrl-C."""
 
-    def __init__(self, executor: ThreadExecutor, records: Records | None, bar: Bar, results: Results) -> None:
+    def __init__(self, executor: ThreadExecutor, records: Records | None, bar: ProgressBar, results: Results) -> None:
         self._executor, self._records, self._bar, self._results = executor, records, bar, results
         self.interrupts = 0
         self._reasons: set[str] = set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 import re
 import threading
 import time
@@ -19,6 +20,7 @@ from nano_codex_env.messages import Message, assistant, tool_call
 from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.runs import progress as bar
 from nano_codex_env.runs import rollouts as many
+from nano_codex_env.runs.executors import Job
 from nano_codex_env.runs.rollouts import rollouts
 from nano_codex_env.sandbox import Sandbox
 from tests.conftest import leavings
@@ -236,6 +238,10 @@ def test_one_task_a_row_and_a_thread_other_than_the_main_one_will_do(play: Play,
         ("sums-1", 0, 1.0),
         ("sums-1", 1, 1.0),
     ]
+
+
+def test_a_job_can_be_sent_to_another_process(task: Task) -> None:
+    assert pickle.loads(pickle.dumps(Job(task, 3))) == Job(task, 3)
 
 
 # What is refused at once.
