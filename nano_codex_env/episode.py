@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any
 
 from nano_codex_env.diff import File
 from nano_codex_env.errors import ConfigError
@@ -45,11 +45,7 @@ class Rules:
     """The first message; None: `tools.prompt.default_prompt` of the tools."""
 
     def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            ConfigError: a value cannot be used.
-        """
+        """Raise ConfigError if a value cannot be used."""
         check_positive("max_steps", self.max_steps, "number")
         check_positive("time_limit", self.time_limit, "number", fractions=True, optional=True)
         check_positive("token_limit", self.token_limit, "number", optional=True)
@@ -164,9 +160,13 @@ class Episode:
 
     def report_tokens(self, total: int) -> None:
         """See `NanoCodexEnv.report_tokens`."""
-        if isinstance(total, bool) or not isinstance(total, SupportsIndex) or not 0 <= operator.index(total) <= 1 << 53:
+        try:
+            count = operator.index(total)
+        except TypeError:
+            count = -1
+        if isinstance(total, bool) or not 0 <= count <= 1 << 53:
             raise ConfigError(f"report_tokens takes a whole number from 0 to 2**53; got {told(total)}")
-        self.tokens = operator.index(total)
+        self.tokens = count
 
     def snapshot(self, rng: Any) -> Snapshot:
         """The state of the episode, with `rng`, the state of a random generator."""
