@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from nano_codex_env.cache import cache_dir as cache_folder
-from nano_codex_env.episode import Episode, Rules, check_positive, finish
-from nano_codex_env.errors import ContextOverflow, WorkspaceError, describe
+from nano_codex_env.episode import Episode, Rules, finish
+from nano_codex_env.errors import ContextOverflow, WorkspaceError, check_positive, describe
 from nano_codex_env.messages import Message, ToolSchema, as_assistant
 from nano_codex_env.policies.chat import PROVIDERS, ChatPolicy, resolve
 from nano_codex_env.records.trajectory import versions

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nano_codex_env.diff import File
-from nano_codex_env.errors import ConfigError
+from nano_codex_env.errors import ConfigError, check_positive
 from nano_codex_env.messages import Message, ToolCall, dumps, tool_answer
 from nano_codex_env.records.trajectory import Writer
 from nano_codex_env.repo import Workspace
@@ -62,19 +62,6 @@ class Rules:
         names = [getattr(notice, "__qualname__", repr(notice)) for notice in self.notices]
         about = {"limits": self.limits(), "on_inaction": self.on_inaction, "notices": names}
         return about if self.system_prompt is None else {**about, "system_prompt": self.system_prompt}
-
-
-def check_positive(name: str, value: object, noun: str, *, fractions: bool = False, optional: bool = False) -> None:
-    """Accept a positive whole number, with `fractions` any positive number, and with `optional` None.
-
-    Raises:
-        ConfigError: `value` is something else.
-    """
-    if value is None and optional:
-        return
-    kinds = int | float if fractions else int
-    if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
-        raise ConfigError(f"{name} must be a positive {noun}; got {value!r}")
 
 
 @dataclass(frozen=True)
