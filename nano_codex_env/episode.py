@@ -1,35 +1,36 @@
-"""One episode: the state machine behind the environment, without Gymnasium and without a reward."""
+"""One episode without Gymnasium: its files, transcript and counters, and how it ends."""
 
 from __future__ import annotations
 
 import json
 import operator
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from nano_codex_env.diff import File
-from nano_codex_env.errors import ConfigError
+from nano_codex_env.errors import ConfigError, check_positive
 from nano_codex_env.messages import Message, ToolCall, dumps, tool_answer
 from nano_codex_env.records.trajectory import Writer
 from nano_codex_env.repo import Workspace
 from nano_codex_env.repo.source import folders_of
-from nano_codex_env.sandbox import Sandbox, Shell, View
-from nano_codex_env.score import told
+from nano_codex_env.sandbox import Sandbox
+from nano_codex_env.score import Score, told
 from nano_codex_env.tasks.task import Task
-from nano_codex_env.tool_usage import command_counts
-from nano_codex_env.tools import Notice, State, Toolbox
-from nano_codex_env.tools.base import ShellAnswer
+from nano_codex_env.tool_usage import tool_metrics
+from nano_codex_env.tools import Notice, State, Toolbox, ToolContext
 from nano_codex_env.tools.prompt import checked_prompt, default_prompt, first_messages, reminder
 
 NOT_RUN = "not run: limit reached"
+"""The answer to a call that comes after a limit."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What bounds an episode and what the environment says in it; the same for all episodes of an env."""
+    """The limits of an episode and the messages that the environment adds to it."""
 
     max_steps: int = 50
     """Tool calls."""
@@ -39,33 +40,25 @@ class Rules:
     """Tokens, as the caller reports them."""
     notices: tuple[Notice, ...] = ()
     on_inaction: str = "submit"
-    """What a message without tool calls does: "submit", or "remind" while nothing is changed."""
+    """A message without tool calls: "submit" ends the episode; "remind" answers it while no file is changed."""
     system_prompt: str | None = None
-    """What every episode begins with; None: `tools.prompt.default_prompt` of the tools."""
+    """The first message; None: `tools.prompt.default_prompt` of the tools."""
 
     def __post_init__(self) -> None:
-        """Only positive limits bound anything.
-
-        Raises:
-            ConfigError: a value cannot be used.
-        """
-        limits = (("max_steps", self.max_steps), ("time_limit", self.time_limit), ("token_limit", self.token_limit))
-        for name, value in limits:
-            if value is None and name != "max_steps":
-                continue
-            kinds = (int, float) if name == "time_limit" else (int,)
-            if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
-                raise ConfigError(f"{name} must be a positive number; got {value!r}")
+        """Raise ConfigError if a value cannot be used."""
+        check_positive("max_steps", self.max_steps, "number")
+        check_positive("time_limit", self.time_limit, "number", fractions=True, optional=True)
+        check_positive("token_limit", self.token_limit, "number", optional=True)
         if self.on_inaction not in ("submit", "remind"):
             raise ConfigError(f"on_inaction is 'submit' or 'remind'; got {self.on_inaction!r}")
         checked_prompt(self.system_prompt)
 
     def limits(self) -> dict[str, Any]:
-        """The bounds, as `info["limits"]` gives them."""
+        """The limits, as in `info["limits"]`."""
         return {"max_steps": self.max_steps, "time_limit": self.time_limit, "token_limit": self.token_limit}
 
     def about(self) -> dict[str, Any]:
-        """What the log says of them."""
+        """The rules, as in `metadata.json`."""
         names = [getattr(notice, "__qualname__", repr(notice)) for notice in self.notices]
         about = {"limits": self.limits(), "on_inaction": self.on_inaction, "notices": names}
         return about if self.system_prompt is None else {**about, "system_prompt": self.system_prompt}
@@ -73,30 +66,31 @@ class Rules:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """An episode as it stood; sharing, not copying: it costs the touched files and a list of lines."""
+    """The state of an episode. It shares file contents with the episode instead of copying them."""
 
     task: Task
     commit: str
-    files: Mapping[tuple[str, ...], File]
-    lines: tuple[str, ...]
-    steps: int
-    calls: int
-    tokens: int | None
-    seconds: float
-    counts: Mapping[str, tuple[int, int]]
-    stop: str | None
+    files: Mapping[tuple[str, ...], File] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()
+    """The transcript, one message of JSON each."""
+    steps: int = 0
+    calls: int = 0
+    tokens: int | None = None
+    seconds: float = 0.0
+    counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    stop: str | None = None
     rng: Any = None
     """The state of the env's random generator."""
     folder: str | None = None
-    """The name of its log's."""
+    """The name of the log's folder."""
     token_lines: tuple[str, ...] = ()
-    """Of its log: what policies told of their tokens."""
+    """The lines of `tokens.jsonl`."""
     token_ids: Sequence[int] = ()
-    """All ids of the last turn that told them."""
+    """All token ids of the last turn that reported them."""
 
 
 class Episode:
-    """A task being worked on: its files, its box, its transcript, its counters."""
+    """One attempt at a task; close it when done."""
 
     def __init__(
         self,
@@ -105,56 +99,51 @@ class Episode:
         sandbox: Sandbox,
         rules: Rules,
         *,
-        cache: Path | None,
-        log_dir: Path | None,
+        cache: str | os.PathLike[str] | None,
+        log_dir: str | os.PathLike[str] | None,
         echo: Callable[[Message], None] | None = None,
         resume: Snapshot | None = None,
     ) -> None:
-        """Open the repository and write the first messages, or take up where `resume` stood.
+        """Open the repository and start the transcript, or continue from `resume`; `echo` is called with each message.
 
         Raises:
-            TaskError: the issue is no valid text.
+            TaskError: the issue is not valid text.
             WorkspaceError: the repository cannot be opened.
+            TrajectoryError: the log cannot be written.
         """
         default = default_prompt(toolbox.tools)
-        said = json.loads(resume.lines[0])["content"] if resume else rules.system_prompt
-        rules = replace(rules, system_prompt=None if said == default else said)  # a branch has that of its beginning
-        self.task, self._toolbox, self._sandbox, self.rules, self._echo = task, toolbox, sandbox, rules, echo
-        first = first_messages(task, rules.system_prompt or default)
-        self.workspace = Workspace(task.repo, resume.commit if resume else task.base_commit, cache=cache)
-        self._shell: Shell | None = None
-        self._shown = -1
-        self.messages: list[Message] = []
-        self.lines: list[str] = []
-        self.steps = 0
-        self.calls = 0
-        self.tokens: int | None = None
-        self.stop: str | None = None
-        self.counts: dict[str, tuple[int, int]] = {}
-        self._started = time.monotonic()
-        about = {"task": task.to_row(), "commit": self.workspace.commit, **rules.about(), "started": time.time()}
+        start = resume or Snapshot(
+            task,
+            task.base_commit,
+            lines=tuple(dumps(message) for message in first_messages(task, rules.system_prompt or default)),
+        )
+        self.lines = list(start.lines)
+        """The transcript, one message of JSON each: callers may change `messages`, but not these."""
+        self.messages: list[Message] = json.loads(f"[{','.join(start.lines)}]")
+        prompt = self.messages[0]["content"]
+        self.rules = replace(rules, system_prompt=None if prompt == default else prompt)
+        self.task, self._toolbox, self._echo = task, toolbox, echo
+        self.workspace = Workspace(task.repo, start.commit, cache=cache)
+        self.workspace.restore(start.files)
+        self.steps = start.steps
+        self.calls = start.calls
+        """All tool calls, those not run included: the next call without an id is numbered from here."""
+        self.tokens, self.stop = start.tokens, start.stop
+        self.counts = dict(start.counts)
+        """Tool -> (calls, successful calls)."""
+        self._started = time.monotonic() - start.seconds
+        about = {"task": task.to_row(), "commit": self.workspace.commit, **self.rules.about(), "started": time.time()}
         if resume:
             about["branched"] = {"from": resume.folder, "messages": len(resume.lines)}
-        self.log = Writer(log_dir, toolbox.schemas, about) if log_dir else None
-        if resume:
-            self._take_up(resume)
-        else:
-            for message in first:
-                self._append(message)
-
-    def _take_up(self, snapshot: Snapshot) -> None:
-        self.workspace.restore(snapshot.files)
-        self.lines = list(snapshot.lines)
-        self.messages = json.loads(f"[{','.join(snapshot.lines)}]")
+        self.log = Writer(Path(log_dir), toolbox.schemas, about) if log_dir else None
+        # Not to be seen from inside: the repository's future, and logs that hold reference patches.
+        hidden = (*folders_of(task.repo), *((self.log.folder.parent,) if self.log else ()))
+        self.context = ToolContext(self.workspace, sandbox, hidden)
         if self.log:
-            self.log.take_up(snapshot.lines, snapshot.token_lines, snapshot.token_ids)
-        if self._echo:
+            self.log.take_up(start.lines, start.token_lines, start.token_ids)
+        if echo:
             for message in self.messages:
-                self._echo(message)
-        self.steps, self.calls = snapshot.steps, snapshot.calls
-        self.tokens, self.stop = snapshot.tokens, snapshot.stop
-        self.counts = dict(snapshot.counts)
-        self._started = time.monotonic() - snapshot.seconds
+                echo(message)
 
     def report_tokens(self, total: int) -> None:
         """See `NanoCodexEnv.report_tokens`."""
@@ -167,81 +156,60 @@ class Episode:
         self.tokens = count
 
     def snapshot(self, rng: Any) -> Snapshot:
-        """The episode as it stands now."""
-        return Snapshot(
-            self.task,
-            self.workspace.commit,
-            self.workspace.snapshot(),
-            tuple(self.lines),
-            self.steps,
-            self.calls,
-            self.tokens,
-            self.seconds,
-            dict(self.counts),
-            self.stop,
-            rng,
-            self.log.folder.name if self.log else None,
-            tuple(self.log.token_lines) if self.log else (),
-            self.log.token_ids if self.log else (),
-        )
+        """The state of the episode, with `rng`, the state of a random generator."""
+        log = self.log
+        files, lines, counts = self.workspace.snapshot(), tuple(self.lines), dict(self.counts)
+        used = (self.steps, self.calls, self.tokens, self.seconds)
+        logged = (log.folder.name, tuple(log.token_lines), log.token_ids) if log else ()
+        return Snapshot(self.task, self.workspace.commit, files, lines, *used, counts, self.stop, rng, *logged)
 
     @property
     def seconds(self) -> float:
-        """Wall time since the start; it goes to files, never into an observation."""
+        """Wall time since the start; it is written to files, never to an observation."""
         return time.monotonic() - self._started
 
     def act(self, message: Message) -> list[bool]:
-        """Take one assistant message; whether each of its calls did what it was for."""
+        """Take one assistant message; returns whether each of its tool calls succeeded."""
         self._append(message)
         calls: Sequence[ToolCall] = message.get("tool_calls") or ()
         self.calls += len(calls)
+        ok = [self._call(call) for call in calls]
         if not calls:
-            self._inaction()
-            return []
-        done = [self._call(call) for call in calls]
+            if self.rules.on_inaction == "submit" or self.workspace.changed:
+                self.stop = "submitted"
+                return []
+            self.steps += 1
+            self._append({"role": "user", "content": reminder(self._toolbox.tools, self.rules.system_prompt)})
         self.stop = self._limit()
-        return done
-
-    def _inaction(self) -> None:
-        if self.rules.on_inaction == "submit" or self.workspace.changed:
-            self.stop = "submitted"
-            return
-        self.steps += 1
-        self._append({"role": "user", "content": reminder(self._toolbox.tools, self.rules.system_prompt)})
-        self.stop = self._limit()
+        return ok
 
     def _call(self, call: ToolCall) -> bool:
         if self._limit():
             self._append(tool_answer(call, NOT_RUN))
             return False
         self.steps += 1
-        result = self._toolbox.call(self, call)
-        self._count(call, result.ok)
+        result = self._toolbox.call(self.context, call)
+        name = self._toolbox.name_of(call)
+        calls, successes = self.counts.get(name, (0, 0))
+        self.counts[name] = (calls + 1, successes + result.ok)
         self._append(tool_answer(call, result.content + self._notices(result.content)))
         return result.ok
 
     def _notices(self, content: str) -> str:
-        if not self.rules.notices:
-            return ""
+        """The notices that follow a tool's answer, on lines of their own."""
         rules = self.rules
+        if not rules.notices:
+            return ""
         state = State(self.steps, rules.max_steps, self.tokens, rules.token_limit, self.workspace.changed)
-        said = [text for text in (notice(state) for notice in rules.notices) if text]
-        gap = "\n" if said and content and not content.endswith("\n") else ""
-        return gap + "\n".join(said)
-
-    def _count(self, call: ToolCall, ok: bool) -> None:
-        name = self._toolbox.name_of(call)
-        calls, good = self.counts.get(name, (0, 0))
-        self.counts[name] = (calls + 1, good + ok)
+        texts = [text for notice in rules.notices if (text := notice(state))]
+        gap = "\n" if texts and content and not content.endswith("\n") else ""
+        return gap + "\n".join(texts)
 
     def _limit(self) -> str | None:
-        if self.steps >= self.rules.max_steps:
-            return "max_steps"
-        if self.rules.time_limit is not None and self.seconds >= self.rules.time_limit:
-            return "time_limit"
-        if self.rules.token_limit is not None and (self.tokens or 0) >= self.rules.token_limit:
-            return "token_limit"
-        return None
+        """The limit that is reached, if any."""
+        used = {"max_steps": self.steps, "time_limit": self.seconds, "token_limit": self.tokens or 0}
+        limits = self.rules.limits().items()
+        return next((name for name, limit in limits if limit is not None and used[name] >= limit), None)
 
     def _append(self, message: Message) -> None:
         line = dumps(message)
@@ -252,42 +220,65 @@ class Episode:
         if self._echo:
             self._echo(message)
 
-    def execute(self, command: str, *, timeout: float, keep: int) -> ShellAnswer:
-        """Run a command in the box, which is opened anew where a patch has changed what it shows."""
-        if self._shell is None or not self._shell.alive or self._shown != self.workspace.version:
-            self._close_shell()
-            self._shell = self._sandbox.open(View(self.workspace.layers, hidden=self._hidden()))
-            self._shown = self.workspace.version
-        result = self._shell.run(command, timeout=timeout, keep=keep)
-        return ShellAnswer(result.output, result.exit_code, result.timed_out, result.flooded, timeout)
-
-    def _hidden(self) -> tuple[Path, ...]:
-        """Folders that hold the future of the repository, and logs with reference patches."""
-        return (*folders_of(self.task.repo), *((self.log.folder.parent,) if self.log else ()))
-
-    def _close_shell(self) -> None:
-        shell, self._shell = self._shell, None
-        if shell:
-            shell.close()
-
     def transcript(self) -> list[Message]:
-        """The messages from the episode's own copy: what a caller did to an observation does not show."""
+        """A copy of the messages, unaffected by what a caller did to an observation."""
         return [json.loads(line) for line in self.lines]
 
-    def metrics(self, reward: float, parts: Mapping[str, Any]) -> dict[str, float]:
-        """Flat numbers for a training log; a tool or command that was not called has none, which is a count of 0."""
-        metrics = {"steps": float(self.steps), "reward": reward}
-        if self.tokens is not None:
-            metrics["tokens"] = float(self.tokens)
-        for name, (calls, ok) in self.counts.items():
-            metrics |= {f"{name}.calls": float(calls), f"{name}.ok": ok / calls}
-        metrics |= {f"commands.{name}": float(count) for name, count in command_counts(self.transcript()).items()}
-        numbers = {key: value for key, value in parts.items() if isinstance(value, int | float)}
-        return metrics | {f"parts.{key}": float(value) for key, value in numbers.items()}
-
     def close(self) -> None:
-        """End the box, remove the touched files, close the log; a second call does nothing."""
-        self._close_shell()
+        """End the sandbox, remove the touched files, close the log; a second call does nothing."""
+        self.context.close()
         self.workspace.close()
         if self.log:
             self.log.close()
+
+
+def finish(
+    episode: Episode,
+    reward: Callable[[Task, list[Message], str], Score] | None = None,
+    *,
+    void: str | None = None,
+    close: bool = True,
+    **more: Any,
+) -> dict[str, Any]:
+    """End an episode: take its diff, score it, complete its log, and free its sandbox and files.
+
+    Returns `stop` and `diff`, and with `reward` also `parts`, `metrics` and `reward`. If this raises, the episode is
+    still open: call again with `void`, which always closes it.
+
+    Args:
+        episode: the episode; its `stop` says why it ended.
+        reward: scores the patch; None: it is not scored.
+        void: why the episode is void.
+        close: False leaves the files to the caller, who must close the episode.
+        **more: further entries of `metadata.json`.
+
+    Raises:
+        WorkspaceError, TrajectoryError: the diff or the log cannot be made; and whatever `reward` raises.
+    """
+    try:
+        diff, seconds = episode.workspace.diff(), episode.seconds
+        info: dict[str, Any] = {"stop": episode.stop, "diff": diff}
+        if reward:
+            score = reward(episode.task, episode.transcript(), diff)
+            info |= {"parts": score.parts, "metrics": _metrics(episode, score), "reward": score.value}
+            more = {"counts": episode.counts, **more}
+        if episode.log:
+            voided = {} if void is None else {"void": void}
+            about = {**voided, **info, "steps": episode.steps, "seconds": seconds, **more}
+            episode.log.finish(diff, {key: value for key, value in about.items() if key != "diff"})
+        if close:
+            episode.close()
+    finally:
+        if void is not None:
+            episode.close()
+    return info
+
+
+def _metrics(episode: Episode, score: Score) -> dict[str, float]:
+    """Flat numbers for a training log."""
+    metrics = {"steps": float(episode.steps), "reward": score.value}
+    if episode.tokens is not None:
+        metrics["tokens"] = float(episode.tokens)
+    numbers = {key: value for key, value in score.parts.items() if isinstance(value, int | float)}
+    parts = {f"parts.{key}": float(value) for key, value in numbers.items()}
+    return metrics | tool_metrics(episode.counts, episode.transcript()) | parts

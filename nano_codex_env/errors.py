@@ -78,3 +78,18 @@ def describe(error: BaseException) -> str:
     except Exception as failure:  # noqa: BLE001 (__str__ of a class that is not ours)
         message = f"(its message cannot be read: {type(failure).__name__})"
     return f"{type(error).__name__}: {message}"
+
+
+def check_positive(
+    name: str, value: object, noun: str = "whole number", *, fractions: bool = False, optional: bool = False
+) -> None:
+    """Accept a positive whole number, with `fractions` any positive number, and with `optional` None.
+
+    Raises:
+        ConfigError: `value` is something else.
+    """
+    if value is None and optional:
+        return
+    kinds = int | float if fractions else int
+    if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
+        raise ConfigError(f"{name} must be a positive {noun}; got {value!r}")

@@ -1,4 +1,4 @@
-"""A function over many items in threads; the work is subprocesses, so threads are enough."""
+"""Map a function over items in a thread pool; the work is subprocesses, so threads are enough."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
-from nano_codex_env.errors import ConfigError
+from nano_codex_env.errors import check_positive
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
+Output = TypeVar("Output")
 
 
 def processors() -> int:
@@ -19,20 +19,19 @@ def processors() -> int:
 
 
 def each(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None, *, ordered: bool = True
-) -> Iterator[Result]:
-    """What `function` gives for each item, `workers` at once (default: one for each processor).
+    function: Callable[[Item], Output], items: Iterable[Item], workers: int | None = None, *, ordered: bool = True
+) -> Iterator[Output]:
+    """The function's value for each item, `workers` at once (default: one for each processor).
 
-    Not `ordered`: as they are finished. What has not begun when the iteration is left, by an exception or Ctrl-C, is
-    not begun any more.
+    Not `ordered`: as they are finished. When the iteration ends early, by an exception or Ctrl-C, no further
+    item is begun.
 
     Raises:
-        ConfigError: `workers` is no positive number.
+        ConfigError: `workers` is not a positive whole number.
     """
-    count = processors() if workers is None else workers
-    if count < 1:
-        raise ConfigError(f"the number of workers must be at least 1; got {workers!r}")
-    pool = ThreadPoolExecutor(count, thread_name_prefix="nano-codex")
+    workers = processors() if workers is None else workers
+    check_positive("workers", workers)
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="nano-codex")
     try:
         futures = [pool.submit(function, item) for item in items]
         for future in futures if ordered else as_completed(futures):

@@ -33,6 +33,14 @@ def tool_stats(counts: Mapping[str, tuple[int, int]], messages: Iterable[Message
     return stats | {f"shell_cmd_{name}": used.get(name, 0) for name in COMMANDS}
 
 
+def tool_metrics(counts: Mapping[str, tuple[int, int]], messages: Iterable[Message]) -> dict[str, float]:
+    """The same for an episode's metrics; a tool or command that was not called is absent, which means 0 calls."""
+    metrics: dict[str, float] = {}
+    for name, (calls, successes) in counts.items():
+        metrics |= {f"{name}.calls": float(calls), f"{name}.ok": successes / calls}
+    return metrics | {f"commands.{name}": float(count) for name, count in command_counts(messages).items()}
+
+
 def command_counts(messages: Iterable[Message]) -> dict[str, int]:
     """How often each of `COMMANDS` stands in the shell calls of a transcript; those that do not are left out."""
     used = Counter(name for line in _shell_lines(messages) for name in commands(line))

@@ -17,7 +17,7 @@ import pytest
 from nano_codex_env import ChatPolicy, NanoCodexEnv, Reply, Task, Trajectory, from_function
 from nano_codex_env.errors import ActionError, PolicyError
 from nano_codex_env.messages import MAX_CHARACTERS, MAX_VALUES, Message, ToolSchema, as_assistant
-from nano_codex_env.runs.rollout import Result
+from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.runs.rollouts import rollouts
 from nano_codex_env.sandbox import Sandbox
 from tests.server import Answer, Raw, Server, call, completion, fault, listen, serve, turn_of
@@ -93,7 +93,7 @@ def number_of(messages: Sequence[Message]) -> int:
     return int(messages[1]["content"])
 
 
-def check(results: list[Result], out: Path) -> None:
+def check(results: list[EpisodeResult], out: Path) -> None:
     """Every episode is there exactly once: in the results, in the table, as a folder that says the same."""
     assert [result.instance_id for result in results] == [f"sums-{number}" for number in range(len(results))]
     rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]

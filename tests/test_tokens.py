@@ -18,8 +18,9 @@ from nano_codex_env import ChatPolicy, NanoCodexEnv, Reward, Task, Trajectory, f
 from nano_codex_env.chat_templates import check_prefix
 from nano_codex_env.errors import PolicyError, TrajectoryError
 from nano_codex_env.messages import assistant, dumps
+from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.records.trajectory import Writer
-from nano_codex_env.runs.rollout import Result, rollout
+from nano_codex_env.runs.rollout import rollout
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tokens import digest, is_record, joined, of_completion, packed
 from tests.server import Answer, by_turn, call, completion, serve
@@ -48,12 +49,12 @@ def told(
     return body | {"prompt_token_ids": prompt}
 
 
-def play(env: NanoCodexEnv, *answers: Answer) -> Result:
+def play(env: NanoCodexEnv, *answers: Answer) -> EpisodeResult:
     with serve(by_turn(*answers)) as server, ChatPolicy("m", server.url, max_retries=0, return_tokens=True) as policy:
         return rollout(env, policy)
 
 
-def lines(result: Result) -> list[dict[str, Any]]:
+def lines(result: EpisodeResult) -> list[dict[str, Any]]:
     assert result.folder
     return [json.loads(line) for line in (Path(result.folder) / "tokens.jsonl").read_text().splitlines()]
 

@@ -15,10 +15,9 @@ from typing import Any
 from examples.benchmark.measure import Case, Row, Times, Wanted, compare, interleave
 from examples.benchmark.setting import TEXT, Setting, a_task, an_env, bash, boxed_bash, git, inner, look
 from nano_codex_env import Score, Task, make_vec
-from nano_codex_env.episode import Episode
 from nano_codex_env.messages import dumps, tool_call
 from nano_codex_env.records.trajectory import Writer
-from nano_codex_env.tools import apply_patch
+from nano_codex_env.tools import ToolContext, apply_patch
 from nano_codex_env.tools import shell as shell_tool
 
 
@@ -56,9 +55,9 @@ def trainer(setting: Setting) -> Iterator[Row]:
     """The cost of a call in the training process: processor time, and how it depends on the memory of the process."""
     repo = setting.small()
     with setting.folder() as log, an_env(a_task(repo), log) as env:
-        action, tool, episode = tool_call("shell", cmd="ls"), shell_tool().function, inner(env).episode
+        action, tool, context = tool_call("shell", cmd="ls"), shell_tool().function, inner(env).episode.context
         cases: dict[str, Case] = {
-            "the tool alone": lambda: tool(episode, cmd="ls"),
+            "the tool alone": lambda: tool(context, cmd="ls"),
             "env.step": lambda: env.step(action),
             "subprocess.run bash": lambda: bash("ls", repo),
         }
@@ -132,7 +131,7 @@ def patch(setting: Setting) -> Iterator[Row]:
             with tempfile.TemporaryDirectory(dir=place) as folder:
                 task, plain = _of_lines(Path(folder), lines)
                 with an_env(task, None, cache_dir=Path(folder, "cache")) as env:
-                    patches, rewrites = _Patches(inner(env).episode), _Rewrites(plain)
+                    patches, rewrites = _Patches(inner(env).episode.context), _Rewrites(plain)
                     cases = {"apply_patch": patches.next, "as the original": rewrites.next}
                     times = interleave(cases, rounds=setting.rounds(30), each=3)
                 where, most = ("disk", 0.15) if place == setting.work else ("tmpfs", 0.6)
@@ -143,12 +142,12 @@ def patch(setting: Setting) -> Iterator[Row]:
 class _Patches:
     """A sequence of patches to one file."""
 
-    def __init__(self, episode: Episode) -> None:
-        self._tool, self._episode, self._number = apply_patch(), episode, 0
+    def __init__(self, context: ToolContext) -> None:
+        self._tool, self._context, self._number = apply_patch(), context, 0
 
     def next(self) -> None:
         old, new = f"value = {self._number} #", f"value = {self._number + 1} #"
-        assert self._tool.function(self._episode, search=old, replace=new, file="big.py").ok
+        assert self._tool.function(self._context, search=old, replace=new, file="big.py").ok
         self._number += 1
 
 

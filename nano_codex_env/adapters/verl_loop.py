@@ -1,8 +1,8 @@
-"""The agent loop that verl sees: it keeps the tokens, our environment says what follows and what it was worth.
+"""The agent loop that verl runs: verl keeps the tokens, our environment answers the calls and scores the episode.
 
-Of verl's `ToolAgentLoop` it keeps the sampling and the bookkeeping of tokens. Not used are what verl does with tools:
-a call at a time (`max_parallel_calls`), answers cut to 256 characters (`max_tool_response_length`), and calls that its
-parser cannot read, which end the episode there and are answered in words here.
+Sampling and token bookkeeping are those of verl's `ToolAgentLoop`. Its tool handling is not used: it runs one call at a
+time (`max_parallel_calls`), cuts answers to 256 characters (`max_tool_response_length`), and ends the episode at a call
+that its parser cannot read, which the environment answers instead.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from verl.experimental.agent_loop.tool_agent_loop import AgentData, AgentState, 
 from verl.tools.function_tool import FunctionTool
 from verl.tools.schemas import OpenAIFunctionToolSchema
 
-from nano_codex_env.adapters.verl import PARTS, checked_flag, checked_parts, shared_reward, task_of
 from nano_codex_env.adapters.verl_calls import as_call, as_message
+from nano_codex_env.adapters.verl_reward import PARTS, checked_parts, shared_reward, task_of
 from nano_codex_env.config import NOTICES
 from nano_codex_env.env import NanoCodexEnv
 from nano_codex_env.errors import ConfigError, NanoCodexError, PolicyError, TaskError, describe
@@ -34,14 +34,14 @@ logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-_TOLD = ("uid", "session_id", "global_steps")
-"""What verl's trainer tells of a sample, for the log: its group, its number there, the step."""
+_SAMPLE_KEYS = ("uid", "session_id", "global_steps")
+"""A sample's group, its number in the group, and the training step, which verl's trainer passes and the log keeps."""
 
 
-class _Whole:
-    """verl's client of its inference servers, but for answers that were not finished: those are failures.
+class _CheckedClient:
+    """verl's client of its inference servers, which raises if a server broke an answer off.
 
-    verl passes on what it has when a server aborts a request, and its loop would go on with that as an answer.
+    verl passes on the partial answer of an aborted request, and its loop would treat it as complete.
     """
 
     def __init__(self, client: Any) -> None:
@@ -55,7 +55,7 @@ class _Whole:
         """
         output = await self._client.generate(*args, **more)
         reason = str(output.stop_reason or "").lower()
-        if reason in BROKEN_OFF or (not output.token_ids and reason != "length"):  # SGLang's where the context is full
+        if reason in BROKEN_OFF or (not output.token_ids and reason != "length"):  # SGLang's if the context is full
             raise PolicyError(f"the server broke an answer off after {len(output.token_ids)} tokens ({reason})")
         return output
 
@@ -64,23 +64,20 @@ class _Whole:
 
 
 class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
-    """One sample of verl's: an episode in a thread of its own, since the event loop must never wait for a box.
+    """One sample of verl: an episode in a thread of its own, so that the event loop never waits for a sandbox.
 
-    A failure of ours, or of the inference server's, voids the sample; no reward is made up for it:
+    If we or the inference server fail, the sample is void; it gets no invented reward:
 
-    - verl's trainer (`trainer.use_v1`, the default) leaves out a sample whose loop raises and goes on with the rest of
-      its group, so the failure is raised there. It does the same in its validation, whose means are then of fewer
-      samples.
-    - The older trainer (`trainer.use_v1=False`), its validation, and whoever else calls `generate_sequences` of verl's
-      workers (its fully asynchronous and one-step-off trainers, a script of yours) lose the whole batch to an
-      exception, and cannot leave out a sample. They are refused before the first episode, unless `allow_zero_for_void`
-      says that a void sample may count: it is one masked token then, with reward 0.0, which pulls down the mean of its
-      group, and 1.0 in the column `void`.
+    - verl's trainer (`trainer.use_v1`, the default) leaves out a sample whose loop raises and keeps the rest of its
+      group, so the failure is raised. The same holds in its validation, whose means are then of fewer samples.
+    - The older trainer (`trainer.use_v1=False`), its validation, and other callers of `generate_sequences` of verl's
+      workers (its fully asynchronous and one-step-off trainers, your own script) lose the whole batch to an exception
+      and cannot leave out a sample. They are refused before the first episode, unless `allow_zero_for_void` is true:
+      a void sample is then one masked token with reward 0.0, which lowers the mean of its group, and 1.0 in the column
+      `void`.
 
-    They are told apart by `session_id`, which the trainer's worker alone gives to each sample, in its validation too.
+    Only the trainer's worker gives each sample, in validation too, the `session_id` by which the two are told apart.
     """
-
-    _value: float | None = None
 
     def __init__(
         self,
@@ -99,7 +96,7 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
         allow_zero_for_void: bool = False,
         **verl: Any,
     ) -> None:
-        """What the YAML of the agent loop says; the rest is verl's.
+        """Take the values of the agent loop's YAML; the rest is verl's.
 
         Args:
             args: verl's.
@@ -108,26 +105,33 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
             max_steps: tool calls; further ones are answered "not run: limit reached".
             time_limit: seconds from reset; None: no limit.
             notices: names of `config.NOTICES`, such as "budget".
-            on_inaction: "submit", or "remind" while nothing is changed.
-            system_prompt: the first message, verbatim, whatever the row's `prompt`; None: one that names the tools.
+            on_inaction: "submit", or "remind" while no file is changed.
+            system_prompt: the first message, verbatim, instead of the row's `prompt`; None: one that lists the tools.
             log_dir: where episodes are logged, token ids included; None: nowhere.
             cache_dir: mirrors, base trees, virtual environments.
-            workers: how many episodes each of verl's workers scores at once; None: the processors, shared out.
+            workers: how many episodes each of verl's workers scores at once; None: its share of the processors.
             parts: the numbers of a score's parts that become columns; verl wants the same ones of every sample.
-            allow_zero_for_void: take 0.0 for a void sample where it cannot be left out, see the class.
+            allow_zero_for_void: count 0.0 for a void sample if it cannot be left out; see the class.
             verl: verl's.
 
         Raises:
-            ConfigError: an argument cannot be used, verl is told to limit turns, or its older trainer is used.
+            ConfigError: an argument cannot be used, verl's own turn limits are set, or its older trainer is used.
         """
         super().__init__(*args, **verl)
-        self._allow_zero = checked_flag("allow_zero_for_void", allow_zero_for_void)
-        self._check(notices)
-        self.server_manager: Any = _Whole(self.server_manager)
+        if not isinstance(allow_zero_for_void, bool):  # "false" in quotes would be true
+            raise ConfigError(f"allow_zero_for_void must be true or false; got {allow_zero_for_void!r}")
+        self._allow_zero = allow_zero_for_void
+        if not self.config.get("trainer", {}).get("use_v1", True):
+            self._refuse_zero("trainer.use_v1=False")
+        if self.max_user_turns or self.max_assistant_turns:
+            raise ConfigError("leave multi_turn.max_user_turns and max_assistant_turns null; max_steps is the limit")
+        if unknown := [name for name in notices if name not in NOTICES]:
+            raise ConfigError(f"no notice is called {unknown[0]!r}; there are: {', '.join(NOTICES)}")
+        self.server_manager: Any = _CheckedClient(self.server_manager)
         workers = max(1, processors() // self.rollout_config.agent.num_workers) if workers is None else workers
         tools = default_tools()
-        self.tool_schemas = [tool.schema for tool in tools]  # as they are: what is rendered is what is logged
-        self.tools = {tool.name: _carrier(tool.schema) for tool in tools}
+        self.tool_schemas = [tool.schema for tool in tools]  # the prompt is rendered from the schemas that are logged
+        self.tools = {tool.name: _for_parsers(tool.schema) for tool in tools}
         self._parts = checked_parts(parts, verl)
         self._env = NanoCodexEnv(
             [],
@@ -142,6 +146,7 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
             cache_dir=cache_dir,
         )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="nano-codex-verl")
+        self._reward: float | None = None
         self._metrics: Mapping[str, float] = {}
 
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
@@ -155,32 +160,24 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
             self._refuse_zero("a caller other than verl's trainer")
         void = ""
         try:
-            prompt = await self._ask(self._begin, row)
+            prompt = await self._in_thread(self._reset, row)
             output = await super().run(sampling_params, **{**row, "raw_prompt": prompt})
-            if self._value is None:
+            if self._reward is None:
                 started = time.monotonic()
-                self._end(await self._ask(self._env.end, "token_limit"))
+                self._end(await self._in_thread(self._env.end, "token_limit"))
                 output.metrics.compute_score += time.monotonic() - started
         except NanoCodexError as error:
             void = describe(error)
             logger.warning("a sample is void: %s", for_terminal(void))
-            if "session_id" in row:  # verl's trainer: one of a group's sessions may fail by itself
+            if "session_id" in row:  # verl's trainer can leave out one session of a group
                 raise
             return self._void()
         finally:
-            self._thread.submit(self._leave, void)
+            self._thread.submit(self._close, void)
             self._thread.shutdown(wait=False)
-        output.reward_score = self._value
+        output.reward_score = self._reward
         output.extra_fields["reward_extra_info"] = self._columns(0.0)
         return output
-
-    def _check(self, notices: Sequence[str]) -> None:
-        if not self.config.get("trainer", {}).get("use_v1", True):
-            self._refuse_zero("trainer.use_v1=False")
-        if self.max_user_turns or self.max_assistant_turns:
-            raise ConfigError("leave multi_turn.max_user_turns and max_assistant_turns null; max_steps is the limit")
-        if unknown := [name for name in notices if name not in NOTICES]:
-            raise ConfigError(f"no notice is called {unknown[0]!r}; there are: {', '.join(NOTICES)}")
 
     def _refuse_zero(self, caller: str) -> None:
         if not self._allow_zero:
@@ -189,8 +186,8 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
                 "verl's trainer (trainer.use_v1=true), or say allow_zero_for_void: true in the agent loop's YAML"
             )
 
-    def _leave(self, void: str) -> None:
-        """Free everything, after whatever still runs; a log says why its episode is void."""
+    def _close(self, void: str) -> None:
+        """Close the episode, after whatever still runs in its thread; `void` is recorded in its log."""
         try:
             if void:
                 self._env.void(void)
@@ -198,33 +195,33 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
         except Exception:
             logger.exception("an episode was not freed")
 
-    async def _ask(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        """What `function` gives in the episode's thread."""
+    async def _in_thread(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Call `function` in the episode's thread."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
-    def _begin(self, row: Mapping[str, Any]) -> list[Message]:
+    def _reset(self, row: Mapping[str, Any]) -> list[Message]:
         observation, _ = self._env.reset(options={"task": task_of(row.get("extra_info"))})
         if log := self._env.episode.log:
-            told = {name: row[name] for name in _TOLD if isinstance(row.get(name), int | str)}
-            log.note({"policy": {"name": "verl", **told}})
+            sample = {name: row[name] for name in _SAMPLE_KEYS if isinstance(row.get(name), int | str)}
+            log.note({"policy": {"name": "verl", **sample}})
         return observation
 
     def _cap_text_prompt_length(self, prompt_ids: list[int]) -> list[int]:
-        """Verl would cut the beginning off, and with it the tools."""
+        """Refuse a long prompt: verl would cut off its beginning, and with it the tools."""
         limit = self.rollout_config.prompt_length
         if len(prompt_ids) > limit:
             raise TaskError(f"a prompt has {len(prompt_ids)} tokens; data.max_prompt_length is {limit}: raise it")
         return prompt_ids
 
     async def _handle_generating_state(self, agent_data: AgentData, *arguments: Any, **more: Any) -> AgentState:
-        """Sample an answer; whether that ends anything is for the environment to say, unless it is too long."""
+        """Sample an answer; unless it is too long, only the environment ends the episode."""
         prompt = agent_data.prompt_ids
         await super()._handle_generating_state(agent_data, *arguments, **more)
         sampled = agent_data.response_ids
-        told = agent_data.response_logprobs
-        logprobs = told[len(told) - len(sampled) :] if told else None
+        every = agent_data.response_logprobs
+        logprobs = every[len(every) - len(sampled) :] if every else None
         record = {"prompt": prompt, "sampled": sampled, "logprobs": logprobs}
-        await self._ask(self._log_tokens, record, agent_data.assistant_turns)
+        await self._in_thread(self._log_tokens, record, agent_data.assistant_turns)
         too_long = not sampled or len(agent_data.response_mask) >= self.response_length
         return AgentState.TERMINATED if too_long else AgentState.PROCESSING_TOOLS
 
@@ -234,9 +231,9 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
             log.tokens(record, turn)
 
     async def _handle_processing_tools_state(self, agent_data: AgentData) -> AgentState:
-        """Give the environment what was said, and the policy what it answers."""
+        """Step the environment with the last message, and append its answers to the prompt."""
         started, count = time.monotonic(), len(agent_data.messages)
-        observation, value, terminated, truncated, info = await self._ask(self._env.step, agent_data.messages[-1])
+        observation, value, terminated, truncated, info = await self._in_thread(self._env.step, agent_data.messages[-1])
         over = terminated or truncated
         spent = "compute_score" if over else "tool_calls"
         agent_data.metrics[spent] = agent_data.metrics.get(spent, 0.0) + time.monotonic() - started
@@ -260,19 +257,16 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
         return AgentState.GENERATING
 
     def _end(self, last: tuple[list[Message], float, bool, bool, dict[str, Any]]) -> None:
-        self._value, self._metrics = last[1], last[4]["metrics"]
+        self._reward, self._metrics = last[1], last[4]["metrics"]
 
     def _build_assistant_message(self, content: str, agent_data: AgentData) -> Message:
-        """The message as the environment takes it: all calls, also those that verl's parser could not read."""
+        """The message for the environment, with the calls that verl's parser dropped."""
         calls = [as_call(call.name, call.arguments, call.tool_call_id) for call in agent_data.tool_calls]
         text = self.tokenizer.decode(agent_data.response_ids)
         return as_message(text, content, calls, self.tool_parser_name, self.tokenizer.all_special_tokens)
 
     def _columns(self, void: float) -> dict[str, float | None]:
-        """The episode's metrics as verl's extra columns, the same ones in every sample; None: not known.
-
-        Not the reward: that is verl's own.
-        """
+        """The episode's metrics as extra columns, the same in every sample; None: unknown. The reward is verl's own."""
         tools = [*self.tools, "unknown"]
         names = ["steps", "tokens", *(f"{tool}.{what}" for tool in tools for what in ("calls", "ok"))]
         names += [f"parts.{name}" for name in self._parts]
@@ -280,7 +274,7 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
         return {"void": void, **{name: found.get(name) for name in names}}
 
     def _void(self) -> AgentLoopOutput:
-        """A sample in which nothing was sampled: one token, which no loss sees."""
+        """A void sample: one token, masked from the loss."""
         token = self.tokenizer.eos_token_id
         fields = {"turn_scores": [], "tool_rewards": [], "reward_extra_info": self._columns(1.0)}
         return AgentLoopOutput(
@@ -294,6 +288,6 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
         )
 
 
-def _carrier(schema: ToolSchema) -> FunctionTool:
-    """A tool for verl's parsers, which look at its schema; it is never called."""
+def _for_parsers(schema: ToolSchema) -> FunctionTool:
+    """A tool for verl's parsers, which read its schema; it is never called."""
     return FunctionTool(schema["function"]["name"], str, OpenAIFunctionToolSchema.model_validate(schema))

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.records.log_format import LOG_DIR, check_log_dir
-from nano_codex_env.records.rows import read_rows
 from nano_codex_env.tasks import load_tasks
 from nano_codex_env.tasks.task import Task
 
@@ -69,16 +67,6 @@ def load_all(sources: Sequence[str], only: Sequence[str] = ()) -> list[Task]:
     if unknown:
         raise ConfigError(f"no task is called {unknown[0]!r}; there are: {', '.join(list(ids)[:20])}")
     return [task for task in tasks if not only or task.instance_id in only]
-
-
-def episode_folders(folders: Sequence[Path]) -> Iterator[Path]:
-    """Yield each episode's folder; of a run that has results, only the episodes that they name."""
-    for folder in folders:
-        episodes = sorted(path.parent for path in folder.glob("*/messages.jsonl"))
-        rows = read_rows(folder / "results.jsonl") if episodes else []
-        named = {Path(row["folder"]).name for row in rows if isinstance(row.get("folder"), str) and row["folder"]}
-        episodes = [path for path in episodes if not named or path.name in named]
-        yield from episodes if episodes and not os.path.lexists(folder / "messages.jsonl") else [folder]
 
 
 def log_dir() -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nano_codex_env.cache import cache_dir
-from nano_codex_env.cli.arguments import add_command, add_folders, add_group, add_sources, episode_folders, load_all
+from nano_codex_env.cli.arguments import add_command, add_folders, add_group, add_sources, load_all
 from nano_codex_env.cli.terminal import progress
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.export.atomic_output import placed
@@ -21,6 +21,7 @@ from nano_codex_env.export.preds import pred_rows
 from nano_codex_env.export.sft import sft_rows
 from nano_codex_env.export.verl import verl_rows, write_parquet
 from nano_codex_env.messages import dumps
+from nano_codex_env.records.reader import episode_folders
 from nano_codex_env.repo.base_tree import base_tree
 from nano_codex_env.scoring.hidden_tests import hidden_files
 from nano_codex_env.tools.prompt import SYSTEM_PROMPT, checked_prompt, first_messages

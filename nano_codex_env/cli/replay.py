@@ -8,9 +8,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from nano_codex_env.cli.arguments import add_command, add_folders, episode_folders
+from nano_codex_env.cli.arguments import add_command, add_folders
 from nano_codex_env.cli.terminal import clipped
 from nano_codex_env.errors import TaskError, TrajectoryError, WorkspaceError
+from nano_codex_env.records.reader import episode_folders
 from nano_codex_env.runs.replay import Difference, replay
 from nano_codex_env.untrusted import on_one_line
 

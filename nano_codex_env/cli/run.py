@@ -20,7 +20,7 @@ from nano_codex_env.config import POLICIES, env_arguments, make_policy, make_rew
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.policies.chat import ChatPolicy
 from nano_codex_env.records.log_format import read_log_file
-from nano_codex_env.runs.rollout import Result
+from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.runs.rollouts import Interrupted, rollouts
 from nano_codex_env.untrusted import for_terminal, on_one_line, parse_json
 
@@ -166,7 +166,7 @@ def _differences(begun: Mapping[str, Any], config: Mapping[str, Any], prefix: st
             yield f"{prefix}{key}"
 
 
-def _print_results(results: Sequence[Result], out: Path) -> None:
+def _print_results(results: Sequence[EpisodeResult], out: Path) -> None:
     """Print a row for each episode, or for each task if there were several attempts."""
     if any(result.attempt for result in results):
         groups = groupby(results, key=lambda result: result.instance_id)
@@ -180,7 +180,7 @@ def _print_results(results: Sequence[Result], out: Path) -> None:
     print_totals([result.reward for result in results], "logs", out)
 
 
-def _episode_row(result: Result) -> tuple[str, ...]:
+def _episode_row(result: EpisodeResult) -> tuple[str, ...]:
     note = result.void or str(result.parts.get("reason", ""))
     if note and not result.void and not result.diff:
         note += "; nothing was changed"
@@ -188,7 +188,7 @@ def _episode_row(result: Result) -> tuple[str, ...]:
     return (result.instance_id, number(result.reward, "void"), result.stop or "-", str(result.steps), seconds, note)
 
 
-def _task_row(name: str, group: Sequence[Result]) -> tuple[str, ...]:
+def _task_row(name: str, group: Sequence[EpisodeResult]) -> tuple[str, ...]:
     rewards = [result.reward for result in group if result.reward is not None]
     stops = Counter(result.stop or "void" for result in group)
     return (

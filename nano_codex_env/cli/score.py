@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from nano_codex_env.cli.arguments import REWARD, add_command, add_folders, add_json, episode_folders, new_path
+from nano_codex_env.cli.arguments import REWARD, add_command, add_folders, add_json, new_path
 from nano_codex_env.cli.terminal import number, print_totals, progress, table
 from nano_codex_env.config import make_reward
 from nano_codex_env.errors import ConfigError
+from nano_codex_env.records.reader import episode_folders
 from nano_codex_env.records.rows import Records
 from nano_codex_env.rewards import version_of
 from nano_codex_env.runs.rescore import is_score, rescore

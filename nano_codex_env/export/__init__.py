@@ -1,1 +1,1 @@
-"""Exports: finished episodes as rows that train, patches as predictions, tasks as other frameworks' tasks."""
+"""Exports: episodes as training rows, patches as predictions, tasks in the formats of other frameworks."""

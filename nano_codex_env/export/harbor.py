@@ -1,4 +1,4 @@
-"""Tasks as Harbor's task folders, which TRL, verifiers and openenv read.
+"""Tasks in Harbor's format, which TRL, verifiers and openenv read.
 
     <instance_id>/instruction.md    the issue, and where the repository is
                   task.toml         time limits, metadata
@@ -6,8 +6,8 @@
                   tests/            test.sh, which writes 1 or 0 to /logs/verifier/reward.txt; the hidden tests
                   solution/         solve.sh, which applies the reference patch
 
-Harbor runs the tests in the container that the agent worked in, as it left it: what guards `Resolved` against forgers
-(see `scoring`) is not there.
+Harbor runs the tests in the container in which the agent worked: the protection of `Resolved` against reward hacks (see
+`scoring`) does not apply.
 """
 
 from __future__ import annotations
@@ -19,11 +19,9 @@ import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from nano_codex_env.diff import File
 from nano_codex_env.errors import TaskError
-from nano_codex_env.export.atomic_output import copy_tree
 from nano_codex_env.messages import without_surrogates
 from nano_codex_env.tasks.environment import python_of, requirements_of
 from nano_codex_env.tasks.task import Task
@@ -43,6 +41,21 @@ COPY testbed /testbed
 WORKDIR /testbed
 RUN git init -q && git add -A -f && git -c user.name=nano-codex -c user.email=nano-codex@localhost commit -q -m base
 """
+_TOML = """\
+version = "1.0"
+
+[metadata]
+{metadata}
+
+[verifier]
+timeout_sec = 660.0
+
+[agent]
+timeout_sec = 1800.0
+
+[environment]
+build_timeout_sec = 1200.0
+"""
 _TEST = """\
 #!/bin/bash
 # Lays the hidden tests over the repository and runs them; without a reward file the verifier itself has failed.
@@ -56,45 +69,47 @@ cd /testbed && git apply --whitespace=nowarn /solution/fix.patch
 
 
 def write_task(folder: Path, task: Task, base: Path, hidden: Mapping[str, File | None]) -> None:
-    """Write one task; `base` is its tree, `hidden` what the hidden tests make of it (None: they remove the file).
+    """Write one task; `base` is its tree, `hidden` the files of the hidden tests (None: they remove the file).
 
     Raises:
-        TaskError: its tests run in no runtime that a Dockerfile can be written for.
+        TaskError: no Dockerfile can be written for its environment.
     """
     for name in ("environment", "tests/hidden", "solution"):
         (folder / name).mkdir(parents=True)
     (folder / "instruction.md").write_text(task.problem_statement.rstrip() + _WHERE, encoding="utf-8")
     (folder / "task.toml").write_text(_toml(task), encoding="utf-8")
     (folder / "environment" / "Dockerfile").write_text(_dockerfile(task), encoding="utf-8")
-    copy_tree(base, folder / "environment" / "testbed")
-    _script(folder / "tests" / "test.sh", _TEST)
+    shutil.copytree(
+        base,
+        folder / "environment" / "testbed",
+        symlinks=True,
+        ignore=lambda below, names: {".git"} if below == str(base) else (),
+    )
+    _write_script(folder / "tests" / "test.sh", _TEST)
     shutil.copyfile(_VERIFY, folder / "tests" / "verify.py")
-    (folder / "tests" / "tests.json").write_text(json.dumps(_tests(task, hidden), indent=2) + "\n", encoding="ascii")
-    for path, file in hidden.items():
-        if file:
-            put_file(folder / "tests" / "hidden" / path, file)
-    if task.patch:
-        _script(folder / "solution" / "solve.sh", _SOLVE)
-        (folder / "solution" / "fix.patch").write_bytes(task.patch.encode("utf-8", "surrogateescape"))
-
-
-def folder_name(task: Task) -> str:
-    """The task's id, as a folder and a container can be called."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", task.instance_id).lstrip(".") or "task"
-
-
-def _script(path: Path, text: str) -> None:
-    path.write_text(text, encoding="ascii")
-    path.chmod(0o755)
-
-
-def _tests(task: Task, hidden: Mapping[str, Any]) -> dict[str, Any]:
-    return {
+    tests = {
         "fail_to_pass": list(task.FAIL_TO_PASS),
         "pass_to_pass": list(task.PASS_TO_PASS),
         "pythonpath": _texts(task, "pythonpath") or ["."],
         "removed": [path for path, file in hidden.items() if file is None],
     }
+    (folder / "tests" / "tests.json").write_text(json.dumps(tests, indent=2) + "\n", encoding="ascii")
+    for path, file in hidden.items():
+        if file:
+            put_file(folder / "tests" / "hidden" / path, file)
+    if task.patch:
+        _write_script(folder / "solution" / "solve.sh", _SOLVE)
+        (folder / "solution" / "fix.patch").write_bytes(task.patch.encode("utf-8", "surrogateescape"))
+
+
+def folder_name(task: Task) -> str:
+    """The task's id as a valid name of folders and containers."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", task.instance_id).lstrip(".") or "task"
+
+
+def _write_script(path: Path, text: str) -> None:
+    path.write_text(text, encoding="ascii")
+    path.chmod(0o755)
 
 
 def _texts(task: Task, key: str) -> list[str]:
@@ -117,23 +132,14 @@ def _dockerfile(task: Task) -> str:
     return _DOCKERFILE.format(python=python, install=json.dumps(["pip", "install", "--no-cache-dir", *packages]))
 
 
-def _quoted(value: str) -> str:
-    """A string of TOML, which knows no surrogates, neither pairs nor single ones, and no raw DEL."""
-    return json.dumps(without_surrogates(value), ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
 def _toml(task: Task) -> str:
     about = {"instance_id": task.instance_id, "base_commit": task.base_commit}
     about |= {key: str(task.metadata[key]) for key in ("difficulty", "kind") if task.metadata.get(key)}
     if "difficulty" in about:
-        about["difficulty_level"] = about["difficulty"]  # the name that TRL's reader has for it
-    lines = [f"{key} = {_quoted(value)}" for key, value in about.items()]
-    return "\n".join(
-        [
-            'version = "1.0"\n\n[metadata]',
-            *lines,
-            "\n[verifier]\ntimeout_sec = 660.0",
-            "\n[agent]\ntimeout_sec = 1800.0",
-            "\n[environment]\nbuild_timeout_sec = 1200.0\n",
-        ]
-    )
+        about["difficulty_level"] = about["difficulty"]  # the key that TRL's reader looks for
+    return _TOML.format(metadata="\n".join(f"{key} = {_toml_string(value)}" for key, value in about.items()))
+
+
+def _toml_string(value: str) -> str:
+    """A JSON string is a TOML string, except for surrogates and a raw DEL."""
+    return json.dumps(without_surrogates(value), ensure_ascii=False).replace("\x7f", "\\u007f")

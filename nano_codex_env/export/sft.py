@@ -1,4 +1,4 @@
-"""Rows for supervised training: whole transcripts that earned their reward."""
+"""Rows for supervised training: whole transcripts of episodes with a high reward."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from nano_codex_env.errors import ConfigError
-from nano_codex_env.export.episodes import DUPLICATE, Episode, Left, best_first, read_transcript
+from nano_codex_env.errors import check_positive
+from nano_codex_env.export.episodes import DUPLICATE, Left, best_first, read_transcript
+from nano_codex_env.records.reader import LoggedEpisode
 
 
 def sft_rows(
-    episodes: Sequence[Episode], *, min_reward: float = 1.0, best: int | None = None, left: Left
+    episodes: Sequence[LoggedEpisode], *, min_reward: float = 1.0, best: int | None = None, left: Left
 ) -> Iterator[dict[str, Any]]:
-    """`messages`, `tools`, `instance_id` and what is known of the episode; each transcript once, `best` of a task.
+    """`messages`, `tools`, `instance_id` and the episode's metadata; each transcript once, at most `best` of a task.
 
     Raises:
-        ConfigError: `best` is no positive number.
+        ConfigError: `best` is not positive.
     """
-    if best is not None and best < 1:
-        raise ConfigError(f"best must be a positive number; got {best}")
+    check_positive("best", best, "number", optional=True)
     seen: set[str] = set()
     for name, group in groupby(episodes, key=lambda episode: episode.instance_id):
         kept = 0
         for episode in best_first(group):
-            if episode.reward < min_reward:
+            if episode.reward is None or episode.reward < min_reward:
                 left[f"with a reward below {min_reward:g}"] += 1
             elif best is not None and kept >= best:
                 left[f"beyond the best {best} of a task"] += 1
@@ -34,5 +34,13 @@ def sft_rows(
                     continue
                 seen.add(transcript.key)
                 kept += 1
-                text = {"messages": transcript.messages, "tools": transcript.tools}
-                yield {**text, "instance_id": name, **episode.about(), "episode": episode.name}
+                yield {
+                    "messages": transcript.messages,
+                    "tools": transcript.tools,
+                    "instance_id": name,
+                    "reward": episode.reward,
+                    "stop": episode.stop,
+                    "steps": episode.steps,
+                    "attempt": episode.attempt,
+                    "episode": episode.name,
+                }

@@ -1,7 +1,7 @@
-"""Runs in a Harbor task's container: the hidden tests over the repository, and 1 or 0 for a reward.
+"""Run the hidden tests in a Harbor task's container and write 1 or 0 as the reward.
 
-Started as `python -I verify.py REWARD_FILE` in the repository; beside it lie `tests.json` and `hidden/`. A FAIL_TO_PASS
-test must pass; a PASS_TO_PASS test may be skipped. It needs Python and pytest only.
+Started as `python -I verify.py REWARD_FILE` in the repository, with `tests.json` and `hidden/` next to this file. A
+FAIL_TO_PASS test must pass; a PASS_TO_PASS test may be skipped. It needs only Python and pytest.
 """
 
 import json
@@ -13,28 +13,28 @@ from typing import Any
 
 
 class Outcomes:
-    """A pytest plugin: runs what is wanted, and keeps the outcome of each phase."""
+    """A pytest plugin that selects the wanted tests and records the outcome of each phase."""
 
     def __init__(self, wanted: set[str]) -> None:
         self._wanted = wanted
         self.found: dict[str, list[str]] = {}
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        """Keep what is wanted."""
+        """Select the wanted tests."""
         items[:] = [item for item in items if item.nodeid in self._wanted]
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        """Keep the phase."""
+        """Record a phase: setup, call or teardown."""
         self.found.setdefault(report.nodeid, []).append(report.outcome)
 
     def status(self, test: str) -> str:
-        """passed, skipped, failed or missing."""
+        """The outcome of a test: passed, skipped, failed or missing."""
         phases = self.found.get(test, ["missing"])
         return next((word for word in ("missing", "failed", "skipped") if word in phases), "passed")
 
 
 def lay_over(repository: Path, hidden: Path, removed: list[str]) -> None:
-    """Put the hidden tests there, whatever is in their way."""
+    """Copy the hidden tests into the repository and replace whatever is in their place."""
     for path in removed:
         clear(repository / path)
     for source in sorted(hidden.rglob("*")):
@@ -49,7 +49,7 @@ def lay_over(repository: Path, hidden: Path, removed: list[str]) -> None:
 
 
 def clear(path: Path) -> None:
-    """Remove a file, a link or a folder, if it is there."""
+    """Remove a file, a link or a folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     elif path.is_symlink() or path.exists():
@@ -57,7 +57,7 @@ def clear(path: Path) -> None:
 
 
 def main() -> None:
-    """Run the tests; the 0 that is written before is replaced at the very end."""
+    """Run the tests; the reward is 0 until the very end."""
     here, reward = Path(__file__).parent, Path(sys.argv[1])
     config = json.loads((here / "tests.json").read_text(encoding="ascii"))
     import pytest
@@ -68,17 +68,7 @@ def main() -> None:
     reward.write_text("0\n", encoding="ascii")
     sys.path += [os.path.abspath(path) for path in config["pythonpath"]]
     outcomes = Outcomes(set(wanted))
-    options = [
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-o",
-        "addopts=",
-        "-o",
-        "filterwarnings=",
-        "--rootdir=.",
-        "--confcutdir=.",
-    ]
+    options = ["-q", "-pno:cacheprovider", "-oaddopts=", "-ofilterwarnings=", "--rootdir=.", "--confcutdir=."]
     if files:
         pytest.main([*options, *files], plugins=[outcomes])
     failed = [test for test in config["fail_to_pass"] if outcomes.status(test) != "passed"]

@@ -1,4 +1,4 @@
-"""Tasks as verl's dataset of prompts."""
+"""Tasks as a dataset of prompts for verl."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from nano_codex_env.messages import Message, dumps
 from nano_codex_env.tasks.task import Task
 
 AGENT = "nano_codex"
-"""The agent loop's name, for verl's `agent_loop_config_path`."""
+"""The name of the agent loop in the file that verl's `agent_loop_config_path` names."""
 
 
 def verl_rows(
     tasks: Sequence[Task], opening: Callable[[Task], list[Message]], *, split: str = "train"
 ) -> Iterator[dict[str, Any]]:
-    """A row for each task; `opening` gives the messages that an episode begins with.
+    """A row for each task; `opening` gives the first messages of an episode.
 
-    `extra_info["task"]` is the whole task as JSON, for `Task.from_row`: the loop needs no other source. It holds the
-    reference patch and the hidden tests; verl shows a policy the prompt alone.
+    `extra_info["task"]` is the whole task as JSON for `Task.from_row`, with the reference patch and the hidden tests.
+    verl shows a policy only the prompt.
     """
     for index, task in enumerate(tasks):
         about = {"index": index, "split": split, "instance_id": task.instance_id, "task": dumps(task.to_row())}

@@ -1,1 +1,1 @@
-"""What an episode leaves on disk: its log, and a run's rows of results."""
+"""Logs of episodes and results of runs: the format, the writer, the reader."""

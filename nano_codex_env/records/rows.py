@@ -1,4 +1,4 @@
-"""Rows that a long job adds as it goes, one JSON object a line: what is finished is never lost and never done twice."""
+"""A file of JSON lines that a long job appends to and resumes from, such as `results.jsonl`."""
 
 from __future__ import annotations
 
@@ -15,27 +15,26 @@ from typing import Any, Self
 from nano_codex_env.atomic import write_all, write_locked
 from nano_codex_env.errors import ConfigError, TrajectoryError
 from nano_codex_env.messages import dumps
-from nano_codex_env.records.log_format import check_place
+from nano_codex_env.records.log_format import check_link
 from nano_codex_env.untrusted import MOST_LINES, lines_of, open_regular, parse_json
-
-Row = dict[str, Any]
 
 
 class Records:
-    """A file of rows, the last of each key counting; use it as a context manager.
+    """Rows by key, kept in a locked file of which the last row of a key counts; use it as a context manager.
 
-    A line is written in one piece and is on disk before the next. A line that a killed process left torn is dropped on
-    reading. Rows that a later one supersedes go when the file is closed: it is then replaced in one step.
+    A row is on disk when `add` returns. Torn and damaged lines are dropped on reading; rows that a later one replaces
+    are dropped when the file is closed, which rewrites it atomically.
     """
 
-    def __init__(self, path: Path, key: Callable[[Row], Hashable], *, resume: bool) -> None:
-        """Open `path`, taking up its rows if `resume`.
+    def __init__(self, path: Path, key: Callable[[dict[str, Any]], Hashable], *, resume: bool) -> None:
+        """Open and lock `path`; with `resume`, its rows are kept.
 
         Raises:
-            ConfigError: there are rows and `resume` is not given, another process writes there, or it is no place to.
+            ConfigError: it holds rows and `resume` is not given, another process has it open, it is not a file of rows,
+                or it cannot be written.
         """
         self._path, self._key = path, key
-        self.rows: dict[Hashable, Row] = {}
+        self.rows: dict[Hashable, dict[str, Any]] = {}
         self._lines = 0
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,34 +42,31 @@ class Records:
         except OSError as error:
             raise ConfigError(f"cannot write {path}: {error}; give another folder") from error
         try:
-            self._take_up(resume)
+            self._read(resume)
         except BaseException:
-            self._let_go()
+            self._unlock()
             raise
 
-    def _take_up(self, resume: bool) -> None:
+    def _read(self, resume: bool) -> None:
         try:
-            rows, whole, any_ = _rows(self._path)
+            rows, complete = _parse(self._path)
+            is_empty = not self._path.stat().st_size
         except OSError as error:
             raise ConfigError(f"cannot read {self._path}: {error}; give another folder") from error
-        if whole and not rows:
+        if complete and not rows:
             raise ConfigError(f"{self._path} is no file of results; give another one")
-        if any_ and not resume:
+        if not is_empty and not resume:
             raise ConfigError(
                 f"{self._path} holds {len(rows)} results of an earlier run; resume it, or give another folder"
             )
         for row in rows:
-            with contextlib.suppress(TypeError):  # a key that is a list: no row of ours
+            with contextlib.suppress(TypeError):  # a key that cannot be hashed: not a row of ours
                 self.rows[self._key(row)] = row
         if resume:
             self._compact()
 
-    def add(self, row: Row) -> None:
-        """Write a row.
-
-        Raises:
-            TrajectoryError: the disk is full or gone.
-        """
+    def add(self, row: dict[str, Any]) -> None:
+        """Append a row; a `TrajectoryError` if the disk is full or gone."""
         if self._handle is None:
             raise TrajectoryError(f"{self._path} is closed")
         try:
@@ -82,29 +78,26 @@ class Records:
         self._lines += 1
 
     def _compact(self) -> None:
-        """Replace the file by one that holds each key once; the old one is held until the new one is there."""
+        """Replace the file by one that holds each key once; the new file is locked before the old one is unlocked."""
         try:
             handle = write_locked(self._path, "".join(dumps(row) + "\n" for row in self.rows.values()).encode("ascii"))
         except OSError as error:
             raise TrajectoryError(f"cannot write {self._path}: {error}") from error
-        self._let_go()
-        self._handle = handle
-        self._lines = len(self.rows)
+        self._unlock()
+        self._handle, self._lines = handle, len(self.rows)
 
-    def _let_go(self) -> None:
+    def _unlock(self) -> None:
         handle, self._handle = self._handle, None
         if handle is not None:
             os.close(handle)
 
     def close(self) -> None:
-        """Drop superseded rows and let go of the file; a second call does nothing."""
-        if self._handle is None:
-            return
+        """Drop replaced rows and unlock the file; a second call does nothing."""
         try:
-            if self._lines > len(self.rows):
+            if self._handle is not None and self._lines > len(self.rows):
                 self._compact()
         finally:
-            self._let_go()
+            self._unlock()
 
     def __enter__(self) -> Self:
         """Itself; `close` at the end."""
@@ -118,62 +111,52 @@ class Records:
 
 
 def _open_locked(path: Path) -> int:
-    """A descriptor of the file, locked, and sure to be the one that has the name.
+    """Open and lock a file; the descriptor is that of the file which has the name now.
 
     Raises:
-        ConfigError: another process holds it.
+        ConfigError: another process holds the lock.
         OSError: it is a link, which could lead to any file, or cannot be written.
     """
-    if path.is_symlink():  # O_NOFOLLOW would say "too many levels"
+    if path.is_symlink():  # O_NOFOLLOW alone would say "too many levels"
         raise OSError(f"it is a link to {os.readlink(path)}")
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     while True:
-        handle = os.open(path, flags, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            found = os.fstat(handle)
-            if not stat.S_ISREG(found.st_mode):
+        with contextlib.ExitStack() as undo:
+            handle = os.open(path, flags, 0o644)
+            undo.callback(os.close, handle)
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-            if os.path.samestat(found, os.lstat(path)):
-                return handle
-        except FileNotFoundError:
-            pass  # replaced just now, as below
-        except BlockingIOError as error:
-            os.close(handle)
-            raise ConfigError(f"another process is writing {path}; wait for it, or give another folder") from error
-        except BaseException:
-            os.close(handle)
-            raise
-        os.close(handle)  # it was replaced between both calls
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ConfigError(f"another process is writing {path}; wait for it, or give another folder") from error
+            with contextlib.suppress(FileNotFoundError):  # replaced after it was opened: try again
+                if os.path.samestat(os.fstat(handle), os.lstat(path)):
+                    undo.pop_all()
+                    return handle
 
 
-def read_rows(path: Path) -> list[Row]:
-    """The whole rows of a file, which may not be there.
-
-    Raises:
-        TrajectoryError: it cannot be read.
-    """
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The undamaged rows of a file, which need not exist; a `TrajectoryError` if it cannot be read."""
     if not os.path.lexists(path):
         return []
     try:
-        return _rows(path)[0]
+        return _parse(path)[0]
     except OSError as error:
         raise TrajectoryError(f"cannot read {path}: {error}") from error
 
 
-def _rows(path: Path) -> tuple[list[Row], bool, bool]:
-    """The whole rows of a file (what is torn, damaged or no object is left out); whether it has a line; or anything."""
-    rows, whole, any_ = [], False, False
-    check_place(path)
+def _parse(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The undamaged rows of a file, and how many complete lines it has."""
+    rows: list[dict[str, Any]] = []
+    complete = 0
+    check_link(path)
     with open_regular(path) as file:
         for number, line in enumerate(lines_of(file)):
             if number >= MOST_LINES:
                 raise OSError(f"it holds more than {MOST_LINES} lines")
-            whole, any_ = whole or line.endswith(b"\n"), True
-            try:
+            complete += line.endswith(b"\n")
+            with contextlib.suppress(ValueError):
                 row = parse_json(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict):
-                rows.append(row)
-    return rows, whole, any_
+                rows += [row] if isinstance(row, dict) else []
+    return rows, complete

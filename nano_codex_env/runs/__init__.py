@@ -1,1 +1,1 @@
-"""Episodes played by a policy: one (`rollout`), or many at once (`rollouts`)."""
+"""Episodes played by a policy: one (`rollout`) or many at once (`rollouts`); replays, new scores, vectors."""

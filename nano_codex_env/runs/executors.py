@@ -1,4 +1,8 @@
-"""The threads that play: each has an environment of its own, all share policy, reward and places."""
+"""Executors play jobs: episodes that neither depend on each other nor on where they are played.
+
+`rollouts` uses these methods of one: `start`, `poll`, `running`, `finish`, `drop` and `close`. A `Job` and an
+`EpisodeResult` can be pickled, so that jobs can be played in other processes too.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,201 +19,209 @@ from nano_codex_env.env import NanoCodexEnv
 from nano_codex_env.errors import NanoCodexError
 from nano_codex_env.messages import Message, ToolSchema
 from nano_codex_env.policies.base import Policy, Reply
+from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.rewards import Reward, Score, needs_tests, once_per_diff, version_of
 from nano_codex_env.rewards.base import reads_transcript
-from nano_codex_env.runs.rollout import Result, rollout
+from nano_codex_env.runs.rollout import rollout
 from nano_codex_env.tasks.task import Task
 
 
 @dataclass(frozen=True)
 class Job:
-    """An episode to play."""
+    """One attempt at a task."""
 
     task: Task
     attempt: int
 
-
-class Batch:
-    """What the threads of one collection share."""
-
-    def __init__(self, jobs: Sequence[Job], policy: Policy, reward: Reward, env: Mapping[str, Any]) -> None:
-        self.policy, self.env = policy, env
-        self.reward: Reward = once_per_diff(_InTurn(self, reward))
-        self.finished: queue.SimpleQueue[Result | BaseException] = queue.SimpleQueue()
-        self.dropped: str | None = None
-        """Why nobody waits for the results any more."""
-        self.playing = self.scoring = threading.Semaphore()
-        self.jobs = list(jobs)
-        self._jobs, self._lock = deque(jobs), threading.RLock()  # a signal may come inside
-        self._workers: list[_Worker] = []
-
-    def start(self, concurrency: int, scorers: int) -> None:
-        """Start the threads: as many as may play, and as many again as may score meanwhile."""
-        NanoCodexEnv(
-            reward=self.reward, **self.env
-        ).close()  # arguments that cannot be used are told here, not in threads
-        self.playing, self.scoring = threading.Semaphore(concurrency), threading.Semaphore(scorers)
-        self._workers = [_Worker(self) for _ in range(min(len(self._jobs), concurrency + scorers))]
-        for worker in self._workers:
-            worker.start()
-
     @property
-    def running(self) -> bool:
-        """Whether a thread is still at work, or a result waits to be taken."""
-        return any(worker.is_alive() for worker in self._workers) or not self.finished.empty()
+    def key(self) -> tuple[str, int]:
+        """Identifies the job, and its result, in a run."""
+        return self.task.instance_id, self.attempt
 
-    def take(self) -> Job | None:
-        """The next episode, once there is a place for it; None: there is no more to do."""
-        self.playing.acquire()
-        with self._lock:
-            if self._jobs:
-                return self._jobs.popleft()
-        self.playing.release()
-        return None
-
-    def finish(self) -> list[Job]:
-        """Start no further episode; those that were not begun."""
-        with self._lock:
-            left = list(self._jobs)
-            self._jobs.clear()
-        return left
-
-    def drop(self, reason: str) -> tuple[list[Job], list[Result]]:
-        """Give up: the episodes that were not begun, and void results of those that run.
-
-        A thread inside its policy is left to itself, without box and files; another one ends with its next step.
-        """
-        left = self.finish()
-        self.dropped = self.dropped or reason
-        for _ in self._workers:
-            self.playing.release()
-        return left, [result for worker in self._workers if (result := worker.drop(reason))]
-
-    def check(self) -> None:
-        """Go on only while somebody waits for the result.
-
-        Raises:
-            Dropped: nobody does.
-        """
-        if self.dropped is not None:
-            raise Dropped(self.dropped)
-
-    def join(self, seconds: float) -> None:
-        """Wait for the threads that are not inside their policy."""
-        until = time.monotonic() + seconds
-        for worker in self._workers:
-            if not worker.asking:
-                worker.join(max(0.0, until - time.monotonic()))
+    def void(self, reason: str, seconds: float = 0.0) -> EpisodeResult:
+        """The result of an episode that was given up."""
+        return EpisodeResult(*self.key, reward=None, stop=None, steps=0, seconds=seconds, void=reason, folder=None)
 
 
 class Dropped(NanoCodexError):
-    """Ends an episode that nobody waits for any more."""
+    """Ends an episode whose result nobody waits for any more."""
 
 
-class _Worker(threading.Thread):
-    """Plays one episode after the other; it is the policy that the rollout sees."""
+class ThreadExecutor:
+    """Plays jobs in threads that share policy and reward.
 
-    def __init__(self, batch: Batch) -> None:
-        super().__init__(daemon=True, name="nano-codex-rollout")  # a stuck policy must not keep the program alive
-        self._batch, self._guard = batch, threading.Lock()
+    At most `concurrency` episodes are played and `scorers` are scored at once. While an episode waits for its score,
+    the next one is played in its place. Equal diffs of one task are scored once.
+    """
+
+    def __init__(self, policy: Policy, reward: Reward, env: Mapping[str, Any], *, concurrency: int, scorers: int):
+        """`env`: the arguments of each episode's `NanoCodexEnv`."""
+        self.policy, self.env = policy, env
+        self.reward = once_per_diff(_RewardWithin(reward, self._scoring_place))
+        self.playing = threading.Semaphore(concurrency)
+        self._scoring, self._most = threading.Semaphore(scorers), concurrency + scorers
+        self._jobs: deque[Job] = deque()
+        self._results: queue.SimpleQueue[EpisodeResult | BaseException] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self.lock = threading.Lock()
+        """Guards `_episodes`, `_dropped`, and whether an episode's thread is inside the policy."""
+        self._episodes: set[_Episode] = set()
+        self._stuck: set[threading.Thread] = set()
+        self._dropped: str | None = None
+
+    def start(self, jobs: Sequence[Job]) -> None:
+        """Begin to play."""
+        self._jobs.extend(jobs)
+        for _ in range(min(len(jobs), self._most)):  # daemons: a policy that hangs must not keep the program alive
+            self._threads.append(threading.Thread(target=self._work, name="nano-codex-rollout", daemon=True))
+            self._threads[-1].start()
+
+    @property
+    def running(self) -> bool:
+        """Whether more results may come."""
+        return any(thread.is_alive() for thread in self._threads) or not self._results.empty()
+
+    def poll(self, timeout: float) -> EpisodeResult | None:
+        """The next result; None: there was none within `timeout` seconds. What broke a thread is raised here."""
+        try:
+            result = self._results.get(timeout=timeout)
+        except queue.Empty:
+            return None
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    def finish(self) -> None:
+        """Begin no further episode. A signal handler may call this: it takes no lock."""
+        self._jobs.clear()
+
+    def drop(self, reason: str) -> list[EpisodeResult]:
+        """Give up; void results of the episodes that were running, whose own results are discarded.
+
+        A thread inside the policy is left alone, without sandbox and files; others end with their next step.
+        """
+        self.finish()
+        with self.lock:
+            self._dropped = self._dropped or reason
+            self._stuck |= {episode.thread for episode in self._episodes if episode.in_policy}
+            voids = [episode.drop(reason) for episode in self._episodes]
+            self._episodes.clear()
+        for _ in self._threads:
+            self.playing.release()
+        return voids
+
+    def close(self, patience: float) -> None:
+        """Drop what runs, and wait up to `patience` seconds for the threads that are not inside the policy."""
+        self.drop("broken off")
+        until = time.monotonic() + patience
+        for thread in self._threads:
+            if thread not in self._stuck:
+                thread.join(max(0.0, until - time.monotonic()))
+
+    def check(self) -> None:
+        """Raise `Dropped` if nobody waits for results any more."""
+        if self._dropped is not None:
+            raise Dropped(self._dropped)
+
+    def _work(self) -> None:
+        try:
+            while episode := self._next():
+                result = episode.play()
+                with self.lock:
+                    if episode in self._episodes:  # it was not dropped
+                        self._episodes.remove(episode)
+                        self._results.put(result)
+        except BaseException as error:  # noqa: BLE001 (`poll` raises it)
+            self._results.put(error)
+
+    def _next(self) -> _Episode | None:
+        """The next episode, once there is a place for it; None: there is no more to do."""
+        self.playing.acquire()
+        with self.lock:
+            try:
+                episode = _Episode(self, self._jobs.popleft())
+            except IndexError:
+                self.playing.release()
+                return None
+            self._episodes.add(episode)
+            return episode
+
+    @contextmanager
+    def _scoring_place(self) -> Iterator[None]:
+        with self._scoring:
+            self.check()
+            yield
+
+
+class _Episode:
+    """An episode that a thread plays; it stands between the environment and the policy."""
+
+    def __init__(self, executor: ThreadExecutor, job: Job) -> None:
+        self._executor, self._job, self._started = executor, job, time.monotonic()
         self._env: NanoCodexEnv | None = None
-        self._job: Job | None = None
-        self._has_place = self.asking = False
-        self._since = 0.0
+        self._has_place = True
+        self.thread, self.in_policy = threading.current_thread(), False
 
-    def run(self) -> None:
-        """Play until there is no more to do."""
+    def play(self) -> EpisodeResult:
+        """Play it to its end, or to a void result."""
+        executor, job = self._executor, self._job
         try:
-            with NanoCodexEnv(reward=_Beside(self._batch, self._leave), **self._batch.env) as self._env:
-                while self._batch.dropped is None and (job := self._batch.take()) is not None:
-                    self._play(self._env, job)
-        except BaseException as error:  # noqa: BLE001 (told to the thread that waits, which raises it)
-            self._batch.finished.put(error)
+            reward = _RewardWithin(executor.reward, self._scoring)
+            with closing(NanoCodexEnv(reward=reward, **executor.env)) as self._env:
+                return rollout(self._env, self, task=job.task, attempt=job.attempt, void_on=BaseException)
         finally:
-            self._leave()
-
-    def _play(self, env: NanoCodexEnv, job: Job) -> None:
-        self._job, self._has_place, self._since = job, True, time.monotonic()
-        try:
-            result = rollout(env, self, task=job.task, attempt=job.attempt, void_on=BaseException)
-        finally:
-            self._leave()
-        with self._guard:
-            self._job = None
-            if self._batch.dropped is None:
-                self._batch.finished.put(result)
+            self._leave_place()
 
     def __call__(self, messages: Sequence[Message], tools: Sequence[ToolSchema]) -> Reply:
-        """Ask the policy, unless the batch was dropped meanwhile."""
-        self._set_asking(True)
+        """Ask the policy."""
+        self._set_in_policy(True)
         try:
-            return self._batch.policy(messages, tools)
+            return self._executor.policy(messages, tools)
         finally:
-            self._set_asking(False)
+            self._set_in_policy(False)
 
     @property
     def about(self) -> Any:
-        """What the log says of the policy."""
-        return getattr(self._batch.policy, "about", {"name": type(self._batch.policy).__name__})
+        """The policy's description of itself, for the log."""
+        return getattr(self._executor.policy, "about", {"name": type(self._executor.policy).__name__})
 
-    def _set_asking(self, asking: bool) -> None:
-        with self._guard:
-            self.asking = False
-            self._batch.check()
-            self.asking = asking
+    def drop(self, reason: str) -> EpisodeResult:
+        """A void result; if the thread is inside the policy, the sandbox and the files are removed now."""
+        void = self._job.void(reason, time.monotonic() - self._started)
+        if self.in_policy and self._env is not None:
+            episode = self._env.episode
+            void = replace(void, steps=episode.steps, folder=str(episode.log.folder) if episode.log else None)
+            self._env.void(reason)
+        return void
 
-    def _leave(self) -> None:
-        """Give the place to the next episode."""
+    def _set_in_policy(self, value: bool) -> None:
+        with self._executor.lock:
+            self.in_policy = False
+            self._executor.check()
+            self.in_policy = value
+
+    def _leave_place(self) -> None:
         if self._has_place:
             self._has_place = False
-            self._batch.playing.release()
+            self._executor.playing.release()
 
-    def drop(self, reason: str) -> Result | None:
-        """Give up the episode that runs, if any; where it waits for its policy, its box and files go now."""
-        with self._guard:
-            job, env = self._job, self._env
-            if job is None or not self.is_alive():
-                return None
-            void = void_result(job, reason, seconds=time.monotonic() - self._since)
-            if self.asking and env is not None:
-                episode = env.episode
-                folder = str(episode.log.folder) if episode.log else None
-                void = replace(void, steps=episode.steps, folder=folder)
-                env.void(reason)
-            return void
+    @contextmanager
+    def _scoring(self) -> Iterator[None]:
+        self._leave_place()
+        self._executor.check()
+        yield
+        self._executor.check()
 
 
-class _InTurn:
-    """A batch's reward, as often at once as there are places for scoring."""
+class _RewardWithin:
+    """A reward that is computed within a context."""
 
-    def __init__(self, batch: Batch, reward: Reward) -> None:
-        self._batch, self._reward = batch, reward
+    def __init__(self, reward: Reward, context: Callable[[], AbstractContextManager[None]]) -> None:
+        self._reward, self._context = reward, context
         self.needs_tests, self.version = needs_tests(reward), version_of(reward)
         self.reads_transcript = reads_transcript(reward)
 
     def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
         """See `Reward`."""
-        with self._batch.scoring:
-            self._batch.check()
+        with self._context():
             return self._reward(task, transcript, diff)
-
-
-class _Beside:
-    """Scores outside of the places for playing: while tests run, the next episode is played."""
-
-    def __init__(self, batch: Batch, leave: Callable[[], None]) -> None:
-        self._batch, self._leave = batch, leave
-        self.needs_tests, self.version = needs_tests(batch.reward), version_of(batch.reward)
-
-    def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
-        """See `Reward`."""
-        self._leave()
-        self._batch.check()
-        score = self._batch.reward(task, transcript, diff)
-        self._batch.check()
-        return score
-
-
-def void_result(job: Job, reason: str, *, seconds: float = 0.0) -> Result:
-    """The result of an episode of which nothing more is known."""
-    return Result(job.task.instance_id, job.attempt, None, None, 0, seconds, reason, None, "", {}, {})

@@ -1,4 +1,4 @@
-"""What a person sees of many rollouts: how far, the mean reward, voids, the rate, the time left."""
+"""The progress of many rollouts on the terminal: how many are finished, mean reward, voids, rate, time left."""
 
 from __future__ import annotations
 
@@ -9,58 +9,57 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from nano_codex_env.runs.rollout import Result
+from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.untrusted import for_terminal
 
 _EVERY = 30.0
-"""Seconds between two lines where stderr is no terminal."""
+"""Seconds between two lines if stderr is not a terminal."""
 
 
-class Bar:
-    """A progress bar on stderr; a line now and then where that is no terminal; nothing where it is not wanted."""
+class ProgressBar:
+    """A progress bar if stderr is a terminal; otherwise a line now and then, if it was asked for."""
 
-    def __init__(self, what: str, total: int, shown: bool | None) -> None:
-        """`shown`: None: on a terminal only."""
-        self._console = Console(stderr=True)
-        self._live = self._console.is_terminal and shown is not False
+    def __init__(self, title: str, total: int, shown: bool | None) -> None:
+        """`shown`: None: only on a terminal."""
+        console = Console(stderr=True)
+        self._live = console.is_terminal and shown is not False
         self._lines = bool(shown) and not self._live
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn())
-        words = TextColumn("{task.fields[words]}")
         self._progress = Progress(
-            *columns, words, TimeRemainingColumn(), console=self._console, disable=not self._live,
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not self._live,
             speed_estimate_period=600.0,
-        )  # fmt: skip
-        self._what, self._total = for_terminal(what), total
-        self._task = self._progress.add_task(self._what, total=total, words="")
+        )
+        self._title, self._total = for_terminal(title), total
+        self._task = self._progress.add_task(self._title, total=total, state="")
         self._rewards: list[float] = []
-        self._done = self._new = self._void = 0
-        self._started = self._said = time.monotonic()
+        self._done = self._new = 0
+        self._started = self._last_line = time.monotonic()
 
-    def add(self, result: Result, *, earlier: bool = False) -> None:
-        """Count a result; `earlier`: it was there when the run was resumed."""
+    def add(self, result: EpisodeResult, *, earlier: bool = False) -> None:
+        """Count a result; `earlier`: it is one of a resumed run."""
         self._done += 1
         self._new += not earlier
-        if result.reward is None:
-            self._void += 1
-        else:
-            self._rewards.append(result.reward)
-        self._progress.update(self._task, completed=self._done, words=self._words())
-        if self._lines and not earlier and time.monotonic() - self._said > _EVERY:
-            self._said = time.monotonic()
-            self.say(f"{self._what} {self._done}/{self._total} {self._words()}")
-
-    def _words(self) -> str:
+        self._rewards += [] if result.reward is None else [result.reward]
         mean = f"{sum(self._rewards) / len(self._rewards):.3f}" if self._rewards else "-"
         rate = self._new / max(time.monotonic() - self._started, 1e-3) * 60
-        return f"mean reward {mean}, {self._void} void, {rate:.1f}/min"
+        state = f"mean reward {mean}, {self._done - len(self._rewards)} void, {rate:.1f}/min"
+        self._progress.update(self._task, completed=self._done, state=state)
+        if self._lines and not earlier and time.monotonic() - self._last_line > _EVERY:
+            self._last_line = time.monotonic()
+            self.say(f"{self._title} {self._done}/{self._total} {state}")
 
     def say(self, text: str) -> None:
-        """A line of its own, above the bar."""
+        """Print a line above the bar."""
         if self._live or self._lines:
             self._progress.console.print(for_terminal(text), markup=False, highlight=False)
 
     def __enter__(self) -> Self:
-        """Itself, shown."""
+        """Show it."""
         self._progress.start()
         return self
 

@@ -1,13 +1,12 @@
-"""Re-execute a trajectory in a fresh episode and compare what the environment says, byte for byte."""
+"""Replay a logged episode: execute its actions again and compare the environment's messages byte for byte."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from nano_codex_env.episode import NOT_RUN, Episode, Rules
 from nano_codex_env.errors import ActionError, ConfigError, TaskError, TrajectoryError
@@ -20,7 +19,7 @@ from nano_codex_env.tools.prompt import SYSTEM_PROMPT
 
 @dataclass(frozen=True)
 class Difference:
-    """A place where the replay said something else."""
+    """A place where the replay differs from the log."""
 
     where: str
     logged: str
@@ -29,7 +28,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Replay:
-    """What a replay found."""
+    """The result of a replay."""
 
     messages: int
     """How many messages were compared."""
@@ -37,7 +36,7 @@ class Replay:
 
     @property
     def identical(self) -> bool:
-        """Whether everything was the same."""
+        """Whether there are no differences."""
         return not self.differences
 
 
@@ -49,118 +48,95 @@ def replay(
     sandbox: Sandbox | str = "bubblewrap",
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> Replay:
-    """Play every assistant message of a log again.
+    """Execute every assistant message of a log again.
 
-    `tools` and `notices` are those that the episode had, where it had others than the defaults. An episode that was
-    killed is compared up to where it was killed; calls that it did not run for want of time are not run either.
+    `tools` and `notices` must be those of the episode, if it did not use the defaults. A killed episode is compared up
+    to where it was killed. Calls that the episode did not run because of a limit are left out.
 
     Raises:
-        TrajectoryError: the folder holds no trajectory, or no task, or is damaged.
-        WorkspaceError: the repository or the commit that it names cannot be had.
+        TrajectoryError: the folder is not an episode's, is damaged, or names no task that can be played.
+        WorkspaceError: the repository or the commit is not available.
     """
     logged = Trajectory.load(folder)
     toolbox = Toolbox(default_tools() if tools is None else tools)
     actions, box = actions_of(logged), get_sandbox(sandbox, cache=cache_dir)
-    episode = _episode(logged, toolbox, rules_of(logged, notices), box, cache_dir)
-    found = [] if _same_tools(toolbox.schemas, logged.tools) else [_tools_differ(logged, toolbox)]
+    rules = rules_of(logged, notices)
     try:
+        episode = Episode(logged.task, toolbox, box, rules, cache=cache_dir or None, log_dir=None)
+    except (TaskError, OSError, RuntimeError) as error:  # too long a path, or `~` of an unknown user
+        raise TrajectoryError(f"{logged.folder / 'metadata.json'} holds no task to play: {error!s:.400}") from error
+    found = []
+    with closing(episode):
+        if not _same_tools(toolbox.schemas, logged.tools):
+            found.append(Difference("tools.json", dumps(logged.tools), dumps(toolbox.schemas)))
         for action in actions:
             episode.act(action)
-        found += _compare(logged, episode.transcript())
+        found += _compare(logged.messages, episode.transcript())
         if logged.metadata.get("stop") and (diff := episode.workspace.diff()) != logged.diff:
             found.append(Difference("diff.patch", logged.diff, diff))
-    finally:
-        episode.close()
     return Replay(len(logged.messages), found)
 
 
-def _episode(
-    logged: Trajectory, toolbox: Toolbox, rules: Rules, sandbox: Sandbox, cache: str | os.PathLike[str] | None
-) -> Episode:
-    try:
-        return Episode(logged.task, toolbox, sandbox, rules, cache=Path(cache) if cache else None, log_dir=None)
-    except (TaskError, OSError, RuntimeError) as error:  # a path too long, the home of a user that there is not
-        raise TrajectoryError(f"{logged.folder / 'metadata.json'} holds no task to play: {error!s:.400}") from error
-
-
 def rules_of(logged: Trajectory, notices: Sequence[Notice] = ()) -> Rules:
-    """The rules of a logged episode, without limits that depend on time.
+    """The rules of a logged episode, without the limits of time and tokens.
 
     Raises:
-        TrajectoryError: the log names no task or no limits, or rules that there are not.
+        TrajectoryError: the log names no task or no limits, or its rules are invalid.
     """
     about, where = logged.metadata, logged.folder / "metadata.json"
     limits = about.get("limits") or {}
     if not about.get("task") or "max_steps" not in limits:
         raise TrajectoryError(f"{where} names no task or no limits; it cannot be replayed")
-    legacy = [message.get("content") for message in logged.messages[:1]] == [SYSTEM_PROMPT]  # whatever the tools were
-    prompt = about.get("system_prompt", SYSTEM_PROMPT if legacy else None)
+    # Old logs do not name their prompt: it was this one whatever the tools, or the default.
+    is_legacy = [message.get("content") for message in logged.messages[:1]] == [SYSTEM_PROMPT]
+    prompt = about.get("system_prompt", SYSTEM_PROMPT if is_legacy else None)
     try:
         return Rules(limits["max_steps"], None, None, tuple(notices), about.get("on_inaction") or "submit", prompt)
     except ConfigError as error:
-        raise TrajectoryError(f"{where} tells of rules that there are not: {error}") from error
+        raise TrajectoryError(f"{where} holds invalid rules: {error}") from error
 
 
 def actions_of(logged: Trajectory) -> list[Message]:
-    """The assistant's messages, each with the calls that were run, as `Episode.act` takes them.
+    """The assistant messages in the form that `Episode.act` takes, without calls that were not run.
 
     Raises:
-        TrajectoryError: one of them is no action.
+        TrajectoryError: one of them is not an action.
     """
-    actions, calls = [], 0
-    for message in _acted(logged.messages):
-        try:
-            action = as_assistant(message, calls)  # another framework's calls have no ids
-        except ActionError as error:
-            raise TrajectoryError(f"{logged.folder / 'messages.jsonl'} holds no action: {error}") from error
-        actions.append(action)
-        calls += len(action.get("tool_calls") or ())
-    return actions
-
-
-def _acted(messages: Sequence[Message]) -> list[Message]:
-    """The assistant's messages, each with the calls that were run: answers follow their message in order."""
-    acted = []
-    for number, message in enumerate(messages):
+    actions, count = [], 0
+    for number, message in enumerate(logged.messages, 1):
         if message.get("role") != "assistant":
             continue
         calls = message.get("tool_calls") or []
-        answers = messages[number + 1 : number + 1 + len(calls)]
+        answers = logged.messages[number : number + len(calls)]  # in the order of the calls
         ran = [call for call, answer in zip(calls, answers, strict=False) if answer.get("content") != NOT_RUN]
-        if ran or not calls:
-            acted.append({**message, "tool_calls": ran} if calls else message)
-    return acted
+        if calls and not ran:
+            continue
+        try:  # calls that another framework logged have no ids: they get some here
+            action = as_assistant({**message, "tool_calls": ran} if calls else message, count)
+        except ActionError as error:
+            raise TrajectoryError(f"{logged.folder / 'messages.jsonl'} holds no action: {error}") from error
+        actions.append(action)
+        count += len(ran)
+    return actions
 
 
-def _compare(logged: Trajectory, replayed: Sequence[Message]) -> list[Difference]:
-    """Compare what the environment said; what the policy said is the same by construction."""
+def _compare(logged: Sequence[Message], replayed: Sequence[Message]) -> Iterator[Difference]:
+    """Compare the environment's messages; the policy's are the same by construction."""
     ours = iter([message for message in replayed if message["role"] != "assistant"])
-    found = []
-    for number, message in enumerate(logged.messages):
+    for number, message in enumerate(logged):
         if message.get("role") == "assistant" or message.get("content") == NOT_RUN:
             continue
         again = next(ours, None)
-        if again is None or dumps(_said(again, message)) != dumps(_said(message, message)):
-            found.append(Difference(f"message {number}", _text(message), _text(again)))
-    return found
+        has_id = message.get("role") != "tool" or "tool_call_id" in message  # other frameworks log answers without ids
+        pair = [message, again] if has_id else [message.get("content"), again and again.get("content")]
+        if again is None or dumps(pair[0]) != dumps(pair[1]):
+            text = "(nothing)" if again is None else str(again.get("content"))
+            yield Difference(f"message {number}", str(message.get("content")), text)
 
 
 def _same_tools(ours: Sequence[ToolSchema], logged: Sequence[ToolSchema]) -> bool:
-    """Whether a policy was told of these tools; TRL sorts them by name, and bars no further parameters."""
+    """Whether the policy was given these tools; TRL sorts them by name and does not forbid further parameters."""
     if list(ours) == list(logged):
         return True
     bare = json.loads(json.dumps(ours).replace(', "additionalProperties": false', ""))
     return list(logged) in (bare, sorted(bare, key=lambda tool: str(tool["function"]["name"])))
-
-
-def _said(message: Message, logged: Message) -> Any:
-    """What is compared: the whole message, or its text alone where another framework logged an answer without an id."""
-    return message if logged.get("role") != "tool" or "tool_call_id" in logged else message.get("content")
-
-
-def _text(message: Message | None) -> str:
-    return "(nothing)" if message is None else str(message.get("content"))
-
-
-def _tools_differ(logged: Trajectory, toolbox: Toolbox) -> Difference:
-    return Difference("tools.json", dumps(logged.tools), dumps(toolbox.schemas))

@@ -1,4 +1,4 @@
-"""Score saved episodes again: a reward needs the task, the transcript and the diff, and all three are in the log."""
+"""Score logged episodes again: a reward needs the task, the transcript and the diff, and the log holds all three."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 from nano_codex_env.errors import TrajectoryError, describe
 from nano_codex_env.parallel import each
-from nano_codex_env.records.log_format import is_finite
 from nano_codex_env.records.trajectory import Trajectory
 from nano_codex_env.rewards import Reward, once_per_diff, version_of
+from nano_codex_env.score import as_finite
 
 
 def rescore(
@@ -18,23 +18,24 @@ def rescore(
 ) -> Iterator[dict[str, Any]]:
     """A row for each episode's folder, as it is scored; `workers` at once (default: one for each processor).
 
-    A row holds `folder`, `instance_id`, `attempt`, `reward` (None: void), `parts`, `void` (why), `scorer` (name and
-    version of the reward), and `before`, the reward that the log tells. An episode that did not come to its end (it was
-    killed, or its policy failed) is void.
+    A row holds `folder`, `instance_id`, `attempt`, `reward` (None: void), `parts`, `void` (the reason), `scorer` (name
+    and version of the reward), and `before` (the logged reward). An episode that did not end (it was killed, or its
+    policy failed) is void.
 
     Raises:
-        ConfigError: `workers` is no positive number.
+        ConfigError: `workers` is not a positive whole number.
     """
-    judge = once_per_diff(reward)
-    return each(lambda folder: _row(os.fspath(folder), judge), folders, workers, ordered=False)
+    once = once_per_diff(reward)
+    return each(lambda folder: _row(os.fspath(folder), once), folders, workers, ordered=False)
 
 
 def is_score(row: Mapping[str, Any]) -> bool:
-    """Whether a row that was read back is one of `rescore`'s, each column of its kind."""
+    """Whether a row that was read back has the columns of `rescore`, with values of their kinds."""
     kinds: dict[str, Any] = {"folder": str, "instance_id": str | None, "parts": dict, "void": str | None}
     kinds |= {"scorer": str | None}
-    numbers = all(key in row and (row[key] is None or is_finite(row[key])) for key in ("reward", "before"))
-    return numbers and all(key in row and isinstance(row[key], kind) for key, kind in kinds.items())
+    return all(key in row and isinstance(row[key], kind) for key, kind in kinds.items()) and all(
+        key in row and (row[key] is None or as_finite(row[key]) is not None) for key in ("reward", "before")
+    )
 
 
 def _row(folder: str, reward: Reward) -> dict[str, Any]:
@@ -42,12 +43,11 @@ def _row(folder: str, reward: Reward) -> dict[str, Any]:
     row |= {"parts": {}, "void": None, "scorer": version_of(reward)}
     try:
         logged = Trajectory.load(folder)
-        about = logged.metadata
-        task = logged.task
+        task, about = logged.task, logged.metadata
         row |= {"instance_id": task.instance_id, "attempt": about.get("attempt"), "before": about.get("reward")}
         if not about.get("stop"):
             raise TrajectoryError(f"the episode has no end: {about.get('void') or 'it was killed'}")
         score = reward(task, logged.messages, logged.diff)
-    except Exception as error:  # noqa: BLE001 (a reward of anybody's: one that raises voids its own row)
+    except Exception as error:  # noqa: BLE001 (a user's reward may raise anything; only its row is void)
         return {**row, "void": describe(error)}
     return {**row, "reward": score.value, "parts": score.parts}

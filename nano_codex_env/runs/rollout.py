@@ -1,66 +1,22 @@
-"""One episode, played by a policy."""
+"""Play one episode with a policy."""
 
 from __future__ import annotations
 
 import logging
 import time
 import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, SupportsFloat
 
 import gymnasium as gym
 
 from nano_codex_env.env import NanoCodexEnv
-from nano_codex_env.errors import ContextOverflow, NanoCodexError, PolicyError, TrajectoryError, describe
+from nano_codex_env.errors import ContextOverflow, NanoCodexError, PolicyError, describe
 from nano_codex_env.policies.base import Policy, Reply
-from nano_codex_env.records.log_format import check_row
+from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.rewards import version_of
 from nano_codex_env.untrusted import for_terminal
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Result:
-    """What an episode came to: a row of `results.jsonl`."""
-
-    instance_id: str
-    attempt: int
-    reward: float | None
-    """None: the episode is void."""
-    stop: str | None
-    steps: int
-    seconds: float
-    void: str | None
-    """Why there is no reward; a failure of ours, or of the policy's server."""
-    folder: str | None
-    diff: str
-    parts: dict[str, Any]
-    metrics: dict[str, float]
-    scorer: str | None = None
-    """Name and version of the reward, where it has one; rewards of two versions are not mixed in one file."""
-
-    def row(self) -> dict[str, Any]:
-        """The result as JSON; a diff that is not UTF-8 keeps its bytes as surrogate escapes."""
-        return dict(vars(self))
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Result:
-        """The result that `row` was made of.
-
-        Raises:
-            TrajectoryError: a column is missing, or holds something of another kind.
-        """
-        missing = [item.name for item in fields(cls) if item.name not in row and item.name != "scorer"]
-        if missing:
-            raise TrajectoryError(f"a row of results has no {', '.join(missing)}; it has {', '.join(row)}")
-        made = {item.name: row[item.name] for item in fields(cls) if item.name in row}
-        try:
-            check_row(made)
-        except ValueError as error:
-            raise TrajectoryError(f"a row of results is damaged: {error}") from error
-        return cls(**made)
 
 
 def rollout(
@@ -71,105 +27,75 @@ def rollout(
     seed: int | None = None,
     void_on: type[BaseException] = NanoCodexError,
     **options: Any,
-) -> Result:
+) -> EpisodeResult:
     """Play one episode to its end.
 
-    `options` are those of `reset`: `task=`, `instance_id=`, or `issue=`, `repo=`, `commit=`. A failure of ours, or of
-    the policy's, is recorded as a void result, and so is every exception that `void_on` names; others (a bug, Ctrl-C)
-    end the episode and are raised. A `ContextOverflow` is neither: it ends the episode as `token_limit`. What the
-    policy tells in its attribute `about`, if it has one, stands in `metadata.json`.
+    `options` are those of `reset`: `task=`, `instance_id=`, or `issue=`, `repo=`, `commit=`. An exception of the kind
+    `void_on` gives a void result; any other (a bug, Ctrl-C) ends the episode and is raised. A `ContextOverflow` ends
+    the episode as `token_limit`. The policy's attribute `about`, if it has one, is logged in `metadata.json`.
     """
     inner = env.unwrapped
     if not isinstance(inner, NanoCodexEnv):
         raise TypeError(f"rollout plays NanoCodexEnv; got {type(inner).__name__}")
-    started, played, void = time.monotonic(), _Played(attempt), None
+    name = getattr(options.get("task"), "instance_id", "") or str(options.get("instance_id") or options.get("repo", ""))
+    started, log, steps, void, reward = time.monotonic(), None, 0, None, None
+    value: SupportsFloat
+    info, finish_reasons = dict[str, Any](), list[str]()
     try:
-        _play(env, inner, policy, seed, options, played)
+        obs, first = env.reset(seed=seed, options=options)
+        name, log = first["instance_id"], inner.episode.log
+        if log:
+            log.note({"attempt": attempt, "policy": getattr(policy, "about", {"name": type(policy).__name__})})
+        while reward is None:
+            try:
+                reply = policy(obs, first["tools"])
+            except ContextOverflow:
+                _, value, terminated, truncated, info = inner.end("token_limit")
+            else:
+                if not isinstance(reply, Reply):
+                    raise PolicyError(f"a policy returns Reply(message); got {type(reply).__name__}")
+                finish_reasons += [reply.finish_reason] if reply.finish_reason else []
+                if reply.tokens is not None and log:
+                    log.tokens(reply.tokens, 1 + sum(message["role"] == "assistant" for message in obs))
+                if reply.total_tokens is not None:
+                    inner.report_tokens(reply.total_tokens)
+                obs, value, terminated, truncated, info = env.step(reply.message)
+            steps = inner.episode.steps
+            if terminated or truncated:
+                reward = float(value)
+        if finish_reasons:
+            info["metrics"] = {**info["metrics"], "answers_cut": float(finish_reasons.count("length"))}
+            if log:
+                log.note({"finish_reasons": finish_reasons})
     except BaseException as error:
-        void = _end(inner, describe(error))
+        void = _void(inner, describe(error))
         if not isinstance(error, void_on):
             raise
         if not isinstance(error, NanoCodexError):
-            told = for_terminal("".join(traceback.format_exception(error)))
-            logger.warning("an episode is void for an error that nobody foresaw\n%s", told)
-    return Result(
-        instance_id=played.name or _name(options),
+            _warn(error)
+    return EpisodeResult(
+        instance_id=name,
         attempt=attempt,
-        reward=played.reward,
-        stop=played.info.get("stop"),
-        steps=played.steps,
+        reward=reward,
+        stop=info.get("stop"),
+        steps=steps,
         seconds=time.monotonic() - started,
         void=void,
-        folder=played.folder,
-        diff=played.info.get("diff", ""),
-        parts=played.info.get("parts", {}),
-        metrics=played.info.get("metrics", {}),
+        folder=str(log.folder) if log else None,
+        **{key: info[key] for key in ("diff", "parts", "metrics") if key in info},
         scorer=version_of(inner.reward),
     )
 
 
-def _end(env: NanoCodexEnv, void: str) -> str:
-    """End the episode as void; the reason, with what failed besides."""
+def _warn(error: BaseException) -> None:
+    trace = for_terminal("".join(traceback.format_exception(error)))
+    logger.warning("an episode is void for an error that nobody foresaw\n%s", trace)
+
+
+def _void(env: NanoCodexEnv, reason: str) -> str:
+    """End the episode as void; the reason, and what failed while it was ended."""
     try:
-        env.void(void)
+        env.void(reason)
     except NanoCodexError as error:
-        return f"{void}; and then {describe(error)}"
-    return void
-
-
-@dataclass
-class _Played:
-    """How far an episode has come: what a void result still tells."""
-
-    attempt: int
-    name: str = ""
-    steps: int = 0
-    reward: float | None = None
-    folder: str | None = None
-    info: dict[str, Any] = field(default_factory=dict)
-    reasons: list[str] = field(default_factory=list)
-    """Why each answer ended, where the policy tells."""
-
-
-def _play(
-    env: gym.Env[Any, Any],
-    inner: NanoCodexEnv,
-    policy: Policy,
-    seed: int | None,
-    options: dict[str, Any],
-    played: _Played,
-) -> None:
-    obs, first = env.reset(seed=seed, options=options)
-    played.name, log = first["instance_id"], inner.episode.log
-    if log:
-        played.folder = str(log.folder)
-        log.note({"attempt": played.attempt, "policy": getattr(policy, "about", {"name": type(policy).__name__})})
-    over, value = False, 0.0
-    while not over:
-        try:
-            reply = policy(obs, first["tools"])
-        except ContextOverflow:
-            _, value, terminated, truncated, played.info = inner.end("token_limit")
-        else:
-            if not isinstance(reply, Reply):
-                raise PolicyError(f"a policy returns Reply(message); got {type(reply).__name__}")
-            played.reasons += [reply.finish_reason] if reply.finish_reason else []
-            if reply.tokens is not None and log:
-                log.tokens(reply.tokens, 1 + sum(message["role"] == "assistant" for message in obs))
-            if reply.total_tokens is not None:
-                inner.report_tokens(reply.total_tokens)
-            obs, reward, terminated, truncated, played.info = env.step(reply.message)
-            value = float(reward)
-        over = terminated or truncated
-        played.steps = inner.episode.steps
-    played.reward = value
-    if played.reasons:
-        cut = float(played.reasons.count("length"))
-        played.info["metrics"] = {**played.info["metrics"], "answers_cut": cut}
-        if log:
-            log.note({"finish_reasons": played.reasons})
-
-
-def _name(options: dict[str, Any]) -> str:
-    task = options.get("task")
-    return getattr(task, "instance_id", "") or str(options.get("instance_id") or options.get("repo", ""))
+        return f"{reason}; and then {describe(error)}"
+    return reason

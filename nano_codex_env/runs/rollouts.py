@@ -1,30 +1,28 @@
-"""Many episodes at once: in threads, resumable, and no failure of one stops another."""
+"""Play many episodes at once; a run can be interrupted and resumed, and a failure of one episode stops no other."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-import queue
 import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from nano_codex_env.atomic import write_whole
 from nano_codex_env.env import NanoCodexEnv
-from nano_codex_env.errors import BrokenTaskError, ConfigError, TrajectoryError
+from nano_codex_env.errors import BrokenTaskError, ConfigError, TrajectoryError, check_positive
 from nano_codex_env.parallel import processors
 from nano_codex_env.policies.base import Policy
+from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.records.rows import Records
 from nano_codex_env.records.trajectory import read_metadata
 from nano_codex_env.rewards import Resolved, Reward, version_of
-from nano_codex_env.runs.executors import Batch, Job, void_result
-from nano_codex_env.runs.rollout import Result
+from nano_codex_env.runs.executors import Job, ThreadExecutor
 from nano_codex_env.tasks import Rows, load_tasks
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tools import default_tools
@@ -32,9 +30,12 @@ from nano_codex_env.tools.prompt import default_prompt
 from nano_codex_env.untrusted import on_one_line
 
 if TYPE_CHECKING:
-    from nano_codex_env.runs.progress import Bar
+    from nano_codex_env.runs.progress import ProgressBar
 
 logger = logging.getLogger(__name__)
+
+Results = dict[Any, EpisodeResult]
+"""Results by `EpisodeResult.key`."""
 
 _POLL = 0.2
 """Seconds between two looks at deadline and interrupts."""
@@ -44,10 +45,10 @@ _PATIENCE = 3.0
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C ended `rollouts` before all was done; `results` holds what was."""
+    """Ctrl-C ended `rollouts` before all episodes were finished."""
 
-    def __init__(self, results: list[Result]) -> None:
-        """`results`: in the order of the tasks."""
+    def __init__(self, results: list[EpisodeResult]) -> None:
+        """`results`: those of the finished episodes, in the order of the tasks."""
         super().__init__(f"interrupted; {len(results)} episodes are finished")
         self.results = results
 
@@ -66,193 +67,165 @@ def rollouts(
     progress: bool | None = None,
     config: Mapping[str, Any] | None = None,
     **env: Any,
-) -> list[Result]:
-    """Play every task `n` times with one policy, many at once; the results in the order of tasks and attempts.
+) -> list[EpisodeResult]:
+    """Play every task `n` times with one policy, many at once; the results are in the order of tasks and attempts.
 
-    Episodes run in threads, so `policy` is called by several at once. One that has been played gives its place to the
-    next while it is scored. Whatever goes wrong in one episode, in the policy too, makes that one void and is told in
-    its result; the others go on. Ctrl-C once finishes what runs, twice drops it.
+    Episodes run in threads, so several call `policy` at once. While an episode is scored, the next one is played. An
+    exception in an episode, also one of the policy's, makes that episode void, and its result says why; the others go
+    on. The first Ctrl-C finishes the episodes that run, the second drops them.
 
     Args:
         tasks: what `load_tasks` takes, or one task.
         policy: `(messages, tools) -> Reply`.
         n: attempts at each task.
         concurrency: episodes played at once.
-        out: a folder for `results.jsonl` and the episodes' logs; a finished episode is on disk before it counts.
-        resume: go on with what `out` holds: an episode with a reward is not played again, a void one is.
-        deadline: seconds for all; what is not finished then is void. None: no limit but the episodes' own.
+        out: a folder for `results.jsonl` and the episodes' logs; an episode counts as finished once it is on disk.
+        resume: continue the run in `out`: void episodes are played again, those with a reward are not.
+        deadline: seconds for the whole run; unfinished episodes are void then. None: no limit but the episodes' own.
         reward: as in `NanoCodexEnv`.
         scorers: episodes scored at once; default: one for each processor that this process may use.
-        progress: a bar on stderr; None: if that is a terminal.
-        config: what `out/config.json` shall say of the run; written once it begins.
+        progress: a progress bar on stderr; None: if that is a terminal.
+        config: written to `out/config.json` when the run begins.
         **env: further arguments of `NanoCodexEnv`.
 
     Raises:
-        ConfigError: an argument cannot be used, `out` holds results and `resume` is not given, or results of another
-            scorer or system prompt, or it is in use.
-        Interrupted: Ctrl-C; what is finished stands in it, and in `out`.
+        ConfigError: an argument cannot be used; or `out` holds results and `resume` is not given, results of another
+            scorer or system prompt, or is in use.
+        Interrupted: Ctrl-C; it holds the finished results, which are in `out` too.
     """
-    from nano_codex_env.runs.progress import Bar  # rich is needed where something is shown
+    from nano_codex_env.runs.progress import ProgressBar  # imports rich
 
-    jobs = _jobs(load_tasks([tasks] if isinstance(tasks, Task) else tasks), n)
     if resume and not out:
         raise ConfigError("resume goes on with what a folder holds; name it with out=")
-    _check(concurrency=concurrency, scorers=1 if scorers is None else scorers)
+    scorers = processors() if scorers is None else scorers
+    for name, value in (("n", n), ("concurrency", concurrency), ("scorers", scorers)):
+        check_positive(name, value)
+    jobs = _jobs(load_tasks([tasks] if isinstance(tasks, Task) else tasks), n)
     env = {"log_dir": out, **env} if out else env
-    judge = reward or Resolved(sandbox=env.get("sandbox", "bubblewrap"), cache=env.get("cache_dir"))
-    NanoCodexEnv(reward=judge, **env).close()  # arguments that cannot be used are told here, not in threads
+    reward = reward or Resolved(sandbox=env.get("sandbox", "bubblewrap"), cache=env.get("cache_dir"))
+    NanoCodexEnv(reward=reward, **env).close()  # raises for invalid arguments here rather than in threads
     records = Records(Path(out) / "results.jsonl", _key, resume=resume) if out else None
-    with records or nullcontext(), Bar(_name_of(policy), len(jobs), progress) as bar:
-        results = _earlier(records, jobs, version_of(judge))
+    with records or nullcontext(), ProgressBar(_name_of(policy), len(jobs), progress) as bar:
+        results = _earlier_results(records.rows if records else {}, jobs, version_of(reward))
         if out:
-            _begin(Path(out), results.values(), env, config)
-        batch = Batch([job for job in jobs if _of(job) not in results], policy, judge, env)
-        collector = _Collector(batch, records, bar, results)
+            _check_prompt(results.values(), Path(out), env)
+            _write_config(Path(out, "config.json"), config)
+        executor = ThreadExecutor(policy, reward, env, concurrency=concurrency, scorers=scorers)
+        collector = _Collector(executor, records, bar, results)
         try:
-            collector.collect(concurrency, scorers or processors(), deadline)
+            collector.collect([job for job in jobs if job.key not in results], deadline)
         finally:
-            batch.drop("broken off")
-            batch.join(_PATIENCE)
-    ordered = [results[_of(job)] for job in jobs if _of(job) in results]
+            executor.close(_PATIENCE)
+    ordered = [results[job.key] for job in jobs if job.key in results]
     if collector.interrupts:
         raise Interrupted(ordered)
     return ordered
 
 
-def _begin(out: Path, earlier: Iterable[Result], env: Mapping[str, Any], config: Mapping[str, Any] | None) -> None:
-    """Write the config once nothing stands against it."""
-    _check_prompt(earlier, out, env)
-    if config is None:
-        return
-    path = out / "config.json"
-    try:
-        write_whole(path, (json.dumps(config, indent=2) + "\n").encode("ascii"), sync=True)
-    except OSError as error:
-        raise TrajectoryError(f"cannot write {path}: {error}") from error
-
-
 class _Collector:
-    """Takes in results as they come, and heeds deadline and interrupts."""
+    """Records and shows results as an executor gives them, and handles deadline and Ctrl-C."""
 
-    def __init__(self, batch: Batch, records: Records | None, bar: Bar, results: dict[Any, Result]) -> None:
-        self._batch, self._records, self._bar, self._results = batch, records, bar, results
+    def __init__(self, executor: ThreadExecutor, records: Records | None, bar: ProgressBar, results: Results) -> None:
+        self._executor, self._records, self._bar, self._results = executor, records, bar, results
         self.interrupts = 0
-        self._told = False
         self._reasons: set[str] = set()
         for result in results.values():
             bar.add(result, earlier=True)
 
-    def collect(self, concurrency: int, scorers: int, deadline: float | None) -> None:
+    def collect(self, jobs: Sequence[Job], deadline: float | None) -> None:
+        """Have the jobs played, until all are finished, the deadline has passed, or Ctrl-C was pressed twice."""
         until = None if deadline is None else time.monotonic() + deadline
-        with self._heeding():
-            self._batch.start(concurrency, scorers)
-            while self._batch.running:
+        is_announced = False
+        with self._counted_interrupts():
+            self._executor.start(jobs)
+            while self._executor.running:
                 self._take(_POLL)
-                self._tell()
+                if self.interrupts and not is_announced:
+                    is_announced = True
+                    self._bar.say("interrupted: finishing the episodes that run; Ctrl-C again drops them")
                 if self.interrupts > 1:
                     break
                 if until is not None and time.monotonic() > until:
-                    self._give_up(f"the deadline of {deadline:g} seconds for all episodes passed")
+                    self._give_up(jobs, f"the deadline of {deadline:g} seconds for all episodes passed")
                     break
-            self._drain()
+            while self._take(0):
+                pass
 
-    def _tell(self) -> None:
-        if self.interrupts and not self._told:
-            self._told = True
-            self._bar.say("interrupted: finishing the episodes that run; Ctrl-C again drops them")
+    def _take(self, timeout: float) -> bool:
+        result = self._executor.poll(timeout)
+        if result:
+            self._keep(result)
+        return result is not None
 
-    def _take(self, timeout: float) -> None:
-        try:
-            result = self._batch.finished.get(timeout=timeout)
-        except queue.Empty:
-            return
-        if isinstance(result, BaseException):
-            raise result
-        self._keep(result)
-
-    def _drain(self) -> None:
-        while not self._batch.finished.empty():
-            self._take(0)
-
-    def _keep(self, result: Result) -> None:
-        self._results[result.instance_id, result.attempt] = result
+    def _keep(self, result: EpisodeResult) -> None:
+        self._results[result.key] = result
         if self._records:
             self._records.add(result.row())
         if result.void and result.void not in self._reasons:
-            self._reasons.add(result.void)  # once: a dead endpoint would say it for each episode
+            self._reasons.add(result.void)  # shown once: with a dead endpoint all episodes have the same one
             broken = result.void.startswith(BrokenTaskError.__name__)
             state = "is broken, and all its episodes are void" if broken else f"(attempt {result.attempt}) is void"
             self._bar.say(f"{result.instance_id} {state}: {result.void:.4000}")
         self._bar.add(result)
 
-    def _give_up(self, reason: str) -> None:
-        """Record what has no result as void."""
-        left, running = self._batch.drop(reason)
-        self._drain()
-        known = {(result.instance_id, result.attempt): result for result in running}
-        for job in self._batch.jobs:
-            if _of(job) not in self._results:
-                words = f"{reason}; it was not begun" if job in left else reason
-                self._keep(known.get(_of(job)) or void_result(job, words))
+    def _give_up(self, jobs: Sequence[Job], reason: str) -> None:
+        """Record every unfinished job as void."""
+        running = {void.key: void for void in self._executor.drop(reason)}
+        while self._take(0):
+            pass
+        for job in jobs:
+            if job.key not in self._results:
+                self._keep(running.get(job.key) or job.void(f"{reason}; it was not begun"))
 
     @contextmanager
-    def _heeding(self) -> Iterator[None]:
-        """Count Ctrl-C instead of raising it in the middle of a row; only the main thread is told of it."""
-        mine = threading.current_thread() is threading.main_thread()
-        if not mine or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    def _counted_interrupts(self) -> Iterator[None]:
+        """Count Ctrl-C, so that it does not end the writing of a row; not if the caller has a handler of its own."""
+        is_main = threading.current_thread() is threading.main_thread()
+        if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
             yield
             return
 
-        def heed(number: int, frame: FrameType | None) -> None:
+        def count(number: int, frame: object) -> None:
             self.interrupts += 1
-            if self.interrupts == 1:
-                self._batch.finish()
+            self._executor.finish()
 
-        signal.signal(signal.SIGINT, heed)
+        signal.signal(signal.SIGINT, count)
         try:
             yield
         finally:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _check(**numbers: int) -> None:
-    for name, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ConfigError(f"{name} must be a positive whole number; got {value!r}")
-
-
 def _jobs(tasks: Sequence[Task], n: int) -> list[Job]:
-    """Every task `n` times; the attempts at one task stand together."""
-    _check(n=n)
+    """Each task `n` times; the attempts at one task follow each other."""
     names = [task.instance_id for task in tasks]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise ConfigError(f"{twice} is there more than once; attempts are told apart by n=, tasks by their instance_id")
+        raise ConfigError(
+            f"{twice} is there more than once; n= makes attempts at one task; tasks need an instance_id each"
+        )
     return [Job(task, attempt) for task in tasks for attempt in range(n)]
 
 
-def _earlier(records: Records | None, jobs: Sequence[Job], scorer: str | None) -> dict[Any, Result]:
-    """The results with a reward that an earlier run left; a damaged one is not there, and its episode played again.
+def _earlier_results(rows: Mapping[Any, Mapping[str, Any]], jobs: Sequence[Job], scorer: str | None) -> Results:
+    """The results of an earlier run that have a reward; the episode of a damaged row is played again.
 
     Raises:
-        ConfigError: they are of another version of the scorer; rewards of two in one file would be compared.
+        ConfigError: another version of the scorer gave them; their rewards cannot be compared with new ones.
         TrajectoryError: all of them are damaged.
     """
-    rows = records.rows if records else {}
-    found = {_of(job): rows[_of(job)] for job in jobs if _of(job) in rows}
-    results: dict[Any, Result] = {}
+    results: Results = {}
     damage: TrajectoryError | None = None
-    for key, row in found.items():
-        if row.get("reward") is None:
+    for job in jobs:
+        if rows.get(job.key, {}).get("reward") is None:
             continue
         try:
-            results[key] = Result.from_row(row)
+            results[job.key] = EpisodeResult.from_row(rows[job.key])
         except TrajectoryError as error:
             damage = error
-            words = f"{key[0]} (attempt {key[1]}) is played again: {error}"
-            logger.warning("%s", on_one_line(words))
+            logger.warning("%s", on_one_line(f"{job.key[0]} (attempt {job.attempt}) is played again: {error}"))
     if damage and not results:
-        raise damage  # no row is one of ours: it is somebody else's file
+        raise damage  # the file is not one of ours
     others = {result.scorer for result in results.values()} - {scorer}
     if others:
         raise ConfigError(
@@ -262,29 +235,34 @@ def _earlier(records: Records | None, jobs: Sequence[Job], scorer: str | None) -
     return results
 
 
-def _check_prompt(results: Iterable[Result], out: Path, env: Mapping[str, Any]) -> None:
-    """Look into the log of one earlier episode, if there is any.
+def _check_prompt(results: Iterable[EpisodeResult], out: Path, env: Mapping[str, Any]) -> None:
+    """Compare the system prompt with that of one earlier episode.
 
     Raises:
-        ConfigError: it was played with another system prompt.
+        ConfigError: they differ.
     """
     folders = (out / os.path.basename(result.folder) for result in results if result.folder)
     folder = next((folder for folder in folders if (folder / "metadata.json").exists()), None)
     if folder is None:
         return
-    with suppress(TrajectoryError):  # a damaged log is no reason to play nothing
+    with suppress(TrajectoryError):  # a damaged log does not stop the run
         prompt, tools = env.get("system_prompt"), env.get("tools")
         default = default_prompt(default_tools() if tools is None else tools)
         if read_metadata(folder).get("system_prompt") != (None if prompt == default else prompt):
             raise ConfigError(f"{out} holds episodes with another system prompt; give the same, or another folder")
 
 
-def _key(row: dict[str, Any]) -> tuple[Any, Any]:
+def _write_config(path: Path, config: Mapping[str, Any] | None) -> None:
+    if config is None:
+        return
+    try:
+        write_whole(path, (json.dumps(config, indent=2) + "\n").encode("ascii"), sync=True)
+    except OSError as error:
+        raise TrajectoryError(f"cannot write {path}: {error}") from error
+
+
+def _key(row: Mapping[str, Any]) -> tuple[Any, Any]:
     return row.get("instance_id"), row.get("attempt")
-
-
-def _of(job: Job) -> tuple[Any, Any]:
-    return job.task.instance_id, job.attempt
 
 
 def _name_of(policy: Policy) -> str:

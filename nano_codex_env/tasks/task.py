@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from nano_codex_env.errors import TaskError
+from nano_codex_env.errors import ConfigError, TaskError
 from nano_codex_env.untrusted import for_terminal, parse_json
 
 _LONGEST_NAME = 500
@@ -88,6 +89,22 @@ class Task:
     def with_(self, **changes: Any) -> Task:
         """A copy with some fields changed."""
         return replace(self, **changes)
+
+    @classmethod
+    def for_issue(cls, issue: object, repo: object, commit: object = "") -> Task:
+        """A task without tests: an issue in a repository (a path, a URL or `owner/name`) at a commit (empty: HEAD).
+
+        Raises:
+            ConfigError: an argument is missing or not text.
+        """
+        if not isinstance(issue, str) or not isinstance(repo, str | os.PathLike):
+            raise ConfigError("give both issue (text) and repo (a path, a URL or owner/name)")
+        if not isinstance(commit, str):
+            raise ConfigError(f"commit must be a commit's id; got {commit!r}")
+        path = os.fspath(repo)
+        name = path.rstrip("/").removesuffix(".git").rpartition("/")[2]
+        name = f"{name}-{commit[:12]}" if commit else name
+        return cls(instance_id=name, repo=path, base_commit=commit, problem_statement=issue)
 
 
 _TEXTS = {item.name for item in fields(Task) if item.type == "str"}

@@ -1,11 +1,22 @@
 """The policy's tools: `shell` and `apply_patch`, and no more."""
 
 from nano_codex_env.tools.apply_patch import apply_patch
-from nano_codex_env.tools.base import Tool, Toolbox, ToolResult
+from nano_codex_env.tools.base import Tool, Toolbox, ToolContext, ToolResult
 from nano_codex_env.tools.notices import Notice, State, budget
 from nano_codex_env.tools.shell import shell
 
-__all__ = ["Notice", "State", "Tool", "ToolResult", "Toolbox", "apply_patch", "budget", "default_tools", "shell"]
+__all__ = [
+    "Notice",
+    "State",
+    "Tool",
+    "ToolContext",
+    "ToolResult",
+    "Toolbox",
+    "apply_patch",
+    "budget",
+    "default_tools",
+    "shell",
+]
 
 
 def default_tools() -> list[Tool]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from nano_codex_env.diff import File
 from nano_codex_env.errors import ToolError
 from nano_codex_env.repo import MAX_FILE
-from nano_codex_env.tools.base import Episode, Tool, ToolResult
+from nano_codex_env.tools.base import Tool, ToolContext, ToolResult
 
 MAX_TEXT = 200_000
 """Characters of the longest `search` or `replace`."""
@@ -40,13 +40,13 @@ def apply_patch() -> Tool:
     return Tool("apply_patch", description, parameters, _run, IN_PROMPT)
 
 
-def _run(episode: Episode, search: str, replace: str, file: str) -> ToolResult:
+def _run(context: ToolContext, search: str, replace: str, file: str) -> ToolResult:
     for name, text in (("search", search), ("replace", replace)):
         if len(text) > MAX_TEXT:
             raise ToolError(f"{name} is too long ({len(text)} characters; the limit is {MAX_TEXT})")
-    old = episode.workspace.read(file)
+    old = context.workspace.read(file)
     if old is None:
-        return _create(episode, search, replace, file)
+        return _create(context, search, replace, file)
     if b"\0" in old.data:
         raise ToolError(f"{file} is a binary file; only text can be patched")
     if not search and old.data:
@@ -55,18 +55,18 @@ def _run(episode: Episode, search: str, replace: str, file: str) -> ToolResult:
         raise ToolError(_SAME)
     new, line = _replace(old.data, search, replace, file)
     _check_size(file, new)
-    episode.workspace.write(file, File(new, old.executable))
+    context.workspace.write(file, File(new, old.executable))
     return ToolResult(f"patched {file} at line {line}")
 
 
-def _create(episode: Episode, search: str, replace: str, file: str) -> ToolResult:
+def _create(context: ToolContext, search: str, replace: str, file: str) -> ToolResult:
     if search:
         raise ToolError(f"there is no file {file}; look for it with shell, or give an empty search to create it")
     if "\0" in replace:
         raise ToolError("replace holds a NUL character; only text files can be made")
     data = replace.encode()
     _check_size(file, data)
-    episode.workspace.write(file, File(data))
+    context.workspace.write(file, File(data))
     return ToolResult(f"created {file}")
 
 

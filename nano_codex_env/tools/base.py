@@ -5,38 +5,48 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 from nano_codex_env.errors import ConfigError, ToolError
 from nano_codex_env.messages import ToolCall, ToolSchema
 from nano_codex_env.repo import Workspace
-from nano_codex_env.sandbox import Output
+from nano_codex_env.sandbox import ExecResult, Sandbox, Shell, View
 
 MAX_ARGUMENTS = 3_000_000
 """Characters of the longest arguments string that is read."""
 
 
-class Episode(Protocol):
-    """What a tool may reach: the files, and a shell over them."""
+class ToolContext:
+    """The part of an episode that a tool may use: the files, and a shell that shows them."""
 
-    @property
-    def workspace(self) -> Workspace:
-        """The episode's files."""
+    def __init__(self, workspace: Workspace, sandbox: Sandbox, hidden: tuple[Path, ...] = ()) -> None:
+        """`hidden`: folders of the host that no command may see."""
+        self.workspace = workspace
+        self._sandbox, self._hidden = sandbox, hidden
+        self._shell: Shell | None = None
+        self._version = -1
 
-    def execute(self, command: str, *, timeout: float, keep: int) -> ShellAnswer:
-        """Run a command in the episode's box, which shows the files as they are now."""
+    def execute(self, command: str, *, timeout: float, keep: int) -> ExecResult:
+        """Run a command at the repository's root for at most `timeout` seconds.
 
+        The first and last `keep` bytes of its output are kept. A new sandbox is opened if the last one is dead or shows
+        files from before a patch.
 
-@dataclass(frozen=True)
-class ShellAnswer:
-    """What a command did, for a tool to put into words."""
+        Raises:
+            SandboxError: the sandbox cannot be opened, or broke.
+        """
+        if self._shell is None or not self._shell.alive or self._version != self.workspace.version:
+            self.close()
+            self._shell = self._sandbox.open(View(self.workspace.layers, hidden=self._hidden))
+            self._version = self.workspace.version
+        return self._shell.run(command, timeout=timeout, keep=keep)
 
-    output: Output
-    exit_code: int | None
-    timed_out: bool
-    flooded: bool
-    seconds: float
-    """How long it was allowed to run."""
+    def close(self) -> None:
+        """End the sandbox; the next command opens a new one."""
+        shell, self._shell = self._shell, None
+        if shell:
+            shell.close()
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,7 @@ class Tool:
     parameters: Mapping[str, str]
     """Argument -> description; all are strings, all are required."""
     function: Callable[..., ToolResult]
-    """`(episode, **arguments) -> ToolResult`; raises ToolError for a mistake of the policy's."""
+    """`(context, **arguments) -> ToolResult`; raises ToolError for a mistake of the policy's."""
     in_prompt: str = ""
     """What the default system prompt says of it; empty: name, arguments and description."""
 
@@ -93,11 +103,11 @@ class Toolbox:
         """All schemas, in order, made anew."""
         return [tool.schema for tool in self._tools.values()]
 
-    def call(self, episode: Episode, call: ToolCall) -> ToolResult:
+    def call(self, context: ToolContext, call: ToolCall) -> ToolResult:
         """Answer one tool call; whatever is wrong with the call itself is said in the answer."""
         try:
             tool = self._find(call)
-            return tool.function(episode, **_arguments(tool, call["function"].get("arguments")))
+            return tool.function(context, **_arguments(tool, call["function"].get("arguments")))
         except ToolError as error:
             return ToolResult(f"error: {error}", ok=False)
 

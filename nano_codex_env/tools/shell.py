@@ -15,7 +15,7 @@ stood in for a wall:
 from __future__ import annotations
 
 from nano_codex_env.errors import ToolError
-from nano_codex_env.tools.base import Episode, ShellAnswer, Tool, ToolResult
+from nano_codex_env.tools.base import Tool, ToolContext, ToolResult
 
 MAX_COMMAND = 32_000
 """Bytes of the longest command: it fits a pipe's buffer."""
@@ -39,31 +39,27 @@ def shell(*, timeout: float = 30.0, max_output: int = 16_000) -> Tool:
         "head and tail are shown."
     )
 
-    def run(episode: Episode, cmd: str) -> ToolResult:
+    def run(context: ToolContext, cmd: str) -> ToolResult:
         if not cmd.strip():
             raise ToolError("cmd is empty; give a command, such as `ls`")
         if "\0" in cmd:
             raise ToolError("cmd holds a NUL character, which no command can; leave it out")
         if len(cmd.encode()) > MAX_COMMAND:
             raise ToolError(f"cmd is too long ({len(cmd.encode())} bytes; the limit is {MAX_COMMAND})")
-        answer = episode.execute(cmd, timeout=timeout, keep=max_output // 2)
-        return ToolResult(_words(answer), ok=answer.exit_code == 0)
+        result = context.execute(cmd, timeout=timeout, keep=max_output // 2)
+        text = result.output.text()
+        if result.timed_out:
+            note = f"[stopped after {timeout:g} seconds]"
+        elif result.flooded:
+            note = "[stopped: the output was too long; narrow the command down]"
+        elif result.exit_code is None:
+            note = "[the shell was killed]"
+        elif result.exit_code:
+            note = f"[exit {result.exit_code}]"
+        else:
+            return ToolResult(text)
+        gap = "\n" if text and not text.endswith("\n") else ""
+        return ToolResult(f"{text}{gap}{note}", ok=False)
 
     parameters = {"cmd": "the command, for example: grep -rn 'def main' src | head"}
     return Tool("shell", description, parameters, run, IN_PROMPT)
-
-
-def _words(answer: ShellAnswer) -> str:
-    """The output as it came, and a line of its own for what else there is to say."""
-    text = answer.output.text()
-    if answer.timed_out:
-        note = f"[stopped after {answer.seconds:g} seconds]"
-    elif answer.flooded:
-        note = "[stopped: the output was too long; narrow the command down]"
-    elif answer.exit_code is None:
-        note = "[the shell was killed]"
-    elif answer.exit_code:
-        note = f"[exit {answer.exit_code}]"
-    else:
-        return text
-    return f"{text}{'' if text.endswith(chr(10)) or not text else chr(10)}{note}"

@@ -13,7 +13,7 @@ import pytest
 from examples.tiny import easy_task, fix_of, make_model, make_tokenizer, render, teach, trl_template
 from nano_codex_env import Score, Task, Trajectory, from_function
 from nano_codex_env.adapters.trl import TrlSpec
-from nano_codex_env.adapters.trl_environment import OVER, TrlEnvironment, VoidWindow
+from nano_codex_env.adapters.trl_environment import EPISODE_OVER, TrlEnvironment, VoidWindow
 from nano_codex_env.cache import cache_dir
 from nano_codex_env.env import NanoCodexEnv
 from nano_codex_env.episode import NOT_RUN
@@ -78,7 +78,7 @@ def test_a_tool_may_call_its_arguments_as_it_likes(task: Task) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["reset", "tool_schemas", "get_reward", "_score", "_call", "_held", "__init__", "_mine"],
+    ["reset", "tool_schemas", "get_reward", "_score", "_call", "_episode", "__init__", "_mine"],
 )
 def test_a_tool_that_would_replace_a_method_is_refused(task: Task, name: str) -> None:
     with pytest.raises(ConfigError, match=f"no tool for TRL can be called '{name}'"):
@@ -124,7 +124,7 @@ def test_calls_beyond_the_limit_are_not_run(task: Task) -> None:
     assert env.shell(cmd="echo up") == "up\n"
     assert env.shell(cmd="echo up") == NOT_RUN
     assert env._score([*first_messages(task), DONE]) == 0.5
-    assert env.shell(cmd="echo up") == OVER
+    assert env.shell(cmd="echo up") == EPISODE_OVER
 
 
 def test_a_failure_of_ours_voids_the_sample_and_tells_the_policy_nothing_of_it(
@@ -135,15 +135,15 @@ def test_a_failure_of_ours_voids_the_sample_and_tells_the_policy_nothing_of_it(
     def broken(*_: object, **__: object) -> None:
         raise SandboxError("the disk is full")
 
-    monkeypatch.setattr("nano_codex_env.episode.Episode.execute", broken)
-    assert env.shell(cmd="ls") == OVER
-    assert env.apply_patch(**FIX) == OVER
+    monkeypatch.setattr("nano_codex_env.tools.ToolContext.execute", broken)
+    assert env.shell(cmd="ls") == EPISODE_OVER
+    assert env.apply_patch(**FIX) == EPISODE_OVER
     assert env._score([*first_messages(task), DONE]) is None
 
 
 def test_a_repository_that_is_gone_voids_the_sample(task: Task, tmp_path: Path) -> None:
     env = opened(task.with_(repo=str(tmp_path / "nowhere")))
-    assert env.shell(cmd="ls") == OVER
+    assert env.shell(cmd="ls") == EPISODE_OVER
     assert env._score([DONE]) is None
 
 
@@ -163,7 +163,7 @@ def test_a_bug_of_ours_in_a_reward_is_raised_and_the_episode_freed(task: Task, m
     env.reset(task=0)
     with pytest.raises(KeyError, match="ours"):
         env._score([*first_messages(task), DONE])
-    assert env.shell(cmd="ls") == OVER
+    assert env.shell(cmd="ls") == EPISODE_OVER
 
 
 @pytest.mark.parametrize("where", ["repo.Workspace.diff", "adapters.trl_environment.TrlEnvironment._log"])
@@ -189,8 +189,8 @@ def test_a_bug_of_ours_in_a_tool_is_no_tool_message_and_is_raised_at_the_score(
     def bug(*_: object, **__: object) -> None:
         raise KeyError("ours")
 
-    monkeypatch.setattr("nano_codex_env.episode.Episode.execute", bug)
-    assert env.shell(cmd="ls") == OVER
+    monkeypatch.setattr("nano_codex_env.tools.ToolContext.execute", bug)
+    assert env.shell(cmd="ls") == EPISODE_OVER
     with pytest.raises(KeyError, match="ours"):
         env._score([*first_messages(task), DONE])
     env.reset(task=0)
@@ -202,7 +202,7 @@ def test_a_tool_of_the_users_that_raises_voids_the_sample(task: Task) -> None:
         raise KeyError("theirs")
 
     env = opened(task, tools=[*default_tools(), Tool("look", "Look around.", {}, run)])
-    assert env.look() == OVER
+    assert env.look() == EPISODE_OVER
     assert env._score([*first_messages(task), DONE]) is None
 
 

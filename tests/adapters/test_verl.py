@@ -15,14 +15,16 @@ import pytest
 from examples.tiny import easy_task, fix_of, make_tokenizer
 from nano_codex_env import NanoCodexEnv, Task, Trajectory
 from nano_codex_env.adapters import verl as adapter
+from nano_codex_env.adapters import verl_reward
 from nano_codex_env.adapters.verl_calls import as_call, as_message
 from nano_codex_env.cli import main
-from nano_codex_env.episode import NOT_RUN, Episode
+from nano_codex_env.episode import NOT_RUN
 from nano_codex_env.errors import ConfigError, RewardError, SandboxError, TaskError
 from nano_codex_env.export.verl import AGENT, verl_rows
 from nano_codex_env.parallel import each
 from nano_codex_env.rewards import from_function, needs_tests
 from nano_codex_env.runs.replay import replay
+from nano_codex_env.tools import ToolContext
 from nano_codex_env.tools.prompt import first_messages
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -114,9 +116,9 @@ def test_a_patch_in_a_text_is_worth_what_it_is_worth() -> None:
 
 
 def test_the_last_patch_counts() -> None:
-    assert adapter.patch_in("```diff\na\n```\n```patch\nb\n```\n") == "b\n"
-    assert adapter.patch_in("It is\n--- a/x\n+++ b/x\n") == "--- a/x\n+++ b/x\n"
-    assert adapter.patch_in("nothing - at all") == ""
+    assert verl_reward.patch_in("```diff\na\n```\n```patch\nb\n```\n") == "b\n"
+    assert verl_reward.patch_in("It is\n--- a/x\n+++ b/x\n") == "--- a/x\n+++ b/x\n"
+    assert verl_reward.patch_in("nothing - at all") == ""
 
 
 def test_a_row_without_a_task_says_how_to_make_one() -> None:
@@ -127,12 +129,12 @@ def test_a_row_without_a_task_says_how_to_make_one() -> None:
 
 
 def test_a_reward_that_breaks_is_a_failure_of_ours(task: Task) -> None:
-    broken = adapter.SharedReward(lambda *_: 1 / 0, 1)  # type: ignore[arg-type]
+    broken = verl_reward.SharedReward(lambda *_: 1 / 0, 1)  # type: ignore[arg-type]
     with pytest.raises(RewardError, match="ZeroDivisionError"):
         broken(task, [], "")
-    assert adapter.SharedReward(from_function(lambda *_: 0.5), 1)(task, [], "").value == 0.5
+    assert verl_reward.SharedReward(from_function(lambda *_: 0.5), 1)(task, [], "").value == 0.5
     with pytest.raises(ConfigError, match="at least 1"):
-        adapter.SharedReward(broken, 0)
+        verl_reward.SharedReward(broken, 0)
 
 
 def test_no_more_are_scored_at_once_than_was_said(task: Task) -> None:
@@ -147,14 +149,14 @@ def test_no_more_are_scored_at_once_than_was_said(task: Task) -> None:
             running[0] -= 1
         return 0.0
 
-    reward = adapter.SharedReward(from_function(watch), 2)
+    reward = verl_reward.SharedReward(from_function(watch), 2)
     assert len(list(each(lambda _: reward(task, [], ""), range(12), 6))) == 12
     assert most == [2]
 
 
 def test_one_reward_serves_all_samples_of_a_process() -> None:
-    assert adapter.shared_reward("similarity") is adapter.shared_reward("similarity")
-    assert needs_tests(adapter.shared_reward("resolved"))
+    assert verl_reward.shared_reward("similarity") is verl_reward.shared_reward("similarity")
+    assert needs_tests(verl_reward.shared_reward("resolved"))
 
 
 def test_without_verl_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -395,9 +397,9 @@ def test_under_verls_trainer_a_void_sample_is_not_there(
     async def put_all(*, keys: list[str], fields: Any, **_: Any) -> None:
         stored.update({key: fields[number] for number, key in enumerate(keys)})
 
-    execute = Episode.execute
+    execute = ToolContext.execute
 
-    def breaking(self: Episode, command: str, **more: Any) -> Any:
+    def breaking(self: ToolContext, command: str, **more: Any) -> Any:
         if command == "break":
             raise SandboxError("the box is gone")
         return execute(self, command, **more)
@@ -405,7 +407,7 @@ def test_under_verls_trainer_a_void_sample_is_not_there(
     monkeypatch.setattr(agent_loop_tq.tq, "init", lambda: None)
     monkeypatch.setattr(agent_loop_tq.tq, "async_kv_put", put)
     monkeypatch.setattr(agent_loop_tq.tq, "async_kv_batch_put", put_all)
-    monkeypatch.setattr(Episode, "execute", breaking)
+    monkeypatch.setattr(ToolContext, "execute", breaking)
     count = ["actor_rollout_ref.rollout.n=4", "actor_rollout_ref.rollout.val_kwargs.n=4"]
     config = compose(*count, reward="tests.adapters.test_verl:half", allow_zero_for_void=False)
     kind = agent_loop_tq.AgentLoopWorkerTQ.__ray_metadata__.modified_class

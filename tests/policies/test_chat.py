@@ -22,7 +22,8 @@ from nano_codex_env import ChatPolicy, NanoCodexEnv, Reward, Score, Task, Trajec
 from nano_codex_env.errors import ConfigError, ContextOverflow, PolicyError, RewardError
 from nano_codex_env.messages import Message, assistant, tool_call
 from nano_codex_env.policies.chat import PROVIDERS, resolve
-from nano_codex_env.runs.rollout import Result, rollout
+from nano_codex_env.records.result import EpisodeResult
+from nano_codex_env.runs.rollout import rollout
 from nano_codex_env.sandbox import Sandbox
 from tests.server import Answer, Raw, Server, by_turn, call, completion, fault, in_order, serve
 
@@ -54,13 +55,13 @@ def authorization(server: Server) -> str:
     return {name.lower(): value for name, value in server.headers[0].items()}["authorization"]
 
 
-def play(env: gym.Env[Any, Any], server: Server, **arguments: Any) -> Result:
+def play(env: gym.Env[Any, Any], server: Server, **arguments: Any) -> EpisodeResult:
     """One episode by a model behind `server`."""
     with ChatPolicy("hosted_vllm/m", server.url, **{"max_retries": 0, **arguments}) as policy:
         return rollout(env, policy)
 
 
-def logged(result: Result) -> list[Message]:
+def logged(result: EpisodeResult) -> list[Message]:
     """The messages of an episode's log."""
     assert result.folder
     return Trajectory.load(result.folder).messages

@@ -11,7 +11,8 @@ import pytest
 
 from nano_codex_env import ChatPolicy, NanoCodexEnv, Reward, Task, Trajectory, from_function
 from nano_codex_env.messages import Message
-from nano_codex_env.runs.rollout import Result, rollout
+from nano_codex_env.records.result import EpisodeResult
+from nano_codex_env.runs.rollout import rollout
 from nano_codex_env.sandbox import Sandbox
 from tests.server import Answer, Script, Server, by_turn, call, completion, fault, serve
 
@@ -61,13 +62,13 @@ def _check(message: Message) -> None:
         json.dumps(arguments, ensure_ascii=False, allow_nan=False).encode()
 
 
-def play(env: NanoCodexEnv, server: Server, **arguments: Any) -> Result:
+def play(env: NanoCodexEnv, server: Server, **arguments: Any) -> EpisodeResult:
     """One episode by a model behind `server`."""
     with ChatPolicy("hosted_vllm/m", server.url, **{"max_retries": 0, **arguments}) as policy:
         return rollout(env, policy)
 
 
-def logged(result: Result) -> list[Message]:
+def logged(result: EpisodeResult) -> list[Message]:
     """The messages of an episode's log."""
     assert result.folder
     return Trajectory.load(result.folder).messages

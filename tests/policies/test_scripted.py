@@ -12,12 +12,13 @@ import pytest
 from nano_codex_env import Idle, NanoCodexEnv, Oracle, Policy, Random, Reply, Scripted, Task, from_function, load_tasks
 from nano_codex_env.errors import PolicyError
 from nano_codex_env.messages import Message, assistant, tool_call
-from nano_codex_env.runs.rollout import Result, rollout
+from nano_codex_env.records.result import EpisodeResult
+from nano_codex_env.runs.rollout import rollout
 from nano_codex_env.sandbox import Sandbox
 from tests.conftest import git, mostly_slow
 
 Files = dict[str, str | bytes | None]
-PlayAll = Callable[[Files, Files], tuple[Result, Files]]
+PlayAll = Callable[[Files, Files], tuple[EpisodeResult, Files]]
 
 START: list[Message] = [{"role": "system", "content": "s"}, {"role": "user", "content": "add(2, 3) gives -1"}]
 NUMBERS = "".join(f"line {n}\n" for n in range(1, 61))
@@ -39,7 +40,7 @@ def lay(folder: Path, files: Files) -> None:
 def oracle_plays(make_repo: Callable[..., Path], sandbox: Sandbox, tmp_path: Path) -> PlayAll:
     """The oracle plays git's own patch between two trees; its result, and the files after its diff was applied."""
 
-    def play(before: Files, after: Files) -> tuple[Result, Files]:
+    def play(before: Files, after: Files) -> tuple[EpisodeResult, Files]:
         repo = make_repo(before)
         lay(repo, after)
         git(repo, "add", "-A")

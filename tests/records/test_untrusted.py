@@ -25,19 +25,19 @@ from nano_codex_env import NanoCodexEnv, Scripted, Task, Trajectory, from_functi
 from nano_codex_env.chat_templates import Template, check_prefix
 from nano_codex_env.chat_templates.forms import Form, in_form
 from nano_codex_env.cli import main
-from nano_codex_env.cli.arguments import episode_folders
 from nano_codex_env.errors import ActionError, ConfigError, TaskError, TrajectoryError, WorkspaceError
 from nano_codex_env.export.dpo import dpo_rows
 from nano_codex_env.export.episodes import Left, read_episodes
 from nano_codex_env.export.preds import pred_rows
 from nano_codex_env.export.sft import sft_rows
 from nano_codex_env.messages import Message, as_assistant, assistant, dumps, tool_answer, tool_call
+from nano_codex_env.records.reader import episode_folders
+from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.records.rows import Records, read_rows
 from nano_codex_env.records.trajectory import Writer
 from nano_codex_env.render import as_text
 from nano_codex_env.runs.replay import actions_of, replay, rules_of
 from nano_codex_env.runs.rescore import rescore
-from nano_codex_env.runs.rollout import Result
 from nano_codex_env.tokens import digest, joined, packed
 from nano_codex_env.tool_usage import command_counts, commands
 from nano_codex_env.tools import default_tools
@@ -59,7 +59,9 @@ ROW = {
     "problem_statement": "a - b",
     "patch": DIFF,
 }
-RESULT = Result("sums-1", 0, 1.0, "submitted", 2, 3.5, None, "run/x", DIFF, {"x": 1.0}, {"steps": 2.0}, "resolved 2")
+RESULT = EpisodeResult(
+    "sums-1", 0, 1.0, "submitted", 2, 3.5, None, "run/x", DIFF, {"x": 1.0}, {"steps": 2.0}, "resolved 2"
+)
 HALF = from_function(lambda task, transcript, diff: 0.5)
 FORMS = (
     Form(objects=True),
@@ -302,7 +304,7 @@ def test_a_poisoned_result_is_read_or_refused(tmp_path_factory: pytest.TempPathF
     good = RESULT.row()
     ill = data.draw(poisoned(good))
     try:
-        assert Result.from_row(ill if isinstance(ill, dict) else {}).row()
+        assert EpisodeResult.from_row(ill if isinstance(ill, dict) else {}).row()
     except TrajectoryError as error:
         assert "row of results" in str(error)  # noqa: PT017
     run = tmp_path_factory.mktemp("run")

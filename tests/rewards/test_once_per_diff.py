@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from nano_codex_env import DiffSimilarity, Resolved, Score, Task, from_function, weighted
-from nano_codex_env.adapters.verl import checked_parts
+from nano_codex_env.adapters.verl_reward import checked_parts
 from nano_codex_env.errors import ConfigError, RewardError
 from nano_codex_env.messages import Message
 from nano_codex_env.parallel import each

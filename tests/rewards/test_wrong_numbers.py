@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from nano_codex_env import Resolved, Task
-from nano_codex_env.adapters.verl import patch_in
+from nano_codex_env.adapters.verl_reward import patch_in
 from nano_codex_env.cache import cache_dir
 from nano_codex_env.curation import prepare
 from nano_codex_env.diff import File, file_diff

@@ -23,8 +23,8 @@ import pytest
 from nano_codex_env import Oracle, Reply, Task, from_function, save_tasks
 from nano_codex_env.errors import ConfigError, NanoCodexError, TrajectoryError
 from nano_codex_env.messages import Message, assistant
+from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.records.rows import Records
-from nano_codex_env.runs.rollout import Result
 from nano_codex_env.runs.rollouts import Interrupted, rollouts
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tools.prompt import SYSTEM_PROMPT
@@ -59,7 +59,7 @@ def limited(messages, tools):
     return Reply(assistant("done"))
 '''
 
-Play = Callable[..., list[Result]]
+Play = Callable[..., list[EpisodeResult]]
 Row = dict[str, Any]
 
 
@@ -113,7 +113,7 @@ def out(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def play(sandbox: Sandbox, out: Path) -> Play:
-    def go(tasks: Any, policy: Any, **options: Any) -> list[Result]:
+    def go(tasks: Any, policy: Any, **options: Any) -> list[EpisodeResult]:
         one = from_function(lambda task, transcript, diff: 1.0)
         return rollouts(tasks, policy, **{"reward": one, "sandbox": sandbox, "out": out, **options})
 
@@ -512,7 +512,7 @@ def test_rewards_of_two_versions_of_a_scorer_are_not_mixed(task: Task, tmp_path:
     for earlier, words in (({"scorer": "resolved 1"}, "resolved 1"), ({}, "an earlier version")):
         old = [{key: value for key, value in row.items() if key != "scorer"} | earlier for row in rows]
         (tmp_path / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in old))
-        assert Result.from_row(old[0]).reward == 1.0
+        assert EpisodeResult.from_row(old[0]).reward == 1.0
         with pytest.raises(ConfigError, match=f"the folder holds rewards by {words}, this is resolved 2"):
             rollouts(task, Oracle([task]), out=tmp_path, n=2, resume=True)
 

@@ -13,7 +13,8 @@ import pytest
 from nano_codex_env import NanoCodexEnv, Oracle, Reply, Score, Scripted, Task, Trajectory, from_function
 from nano_codex_env.errors import ContextOverflow, PolicyError, RewardError, SandboxError, TrajectoryError
 from nano_codex_env.messages import Message, assistant, tool_call
-from nano_codex_env.runs.rollout import Result, rollout
+from nano_codex_env.records.result import EpisodeResult
+from nano_codex_env.runs.rollout import rollout
 from nano_codex_env.sandbox import Sandbox
 from tests.conftest import leavings
 
@@ -249,10 +250,10 @@ def test_a_policy_whose_words_of_itself_are_no_json_makes_a_void_result(env: Nan
 def test_a_result_is_made_of_its_row_again(env: NanoCodexEnv) -> None:
     result = rollout(env, Scripted([FIX]))
     row = json.loads(json.dumps(result.row()))
-    assert Result.from_row({**row, "of a later version": 1}) == result
+    assert EpisodeResult.from_row({**row, "of a later version": 1}) == result
     del row["stop"], row["diff"]
     with pytest.raises(TrajectoryError, match="a row of results has no stop, diff; it has instance_id, "):
-        Result.from_row(row)
+        EpisodeResult.from_row(row)
 
 
 def test_why_each_answer_ended_is_counted_and_logged(env: NanoCodexEnv) -> None:

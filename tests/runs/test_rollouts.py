@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 import re
 import threading
 import time
@@ -16,9 +17,10 @@ import pytest
 from nano_codex_env import ChatPolicy, Reply, Score, Task, Trajectory, from_function
 from nano_codex_env.errors import ConfigError, NanoCodexError, PolicyError, SandboxError
 from nano_codex_env.messages import Message, assistant, tool_call
+from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.runs import progress as bar
 from nano_codex_env.runs import rollouts as many
-from nano_codex_env.runs.rollout import Result
+from nano_codex_env.runs.executors import Job
 from nano_codex_env.runs.rollouts import rollouts
 from nano_codex_env.sandbox import Sandbox
 from tests.conftest import leavings
@@ -28,7 +30,7 @@ LONG = 60.0
 """Seconds after which something that must happen has not."""
 
 ONE = from_function(lambda task, transcript, diff: 1.0)
-Play = Callable[..., list[Result]]
+Play = Callable[..., list[EpisodeResult]]
 
 
 def until(condition: Callable[[], object]) -> None:
@@ -93,7 +95,7 @@ def several(task: Task) -> Callable[[int], list[Task]]:
 def play(sandbox: Sandbox) -> Play:
     """`rollouts` with a reward that costs nothing and no log, unless told otherwise."""
 
-    def go(tasks: Any, policy: Any, **options: Any) -> list[Result]:
+    def go(tasks: Any, policy: Any, **options: Any) -> list[EpisodeResult]:
         return rollouts(tasks, policy, **{"reward": ONE, "sandbox": sandbox, "log_dir": options.get("out"), **options})
 
     return go
@@ -228,7 +230,7 @@ def test_a_model_behind_an_endpoint_is_asked_by_many_at_once(
 
 def test_one_task_a_row_and_a_thread_other_than_the_main_one_will_do(play: Play, task: Task) -> None:
     assert [result.instance_id for result in play(task, idle)] == ["sums-1"]
-    found: list[Result] = []
+    found: list[EpisodeResult] = []
     thread = threading.Thread(target=lambda: found.extend(play([task.to_row()], idle, n=2)))
     thread.start()
     thread.join(LONG)
@@ -236,6 +238,10 @@ def test_one_task_a_row_and_a_thread_other_than_the_main_one_will_do(play: Play,
         ("sums-1", 0, 1.0),
         ("sums-1", 1, 1.0),
     ]
+
+
+def test_a_job_can_be_sent_to_another_process(task: Task) -> None:
+    assert pickle.loads(pickle.dumps(Job(task, 3))) == Job(task, 3)
 
 
 # What is refused at once.

@@ -79,7 +79,7 @@ def patch(episode: Episode) -> Patch:
 
     def call(search: str, replace: str, file: str) -> ToolResult:
         made = tool_call("apply_patch", search=search, replace=replace, file=file)
-        return Toolbox([apply_patch()]).call(episode, made)
+        return Toolbox([apply_patch()]).call(episode.context, made)
 
     return call
 
@@ -398,7 +398,7 @@ def test_the_largest_texts_are_taken(episode: Episode, patch: Patch) -> None:
     arguments = {"search": "x" * 200_000, "replace": "\U0001f600" * 200_000, "file": "new.txt"}
     raw = json.dumps(arguments, ensure_ascii=False)
     call = {"id": "call00001", "type": "function", "function": {"name": "apply_patch", "arguments": raw}}
-    assert Toolbox([apply_patch()]).call(episode, call) == ToolResult("patched new.txt at line 1")
+    assert Toolbox([apply_patch()]).call(episode.context, call) == ToolResult("patched new.txt at line 1")
     assert held(episode, "new.txt") == ("\U0001f600" * 200_000).encode()
 
 

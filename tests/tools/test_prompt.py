@@ -229,7 +229,7 @@ def test_a_dataset_of_trls_begins_with_it(task: Task) -> None:
     env: Any = spec.environment_factory()
     env.reset(task=0)
     [row] = spec.train_dataset
-    assert row["prompt"] == env._held[0].transcript()
+    assert row["prompt"] == env._episode.transcript()
     assert row["prompt"][0]["content"] == OWN
 
 

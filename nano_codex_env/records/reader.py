@@ -1,0 +1,94 @@
+"""Read runs: which episodes they hold, and what each one's metadata says."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nano_codex_env.errors import TrajectoryError
+from nano_codex_env.messages import without_surrogates
+from nano_codex_env.records.rows import read_rows
+from nano_codex_env.records.trajectory import read_metadata
+
+
+@dataclass(frozen=True)
+class LoggedEpisode:
+    """An episode on disk, as its metadata describes it; `Trajectory.load(folder)` reads the rest."""
+
+    folder: Path
+    instance_id: str
+    """Empty if the log names no task."""
+    attempt: int
+    """As the log says, or else counted in the order of the folders' names."""
+    reward: float | None
+    """None: the episode is void, unfinished or damaged."""
+    stop: str | None
+    steps: int
+    model: str
+    """The model's name, or else the policy's."""
+    void: str | None
+    """Why the episode was given up, as the log says."""
+    damage: str | None
+    """Why the metadata cannot be used."""
+
+    @property
+    def name(self) -> str:
+        """The folder's name, as valid Unicode."""
+        return without_surrogates(self.folder.name)
+
+
+def episode_folders(folders: Iterable[Path]) -> Iterator[Path]:
+    """Each folder, or the episodes in it if it is a run's; of a resumed run, those that `results.jsonl` names."""
+    for folder in folders:
+        below = sorted(path.parent for path in folder.glob("*/messages.jsonl"))
+        rows = read_rows(folder / "results.jsonl") if below else []
+        counted = {Path(row["folder"]).name for row in rows if isinstance(row.get("folder"), str) and row["folder"]}
+        below = [path for path in below if not counted or path.name in counted]
+        yield from below if below and not os.path.lexists(folder / "messages.jsonl") else [folder]
+
+
+def read_runs(folders: Iterable[Path]) -> list[LoggedEpisode]:
+    """The episodes of runs, or of episodes' own folders, each once, by task and attempt.
+
+    Raises:
+        TrajectoryError: a folder is neither a run's nor an episode's, or its `results.jsonl` cannot be read.
+    """
+    found: dict[Path, tuple[dict[str, Any], str | None]] = {}
+    for folder in episode_folders(folders):
+        if not os.path.lexists(folder / "messages.jsonl"):
+            raise TrajectoryError(f"{folder} holds no messages.jsonl; give the folder of an episode, or of a run")
+        about, damage = dict[str, Any](), None
+        try:
+            about = read_metadata(folder)
+            if not isinstance((about.get("task") or {}).get("instance_id", ""), str):
+                raise TrajectoryError(f"{folder / 'metadata.json'} is damaged: its task's instance_id must be text")
+        except TrajectoryError as error:
+            about, damage = {}, str(error)
+        found.setdefault(Path(os.path.realpath(folder)), (about, damage))
+    episodes: list[LoggedEpisode] = []
+    counts: Counter[tuple[str, bool]] = Counter()
+    for folder, (about, damage) in sorted(found.items(), key=lambda item: (item[0].name, item[0])):
+        has_reward = about.get("reward") is not None and bool(about.get("stop")) and not about.get("void")
+        name = without_surrogates((about.get("task") or {}).get("instance_id", ""))
+        number = counts[name, has_reward]  # a void attempt is played again under its number
+        counts[name, has_reward] += 1
+        policy = about.get("policy") or {}
+        model = policy if isinstance(policy, str) else policy.get("model") or policy.get("name")
+        episodes.append(
+            LoggedEpisode(
+                folder,
+                instance_id=name,
+                attempt=number if about.get("attempt") is None else about["attempt"],
+                reward=float(about["reward"]) if has_reward else None,
+                stop=without_surrogates(about["stop"]) if about.get("stop") else None,
+                steps=about.get("steps") or 0,
+                model=without_surrogates(model) if isinstance(model, str) and model else "unknown",
+                void=about.get("void"),
+                damage=damage,
+            )
+        )
+    return sorted(episodes, key=lambda episode: (episode.instance_id, episode.attempt))
