@@ -40,10 +40,7 @@ class Process:
     def wait(self, timeout: float | None = None) -> int | None:
         """The exit status; None if it does not end in time."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        try:
-            handle = os.pidfd_open(self.pid)
-        except OSError:  # an old kernel, or a container that forbids it
-            handle = -1
+        handle = open_pidfd(self.pid)
         try:
             while (status := self.poll()) is None:
                 left = None if deadline is None else deadline - time.monotonic()
@@ -59,6 +56,14 @@ class Process:
         finally:
             if handle >= 0:
                 os.close(handle)
+
+
+def open_pidfd(pid: int) -> int:
+    """A descriptor that is readable once the process has ended; -1 where the kernel or a container has none."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return -1
 
 
 def spawn(

@@ -82,8 +82,8 @@ class Bubblewrap(Sandbox):
         self.check()
         command = ["bash", "--norc", "--noprofile", "-c", f'{_ulimits(view.limits)}exec "$@"', "bash", *argv]
         forget_device_times()
-        with contextlib.closing(Box(self._launch(view, command, shell=False))) as box:
-            return box.finish(stdin, timeout=timeout, keep=keep, max_output=view.limits.output)
+        with contextlib.closing(Box(self._launch(view, command, shell=False), max_output=view.limits.output)) as box:
+            return box.finish(stdin, timeout=timeout, keep=keep)
 
     def check(self) -> None:
         """Prove the walls, once per process.
@@ -114,7 +114,7 @@ class Bubblewrap(Sandbox):
         group = Group(parent, bounds) if parent else None
         seccomp = _seccomp_file(shell=shell)
         inner += ["--seccomp", str(seccomp), "--", *command]
-        return Launch(staged.wrap(bwrap, inner), depth=staged.depth, keep=(seccomp,), group=group)
+        return Launch(staged.wrap(bwrap, inner), depth=staged.depth, descriptors=(seccomp,), group=group)
 
 
 def _namespaces(*, server: bool) -> list[str]:

@@ -1,13 +1,13 @@
 """The system call filter of a box: a classic BPF program for bwrap's --seccomp.
 
-Every box: no namespaces, tracing, kernel keys, BPF, io_uring or file handles; no System V or POSIX message queues, which
-would outlive a command; no page-cache queries (mincore, preadv2 with RWF_NOWAIT), a side channel between episodes, since
-all boxes share the pages of /usr. `clone3` fails with ENOSYS, so that the C library falls back to `clone`, whose flags a
-filter can read. Sockets are UNIX, IPv4, IPv6 or netlink; vsock, for one, has no namespace.
+In every box: no namespaces, tracing, kernel keys, BPF, io_uring or file handles; no System V or POSIX message queues,
+which would outlive a command; no page-cache queries (mincore, preadv2 with RWF_NOWAIT), which are a side channel
+between episodes, since all boxes share the pages of /usr. `clone3` fails with ENOSYS, so that the C library falls back
+to `clone`, whose flags a filter can read. Sockets are UNIX, IPv4, IPv6 or netlink; vsock, for one, has no namespace.
 
-A policy's shell: all episodes over one base tree share its files, and all boxes share the host's device nodes. So file
-watches are refused, locks succeed without effect (SQLite needs them), and so does setting times by descriptor; setting
-times by path fails with EROFS, as it does on any read-only file system.
+In a policy's shell as well: all episodes over one base tree share its files, and all boxes share the host's device
+nodes. So file watches are refused, and locks succeed without effect (SQLite needs them). Setting times by descriptor
+succeeds without effect; by path it fails with EROFS, as on any read-only file system.
 
 Calls that the kernel refuses without a capability (mount, chroot, reboot, swapon, ...) are not listed: a box has none.
 """
