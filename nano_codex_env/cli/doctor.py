@@ -17,7 +17,7 @@ from typing import Any
 from nano_codex_env.cache import cache_dir, remove_dead_sessions
 from nano_codex_env.errors import NanoCodexError
 from nano_codex_env.sandbox import Bubblewrap, View
-from nano_codex_env.sandbox.bubblewrap import bwrap_version, find_bwrap, mend
+from nano_codex_env.sandbox.bubblewrap import advice, bwrap_version, find_bwrap
 from nano_codex_env.sandbox.privileges import can_mount
 
 
@@ -91,7 +91,7 @@ def _namespaces() -> Finding:
     command = [find_bwrap(), "--unshare-all", "--unshare-user", "--ro-bind", "/", "/", "true"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
     if done.returncode:
-        return Finding("namespaces", False, f"{who}: {done.stderr.strip()}", mend(done.stderr))
+        return Finding("namespaces", False, f"{who}: {done.stderr.strip()}", advice(done.stderr))
     return Finding("namespaces", True, who)
 
 
@@ -132,7 +132,7 @@ def _sandbox() -> Finding:
     names = {path.rpartition("/")[2] for path in result.output.text().split()}
     missing = sorted({"git", "python3", "awk", "sed", "grep", "find", "file", "diff"} - names)
     words = f"policies will miss {', '.join(missing)}: install them below /usr" if missing else ""
-    return Finding("sandbox", True, "walls proved: namespaces, seccomp, read-only root, no network", words)
+    return Finding("sandbox", True, "self-test passed: namespaces, seccomp, read-only root, no network", words)
 
 
 def _uv() -> Finding:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from nano_codex_env.errors import SandboxError
 from nano_codex_env.sandbox.base import ExecResult, Output
-from nano_codex_env.sandbox.cgroup import Group
+from nano_codex_env.sandbox.cgroup import ControlGroup
 from nano_codex_env.sandbox.rootfs import DROP_UID, MTIME
 from nano_codex_env.sandbox.simple import direct
 from nano_codex_env.spawn import Process, open_pidfd, spawn
@@ -45,7 +45,7 @@ class Launch:
     """How many generations below `argv`'s process the one is whose death ends the box."""
     descriptors: Sequence[int] = ()
     """More descriptors for it; they are closed here once it runs."""
-    group: Group | None = None
+    group: ControlGroup | None = None
     """A control group to start it in; removed when the box closes."""
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 import platform
 import struct
+from functools import cache
 
 from nano_codex_env.errors import SandboxError
 
@@ -85,6 +86,7 @@ _SHELL_RULES: list[_Rule] = [
 ]
 
 
+@cache
 def program(machine: str | None = None, *, shell: bool = True) -> bytes:
     """The filter for this machine, as an array of `struct sock_filter` (linux/filter.h).
 

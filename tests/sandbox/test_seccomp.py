@@ -243,7 +243,7 @@ def test_what_needs_a_capability_is_refused_with_and_without_the_filter(
             "#!/bin/bash\nmapfile -d '' arguments < <(printf '%s\\0' \"$@\" | sed -z -e '/^--seccomp$/{N;d}')\n"
             'exec "${0%/*}/real" "${arguments[@]}"\n',
         )
-        monkeypatch.setattr(bubblewrap, "check_walls", lambda _: None)  # it would refuse this box
+        monkeypatch.setattr(bubblewrap, "check_isolation", lambda _: None)  # it would refuse this box
         sandbox = Bubblewrap(bwrap=str(wrapper))
     with closing(sandbox.open(View((Path("/usr"),)))) as box:
         state = box.run("grep ^Seccomp: /proc/self/status", timeout=60, keep=1000).output.text()
