@@ -1,13 +1,13 @@
-"""Start processes so that a fork elsewhere in this program holds nothing up.
+"""Start processes with posix_spawn, and wait for their exit, never for the end of a pipe.
 
-A child that some other thread forks (a DataLoader's worker, a vector's) holds copies of all pipes for as long as it
-lives. `subprocess` waits for the end of such pipes, one of them inside of `Popen` itself; here none is waited for: a
-process is started by posix_spawn, and its end is what `waitpid` tells.
+A child that another thread forks (a DataLoader worker, for example) holds copies of all our pipes while it lives.
+`subprocess` waits for the end of such pipes, even inside `Popen`, and would hang.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import resource
 import select
@@ -16,13 +16,10 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
-
-_DEFAULTS = [signal.SIGPIPE, signal.SIGXFSZ]  # Python ignores them; its children shall not
 
 
 class Process:
-    """A child of ours."""
+    """A child process of ours."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -38,27 +35,27 @@ class Process:
             return self._status
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """The exit status; None if it does not end in time."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        """The exit status; None if it has not ended after `timeout` seconds."""
+        deadline = time.monotonic() + (math.inf if timeout is None else timeout)
+        handle = open_pidfd(self.pid)
+        poller = select.poll()
+        if handle >= 0:
+            poller.register(handle, select.POLLIN)
         try:
-            handle = os.pidfd_open(self.pid)
-        except OSError:  # an old kernel, or a container that forbids it
-            handle = -1
-        try:
-            while (status := self.poll()) is None:
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    return None
-                if handle < 0:
-                    time.sleep(0.002 if left is None else min(0.002, left))
-                else:
-                    poller = select.poll()
-                    poller.register(handle, select.POLLIN)
-                    poller.poll(None if left is None else left * 1000)
+            while (status := self.poll()) is None and (left := deadline - time.monotonic()) > 0:
+                poller.poll(1000 * min(left, 60.0 if handle >= 0 else 0.002))
             return status
         finally:
             if handle >= 0:
                 os.close(handle)
+
+
+def open_pidfd(pid: int) -> int:
+    """A descriptor that becomes readable when the process ends; -1 where the kernel or a container forbids it."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return -1
 
 
 def spawn(
@@ -71,38 +68,38 @@ def spawn(
     env: Mapping[str, str],
     session: bool = False,
 ) -> Process:
-    """Start `argv` with these descriptors and `keep` left open, in this environment; the program is looked for on PATH.
+    """Start `argv`, found on PATH, with the environment `env` and these descriptors.
 
     Args:
         argv: the program and its arguments.
         stdin: a descriptor for its input.
         stdout: a descriptor for its output.
         stderr: a descriptor for its errors.
-        keep: more descriptors, which keep their numbers; all others of ours are closed on exec, as Python makes them.
-        env: all of its environment.
-        session: whether it leads a session and process group of its own.
+        keep: more descriptors, which keep their numbers; all others are closed on exec.
+        env: its whole environment.
+        session: whether it leads a new session and process group.
 
     Raises:
         OSError: it cannot be started.
     """
-    handles = [stdin, stdout, stderr]
-    high = [os.dup(handle) for handle in handles]  # above those that are about to be replaced
+    handles = [os.dup(handle) for handle in (stdin, stdout, stderr)]  # above those that are about to be replaced
     try:
-        actions = [(os.POSIX_SPAWN_DUP2, handle, number) for number, handle in enumerate(high)]
+        actions = [(os.POSIX_SPAWN_DUP2, handle, number) for number, handle in enumerate(handles)]
         actions += [(os.POSIX_SPAWN_DUP2, handle, handle) for handle in keep]
         start = os.posix_spawn if argv[0].startswith("/") else os.posix_spawnp
-        return Process(start(argv[0], list(argv), env, file_actions=actions, setsid=session, setsigdef=_DEFAULTS))
+        ignored = [signal.SIGPIPE, signal.SIGXFSZ]  # by Python, but not by its children
+        return Process(start(argv[0], list(argv), env, file_actions=actions, setsid=session, setsigdef=ignored))
     finally:
-        for handle in high:
+        for handle in handles:
             os.close(handle)
 
 
 @dataclass(frozen=True)
 class Done:
-    """What a program that has ended came to."""
+    """The outcome of `run`."""
 
     status: int | None
-    """Its exit status, negative for a signal; None: it was stopped, since its time was over."""
+    """The exit status, negative for a signal; None: it was stopped at its time limit."""
     stdout: bytes
     stderr: bytes
 
@@ -110,45 +107,32 @@ class Done:
 def run(
     argv: Sequence[str], *, env: Mapping[str, str], stdin: bytes = b"", timeout: float, memory: int | None = None
 ) -> Done:
-    """Run a program to its end, and end all that it started if that takes more than `timeout` seconds.
+    """Run a program to its end; after `timeout` seconds it is stopped, with all that it started.
 
-    `memory`: bytes that it, and what it starts, may allocate each.
+    `memory`: bytes that it, and each process that it starts, may allocate.
 
     Raises:
         OSError: it cannot be started.
     """
-    with _in_memory() as given, _in_memory() as printed, _in_memory() as complaints:
-        given.write(stdin)
-        given.seek(0)
-        process = spawn(argv, given.fileno(), printed.fileno(), complaints.fileno(), env=env, session=True)
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(open(os.memfd_create("spawn"), "w+b")) for _ in range(3)]
+        files[0].write(stdin)
+        files[0].seek(0)
+        process = spawn(argv, *(file.fileno() for file in files), env=env, session=True)
         status = None
         try:
             if memory is not None:
-                _bound(process.pid, memory)
+                hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+                most = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
+                with contextlib.suppress(ProcessLookupError):  # it has ended already
+                    resource.prlimit(process.pid, resource.RLIMIT_DATA, (most, most))
             status = process.wait(timeout)
-        finally:  # Ctrl-C, or late: what it was about goes with us
-            if status is None:
-                _end(process)
-        printed.seek(0)
-        complaints.seek(0)
-        return Done(status, printed.read(), complaints.read())
-
-
-def _bound(pid: int, memory: int) -> None:
-    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    most = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
-    with contextlib.suppress(ProcessLookupError):  # it has ended already
-        resource.prlimit(pid, resource.RLIMIT_DATA, (most, most))
-
-
-def _in_memory() -> BinaryIO:
-    """A file for what a program reads or prints; nobody waits for the end of a pipe."""
-    return open(os.memfd_create("spawn"), "w+b")
-
-
-def _end(process: Process) -> None:
-    """End a process and its group; it may clean up first."""
-    for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, None)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        process.wait(patience)
+        finally:
+            if status is None:  # late, or Ctrl-C: it may clean up first
+                for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, None)):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, number)
+                    process.wait(patience)
+        for file in files:
+            file.seek(0)
+        return Done(status, files[1].read(), files[2].read())

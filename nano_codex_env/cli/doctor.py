@@ -1,4 +1,4 @@
-"""`nano-codex doctor`: what works on this machine, and how to mend what does not."""
+"""`nano-codex doctor`: what works on this machine, and how to fix what does not."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from nano_codex_env.cli.arguments import add_command
 from nano_codex_env.cli.terminal import table
 from nano_codex_env.errors import NanoCodexError
 from nano_codex_env.sandbox import Bubblewrap, View
-from nano_codex_env.sandbox.bubblewrap import bwrap_version, find_bwrap, mend
+from nano_codex_env.sandbox.bubblewrap import advice, bwrap_version, find_bwrap
 from nano_codex_env.sandbox.privileges import can_mount
+
+_TOOLS = ("git", "python3", "awk", "sed", "grep", "find", "file", "diff")
 
 
 @dataclass(frozen=True)
@@ -28,10 +31,15 @@ class Finding:
     """A row of the table."""
 
     name: str
-    ok: bool
     found: str
-    mend: str = ""
+    fix: str = ""
+    ok: bool = True
     needed: bool = True
+
+    @property
+    def status(self) -> str:
+        """The second column."""
+        return "ok" if self.ok else "MISSING" if self.needed else "no"
 
 
 def add_commands(commands: Any) -> None:
@@ -41,107 +49,96 @@ def add_commands(commands: Any) -> None:
 
 def _doctor(arguments: argparse.Namespace) -> int:
     """Check what works on this machine, and say how to fix what does not."""
-    findings = [
-        _guarded(check) for check in (_python, _kernel, _git, _bwrap, _namespaces, _overlay, _sandbox, _uv, _cache)
-    ]
-    rows = [
-        (item.name, "ok" if item.ok else "MISSING" if item.needed else "no", item.found, item.mend) for item in findings
-    ]
-    table(("what", "", "found", "mend"), rows)
-    broken = [item.name for item in findings if item.needed and not item.ok]
-    print(f"not ready: {', '.join(broken)}" if broken else "ready")
-    return int(bool(broken))
+    checks = (_python, _kernel, _git, _bwrap, _namespaces, _overlay, _sandbox, _uv, _cache)
+    findings = [_guarded(check) for check in checks]
+    table(("check", "", "found", "fix"), [(item.name, item.status, item.found, item.fix) for item in findings])
+    missing = [item.name for item in findings if item.status == "MISSING"]
+    print(f"not ready: {', '.join(missing)}" if missing else "ready")
+    return int(bool(missing))
 
 
 def _guarded(check: Callable[[], Finding]) -> Finding:
     try:
         return check()
     except (NanoCodexError, OSError, subprocess.SubprocessError) as error:
-        words, _, advice = str(error).partition("; ")
-        return Finding(check.__name__.strip("_"), False, words, advice)
+        found, _, fix = str(error).partition("; ")
+        return Finding(check.__name__.strip("_"), found, fix, ok=False)
 
 
 def _python() -> Finding:
-    return Finding("python", True, f"{platform.python_version()} at {sys.base_prefix}")  # older ones cannot import us
+    return Finding("python", f"{platform.python_version()} at {sys.base_prefix}")
 
 
 def _kernel() -> Finding:
     ok = platform.system() == "Linux"
-    return Finding("kernel", ok, f"{platform.system()} {platform.release()}", "" if ok else "use Linux, or a Linux VM")
+    return Finding("kernel", f"{platform.system()} {platform.release()}", "" if ok else "use Linux, or a Linux VM", ok)
+
+
+def _version(path: str) -> str:
+    return subprocess.run([path, "--version"], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
 
 
 def _git() -> Finding:
     path = shutil.which("git")
     if path is None:
-        return Finding("git", False, "not on PATH", "install git >= 2.25")
-    said = subprocess.run([path, "--version"], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+        return Finding("git", "not on PATH", "install git >= 2.25", ok=False)
     inside = path.startswith(("/usr/", "/bin/"))
-    return Finding("git", True, said, "" if inside else "policies need a git below /usr as well: install the package")
+    return Finding(
+        "git", _version(path), "" if inside else "policies need a git below /usr as well: install the package"
+    )
 
 
 def _bwrap() -> Finding:
     path = find_bwrap()
-    return Finding("bwrap", True, f"{'.'.join(map(str, bwrap_version(path)))} at {path}")
+    return Finding("bwrap", f"{'.'.join(map(str, bwrap_version(path)))} at {path}")
+
+
+def _try_bwrap(*arguments: str) -> str | None:
+    """The error message of bwrap with these arguments; None if it works."""
+    command = [find_bwrap(), "--unshare-all", "--unshare-user", "--ro-bind", "/", "/", *arguments, "true"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    return done.stderr.strip() if done.returncode else None
 
 
 def _namespaces() -> Finding:
-    who = "root" if os.geteuid() == 0 else "an ordinary user"
+    user = "an ordinary user"
     if os.geteuid() == 0:
-        who += ", may mount" if can_mount() else ", may not mount: cache and Python must be readable for everyone"
-    command = [find_bwrap(), "--unshare-all", "--unshare-user", "--ro-bind", "/", "/", "true"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
-    if done.returncode:
-        return Finding("namespaces", False, f"{who}: {done.stderr.strip()}", mend(done.stderr))
-    return Finding("namespaces", True, who)
+        may = "may mount" if can_mount() else "may not mount: cache and Python must be readable for everyone"
+        user = f"root, {may}"
+    if (error := _try_bwrap()) is not None:
+        return Finding("namespaces", f"{user}: {error}", advice(error), ok=False)
+    return Finding("namespaces", user)
 
 
 def _overlay() -> Finding:
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("a", "b"):
-            Path(folder, name).mkdir()
-        command = [
-            find_bwrap(),
-            "--unshare-all",
-            "--unshare-user",
-            "--ro-bind",
-            "/",
-            "/",
-            "--overlay-src",
-            f"{folder}/a",
-        ]
-        command += ["--overlay-src", f"{folder}/b", "--ro-overlay", "/mnt", "true"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
-    if done.returncode:
-        return Finding("overlay", False, done.stderr.strip(), "Linux 5.11 or newer allows overlays in user namespaces")
-    return Finding("overlay", True, "in a user namespace")
+        layers = [Path(folder, name) for name in ("lower", "upper")]
+        for layer in layers:
+            layer.mkdir()
+        sources = [word for layer in layers for word in ("--overlay-src", str(layer))]
+        if (error := _try_bwrap(*sources, "--ro-overlay", "/mnt")) is not None:
+            return Finding("overlay", error, "Linux 5.11 or newer allows overlays in user namespaces", ok=False)
+    return Finding("overlay", "in a user namespace")
 
 
 def _sandbox() -> Finding:
-    """The sandbox as it is used, self-test and seccomp included."""
+    """A box as an episode gets it, and the tools that a policy finds in it."""
     sandbox = Bubblewrap()
-    sandbox.check()
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
-        box = sandbox.open(View((Path(folder),)))
-        try:
-            result = box.run(
-                "for tool in git python3 awk sed grep find file diff; do command -v $tool; done", timeout=20, keep=4096
-            )
-        finally:
-            box.close()
-    names = {path.rpartition("/")[2] for path in result.output.text().split()}
-    missing = sorted({"git", "python3", "awk", "sed", "grep", "find", "file", "diff"} - names)
-    words = f"policies will miss {', '.join(missing)}: install them below /usr" if missing else ""
-    return Finding("sandbox", True, "walls proved: namespaces, seccomp, read-only root, no network", words)
+        with closing(sandbox.open(View((Path(folder),)))) as box:
+            result = box.run(f"for tool in {' '.join(_TOOLS)}; do command -v $tool; done", timeout=20, keep=4096)
+    missing = sorted(set(_TOOLS) - {Path(path).name for path in result.output.text().split()})
+    fix = f"policies will miss {', '.join(missing)}: install them below /usr" if missing else ""
+    return Finding("sandbox", "self-test passed: namespaces, seccomp, read-only root, no network", fix)
 
 
 def _uv() -> Finding:
-    beside = Path(sys.executable).with_name("uv")
-    path = str(beside) if beside.exists() else shutil.which("uv")
+    installed = Path(sys.executable).with_name("uv")
+    path = str(installed) if installed.exists() else shutil.which("uv")
     if path is None:
-        return Finding("uv", False, "not installed", "only for tasks with packages: pip install uv", False)
-    said = subprocess.run([path, "--version"], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
-    return Finding("uv", True, said, needed=False)
+        return Finding("uv", "not installed", "only for tasks with packages: pip install uv", ok=False, needed=False)
+    return Finding("uv", _version(path), needed=False)
 
 
 def _cache() -> Finding:
@@ -149,4 +146,4 @@ def _cache() -> Finding:
     removed = remove_dead_sessions(folder)
     free = shutil.disk_usage(folder).free >> 30
     left = f"; {len(removed)} left-over session folder(s) removed" if removed else ""
-    return Finding("cache", True, f"{folder}, {free} GiB free{left}")
+    return Finding("cache", f"{folder}, {free} GiB free{left}")

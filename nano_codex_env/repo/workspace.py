@@ -15,7 +15,7 @@ from nano_codex_env.diff import File, file_diff
 from nano_codex_env.errors import ToolError, WorkspaceError
 from nano_codex_env.repo import files
 from nano_codex_env.repo.base_tree import base_tree
-from nano_codex_env.sandbox.rootfs import MTIME, settle_open
+from nano_codex_env.sandbox.rootfs import MTIME, settle
 
 _TOUCHED = MTIME + 86400
 """A touched file is a day younger than the base, so that git sees that it was touched."""
@@ -100,7 +100,7 @@ class Workspace:
             files.check_folder(self.base, parts[:-1])  # a link or a file of the base may not become a folder
             scratch = self._scratch or Scratch(self._cache)
             self._scratch = scratch
-            files.write(scratch.path, parts, content, lambda handle: settle_open(handle, _TOUCHED))
+            files.write(scratch.path, parts, content, lambda handle: settle(handle, _TOUCHED))
         self._touched[parts] = content
         self.version += 1
 

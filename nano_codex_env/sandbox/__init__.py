@@ -1,4 +1,4 @@
-"""Sandboxes: where the commands of a policy, and the tests that judge it, run."""
+"""Sandboxes: where the commands of a policy, and the tests that score its patch, run."""
 
 from __future__ import annotations
 
@@ -8,23 +8,13 @@ from nano_codex_env.errors import ConfigError
 from nano_codex_env.sandbox.base import TESTBED, ExecResult, Limits, Output, Sandbox, Shell, View
 from nano_codex_env.sandbox.bubblewrap import Bubblewrap
 
-__all__ = [
-    "TESTBED",
-    "Bubblewrap",
-    "ExecResult",
-    "Limits",
-    "Output",
-    "Sandbox",
-    "Shell",
-    "View",
-    "get_sandbox",
-]
+__all__ = ["TESTBED", "Bubblewrap", "ExecResult", "Limits", "Output", "Sandbox", "Shell", "View", "get_sandbox"]
 
 _shared: dict[str | None, Bubblewrap] = {}
 
 
 def get_sandbox(sandbox: Sandbox | str = "bubblewrap", *, cache: str | os.PathLike[str] | None = None) -> Sandbox:
-    """The sandbox that a name stands for; an object is given back as it is.
+    """The sandbox of that name, shared per cache; an object is returned unchanged.
 
     Raises:
         ConfigError: there is no sandbox of that name.

@@ -1,7 +1,7 @@
-"""A control group for each box, where one can be had: a bound on the memory of all its processes together.
+"""A control group for each box, which limits the memory of all its processes together.
 
-One can be had where cgroup v2 is delegated: the group above ours hands the memory controller down, and it is ours to
-write, as in a user's systemd session, or a service or job with `Delegate=yes`. Elsewhere there is no such bound.
+It needs cgroup v2 delegation: the group above ours has the memory controller enabled and is writable for us, as in a
+user's systemd session, or in a service or job with `Delegate=yes`. Elsewhere total memory is not limited.
 """
 
 from __future__ import annotations
@@ -20,40 +20,33 @@ _PREFIX = "nano-codex-"
 
 
 @cache
-def delegated(proc: Path = Path("/proc/self")) -> Path | None:
-    """The group in which a box may have one of its own, or None; `proc` is where a process tells of itself."""
+def delegated_group(proc: Path = Path("/proc/self")) -> Path | None:
+    """The group in which boxes may have groups of their own, or None; groups of processes that died are removed."""
     mounts = [line.split() for line in (proc / "mountinfo").read_text(encoding="utf-8").splitlines()]
-    mount = next((row for row in mounts if row[row.index("-") + 1] == "cgroup2"), None)
+    mount = next((row[4] for row in mounts if row[row.index("-") + 1] == "cgroup2"), None)
     lines = (proc / "cgroup").read_text(encoding="utf-8").splitlines()
     ours = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), None)
     if not mount or not ours:
         return None
-    above = Path(mount[4]) / ours.lstrip("/") / ("" if ours == "/" else "..")
-    parent = Path(os.path.normpath(above))
+    parent = Path(os.path.normpath(Path(mount, ours.lstrip("/"), "" if ours == "/" else "..")))
     try:
-        handed_down = (parent / "cgroup.subtree_control").read_text(encoding="ascii").split()
+        controllers = (parent / "cgroup.subtree_control").read_text(encoding="ascii").split()
     except OSError:
         return None
-    writable = os.access(parent, os.W_OK) and os.access(parent / "cgroup.procs", os.W_OK)
-    if not writable or "memory" not in handed_down:
+    if "memory" not in controllers or not all(os.access(path, os.W_OK) for path in (parent, parent / "cgroup.procs")):
         return None
-    _remove_dead(parent)
+    for folder in parent.glob(f"{_PREFIX}*"):
+        if not Path("/proc", folder.name.split("-")[2]).exists():
+            with contextlib.suppress(OSError):  # a process is still alive in it
+                folder.rmdir()
     return parent
 
 
-def _remove_dead(parent: Path) -> None:
-    """Groups of processes that were killed; one in which something lives cannot be removed."""
-    for folder in parent.glob(f"{_PREFIX}*"):
-        if not Path("/proc", folder.name.split("-")[2]).exists():
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+class ControlGroup:
+    """The control group of one box."""
 
-
-class Group:
-    """One box's group."""
-
-    def __init__(self, parent: Path, bounds: Mapping[str, str]) -> None:
-        """`bounds`: what is written into the group's files; swap's is left out where the kernel counts none.
+    def __init__(self, parent: Path, limits: Mapping[str, str]) -> None:
+        """`limits`: file of the group -> what to write; a swap file is skipped where the kernel does not count swap.
 
         Raises:
             SandboxError: the group cannot be made.
@@ -62,7 +55,7 @@ class Group:
             try:
                 self.path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent))
                 undo.callback(self.path.rmdir)
-                for name, value in bounds.items():
+                for name, value in limits.items():
                     if "swap" not in name or (self.path / name).exists():
                         (self.path / name).write_text(value, encoding="ascii")
             except OSError as error:
@@ -70,11 +63,11 @@ class Group:
             undo.pop_all()
 
     def entering(self, argv: Sequence[str]) -> list[str]:
-        """`argv`, begun inside the group."""
+        """A command that enters the group and then becomes `argv`."""
         return ["/bin/sh", "-c", 'echo $$ >"$0" && exec "$@"', str(self.path / "cgroup.procs"), *argv]
 
     def remove(self) -> None:
-        """Remove it; its processes are dead or dying."""
+        """Remove it, for up to a second after its processes were killed."""
         for _ in range(200):
             try:
                 self.path.rmdir()

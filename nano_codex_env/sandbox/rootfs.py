@@ -1,24 +1,26 @@
-"""The root that a box sees: the system's /usr, an /etc of ours, and no installed Python packages."""
+"""The root file system of a box: the host's /usr without installed Python packages, and a small /etc."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import os
+import re
 import stat
 import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from nano_codex_env.cache import publish
 from nano_codex_env.errors import SandboxError
 
 DROP_UID = 58233
-"""As root: the uid that a box and the trees it reads belong to on the host; one that nobody has."""
+"""As root: the uid that a box, and the trees that it reads, have on the host; no account has it."""
 
 MTIME = 946684800
-"""What a box shows of ours was modified on 2000-01-01: no wall time gets into an observation."""
+"""The modification time of all that a box shows, 2000-01-01: observations hold no wall time."""
 
 _ETC = {
     "passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\ncodex:x:1000:1000:codex:/tmp:/bin/bash\n"
@@ -30,60 +32,50 @@ _ETC = {
     "gitconfig": "[safe]\n\tdirectory = *\n[core]\n\tfsmonitor = false\n\thooksPath = /nonexistent\n[gc]\n\tauto = 0\n",
     "ld.so.cache": "",
 }
-
-
 _LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_SYSTEM = {"bin", "sbin", "lib", "lib32", "lib64", "libx32", "libexec", "share", "include", "etc", "games", "man"}
+"""Folders in / that are links into /usr on most systems."""
 _FOLDERS = ("dev", "etc", "etc/alternatives", "etc/empty", "proc", "testbed", "tmp", "usr")
+_SHOWN = re.compile(rf"/(usr|{'|'.join(_LINKS)})(/.*)?")
+_SYSTEM = re.compile(rf"/|(/usr(/local)?)?(/({'|'.join(_LINKS)}|libexec|share|include|etc|games|man))?")
+"""Folders that programs need, which can therefore not be hidden."""
+_PROGRAMS = re.compile(rf"(/usr)?(/local)?/({'|'.join(_LINKS)}|libexec)(/.*)?")
 
 
 def root_folder(cache_folder: Path) -> Path:
-    """The box's root, published in the cache: our /etc, and what the system's folders are mounted on.
-
-    `etc/empty` in it covers what shall not be seen.
-    """
+    """The root folder in the cache: our /etc, and mount points for the system; its `etc/empty` hides other folders."""
     links = {name: os.readlink(f"/{name}") for name in _LINKS if os.path.islink(f"/{name}")}
     folders = [name for name in _LINKS if name not in links and os.path.isdir(f"/{name}")]
+
+    def build(root: Path) -> None:
+        for name in (*_FOLDERS, *folders):
+            (root / name).mkdir()
+        for name, text in _ETC.items():
+            (root / "etc" / name).write_text(text, encoding="ascii")
+        for name, target in links.items():
+            (root / name).symlink_to(target)
+        for path in (*root.rglob("*"), root):
+            settle(path, MTIME)
+
     name = hashlib.sha256(repr((sorted(_ETC.items()), links, folders)).encode()).hexdigest()[:16]
-    return publish(cache_folder / "roots" / name, lambda folder: _build(folder, links, folders))
+    return publish(cache_folder / "roots" / name, build)
 
 
-def _build(root: Path, links: dict[str, str], folders: list[str]) -> None:
-    for name in (*_FOLDERS, *folders):
-        (root / name).mkdir()
-    for name, text in _ETC.items():
-        (root / "etc" / name).write_text(text, encoding="ascii")
-    for name, target in links.items():
-        (root / name).symlink_to(target)
-    for path in (*root.rglob("*"), root):
-        settle(path, MTIME)
-
-
-def settle(path: Path, mtime: int) -> None:
-    """Give a file that a box shows the mode, owner and time that it has everywhere."""
-    mode = path.lstat().st_mode
+def settle(file: Path | int, mtime: int) -> None:
+    """Give a path or open descriptor that a box shows the mode, owner and time that it has on every machine."""
+    follow: dict[str, Any] = {} if isinstance(file, int) else {"follow_symlinks": False}
+    mode = os.stat(file, **follow).st_mode
     if not stat.S_ISLNK(mode):
-        path.chmod(0o755 if stat.S_ISDIR(mode) or mode & 0o100 else 0o644)
+        os.chmod(file, 0o755 if stat.S_ISDIR(mode) or mode & 0o100 else 0o644)
     if os.geteuid() == 0:
-        os.chown(path, DROP_UID, DROP_UID, follow_symlinks=False)
-    os.utime(path, (mtime, mtime), follow_symlinks=False)
+        os.chown(file, DROP_UID, DROP_UID, **follow)
+    os.utime(file, (mtime, mtime), **follow)
 
 
-def settle_open(handle: int, mtime: int) -> None:
-    """As `settle`, for what is open: nobody can put another file in its place meanwhile."""
-    mode = os.fstat(handle).st_mode
-    os.fchmod(handle, 0o755 if stat.S_ISDIR(mode) or mode & 0o100 else 0o644)
-    if os.geteuid() == 0:
-        os.fchown(handle, DROP_UID, DROP_UID)
-    os.utime(handle, (mtime, mtime))
+def reset_device_times() -> None:
+    """Reset the times of the device nodes, which all boxes share: a program may have encoded a bit in them.
 
-
-def forget_device_times() -> None:
-    """Give the device nodes other times: all boxes have the host's, and one may have left a bit there for the next.
-
-    (A read-only remount of each node in the box would be simpler; bubblewrap's adds `nodev`, and /dev/null is gone.)
-    As their owner a time that is always the same, else the present. Where they cannot be touched from here (a read-only
-    /dev), no box can touch them either.
+    Their owner sets a fixed time, anyone else the present. Where we may not (a read-only /dev), no box may either.
+    (A read-only remount of each node inside would be simpler, but bubblewrap's adds `nodev`, which disables /dev/null.)
     """
     times = (MTIME, MTIME) if os.geteuid() == 0 else None
     for node in ("null", "zero", "full", "random", "urandom", "tty"):
@@ -91,68 +83,41 @@ def forget_device_times() -> None:
             os.utime(f"/dev/{node}", times)
 
 
+def system_mounts(root: Path, hidden: Sequence[Path] = ()) -> list[tuple[str, str]]:
+    """(source, target) pairs over the root folder; folders of ours and those in `hidden` are empty, wherever they are.
+
+    Raises:
+        SandboxError: one of these is a folder that programs need.
+    """
+    shown = ["/usr", *(f"/{name}" for name in _LINKS if not os.path.islink(f"/{name}") and os.path.isdir(f"/{name}"))]
+    shown += [name for name in ("/etc/ld.so.cache", "/etc/alternatives") if os.path.exists(name)]
+    empty = str(root / "etc" / "empty")
+    return [(name, name) for name in shown] + [(empty, folder) for folder in _hidden_folders(root, hidden)]
+
+
+def _hidden_folders(root: Path, hidden: Sequence[Path]) -> list[str]:
+    """Folders that a box would show but must not: installed packages, and what holds hidden tests, mutants or fixes.
+
+    The latter are this package, the cache, our interpreter and virtual environment, and the working folder; the last
+    three are not hidden where they are the system's own.
+    """
+    private = [path.resolve() for path in (Path(__file__).parents[1], root.parents[1], *hidden)]
+    for path in private:
+        if _SHOWN.fullmatch(str(path)) and _SYSTEM.fullmatch(str(path)):
+            raise SandboxError(f"policies would see what is in {path}, a folder of the system's; use a folder below it")
+    prefixes = [Path(prefix).resolve() for prefix in (sys.prefix, sys.base_prefix)]
+    private += [path for path in prefixes if not _SYSTEM.fullmatch(str(path))]
+    here = Path.cwd().resolve()
+    if not _SYSTEM.fullmatch(str(here)) and not _PROGRAMS.fullmatch(str(here)):
+        private.append(here)
+    found = {path for path in (*private, *_installed_packages()) if _SHOWN.fullmatch(str(path)) and path.is_dir()}
+    return sorted(str(path) for path in found if found.isdisjoint(path.parents))
+
+
 @cache
-def _package_folders() -> tuple[str, ...]:
-    """Folders of installed Python packages under /usr: they may hold the very library under repair."""
-    found = [Path("/usr/lib/python3/dist-packages")]
+def _installed_packages() -> tuple[Path, ...]:
+    """Folders of Python packages and sources under /usr: they may hold the very library under repair."""
+    found = [Path("/usr/lib/python3/dist-packages"), Path("/usr/src"), Path("/usr/local/src")]
     for prefix in ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64"):
         found += Path(prefix).glob("python3*/*-packages")
-    found += [Path("/usr/src"), Path("/usr/local/src")]
-    return tuple(sorted({str(path) for path in found if path.is_dir() and not path.is_symlink()}))
-
-
-def _covered(root: Path, hidden: Sequence[Path]) -> list[str]:
-    """Folders below /usr that hold installed packages or something of ours, each once; `hidden`: more of these.
-
-    Ours are this package, its interpreter and environment, the cache, and where we run: in them lie hidden tests,
-    plans of mutants and fixed sources.
-
-    Raises:
-        SandboxError: one cannot be covered, since it is a folder that the system needs.
-    """
-    found = [Path(path) for path in _package_folders()]
-    for place in (Path(__file__).parents[1], root.parents[1], *hidden):
-        real = place.resolve()
-        if _is_shown(real) and _is_system(real):
-            raise SandboxError(f"policies would see what is in {real}, a folder of the system's; use a folder below it")
-        found.append(real)
-    for place in (Path(sys.prefix), Path(sys.base_prefix)):  # of a system's Python the packages are covered
-        found += [] if _is_system(real := place.resolve()) else [real]
-    here = Path.cwd().resolve()
-    found += [] if _is_system(here) or _holds_programs(here) else [here]
-    inside = sorted({path for path in found if _is_shown(path) and path.is_dir()})
-    return [str(path) for path in inside if not any(path.is_relative_to(over) for over in inside if over != path)]
-
-
-def _is_shown(path: Path) -> bool:
-    """Whether a box shows it, since it shows all of /usr."""
-    return path.is_relative_to("/usr") or any(path.is_relative_to(f"/{name}") for name in _LINKS)
-
-
-def _holds_programs(path: Path) -> bool:
-    """Whether it lies in a folder of programs or libraries, where anybody may happen to be."""
-    parts = path.parts[1:]
-    for top in ("usr", "local"):
-        parts = parts[1:] if parts[:1] == (top,) else parts
-    return parts[:1] != () and parts[0] in (*_LINKS, "libexec")
-
-
-def _is_system(path: Path) -> bool:
-    """Whether it is a folder that programs need: /usr, /usr/local, and the usual ones in both and in /."""
-    usual = path.name in _SYSTEM and str(path.parent) in ("/", "/usr", "/usr/local")
-    return usual or str(path) in ("/", "/usr", "/usr/local")
-
-
-def system_mounts(root: Path, hidden: Sequence[Path] = ()) -> list[tuple[str, str]]:
-    """(source, target) pairs over the root folder; folders of ours and those of `hidden` are empty, wherever they lie.
-
-    Raises:
-        SandboxError: one of these cannot be covered.
-    """
-    mounts = [("/usr", "/usr")]
-    mounts += [
-        (f"/{name}", f"/{name}") for name in _LINKS if not os.path.islink(f"/{name}") and os.path.isdir(f"/{name}")
-    ]
-    empty = str(root / "etc" / "empty")
-    mounts += [(empty, folder) for folder in _covered(root, hidden)]
-    return mounts + [(name, name) for name in ("/etc/ld.so.cache", "/etc/alternatives") if os.path.exists(name)]
+    return tuple(path for path in found if path.is_dir() and not path.is_symlink())

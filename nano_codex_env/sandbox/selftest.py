@@ -1,17 +1,19 @@
-"""Prove the walls before the first use: one box, one command, facts compared, never trusted."""
+"""The self-test before first use: open a box and test each protection from inside."""
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from nano_codex_env.cache import disk_errors
 from nano_codex_env.errors import SandboxError
 from nano_codex_env.sandbox.base import Shell, View
 
-# Each line: what is tried; it prints the word only if the wall stands.
-_WALLS = {
+# name: a condition in bash that holds only if the protection works
+_PROTECTIONS = {
     "user": "[ $EUID -ne 0 ]",
     "capabilities": "grep -q '^CapPrm:[[:space:]]*0*$' /proc/self/status",
     "no-new-privileges": "grep -q '^NoNewPrivs:[[:space:]]*1$' /proc/self/status",
@@ -38,32 +40,27 @@ _WALLS = {
 }
 
 
-def check_walls(open_box: Callable[[View], Shell]) -> None:
-    """Open a box over two small layers and try each wall from inside.
+def check_isolation(open_box: Callable[[View], Shell]) -> None:
+    """Open a box over two small layers and test every protection in it.
 
     Raises:
-        SandboxError: the box does not open, or a wall does not stand.
+        SandboxError: the box does not open, or a protection does not work.
     """
-    script = "; ".join(f"if {test}; then echo {name}; fi" for name, test in _WALLS.items())
-    with disk_errors("proving the walls"), tempfile.TemporaryDirectory(prefix="nano-codex-") as folder:
-        Path(folder).chmod(0o755)
-        lower, upper = Path(folder, "lower"), Path(folder, "upper")
-        for layer, text in ((lower, "below"), (upper, "above")):
-            layer.mkdir(mode=0o755)
+    script = "; ".join(f"if {condition}; then echo {name}; fi" for name, condition in _PROTECTIONS.items())
+    with disk_errors("testing the sandbox"), tempfile.TemporaryDirectory(prefix="nano-codex-") as folder:
+        os.chmod(folder, 0o755)
+        layers = Path(folder, "lower"), Path(folder, "upper")
+        for layer, files in zip(layers, ({"lower": "below", "upper": "below"}, {"upper": "above"}), strict=True):
+            layer.mkdir()
+            for name, text in files.items():
+                (layer / name).write_text(text)
+                (layer / name).chmod(0o755)
             layer.chmod(0o755)
-            (layer / "upper").write_text(text)
-        (lower / "lower").write_text("below")
-        for file in Path(folder).rglob("*er"):
-            file.chmod(0o755)
-        box = open_box(View((lower, upper)))
-        try:
+        with closing(open_box(View(layers))) as box:
             result = box.run(script, timeout=20, keep=8192)
-        finally:
-            box.close()
-    stand = result.output.text().split()
-    fallen = [name for name in _WALLS if name not in stand]
-    if fallen or result.exit_code != 0:
+    missing = sorted(set(_PROTECTIONS) - set(result.output.text().split()), key=list(_PROTECTIONS).index)
+    if missing or result.exit_code != 0:
         raise SandboxError(
-            f"the sandbox's walls do not stand ({', '.join(fallen) or 'no answer'}); nothing will be run in it. "
+            f"the sandbox is not isolated ({', '.join(missing) or 'no answer'}); nothing will be run in it. "
             "`nano-codex doctor` says what is missing."
         )

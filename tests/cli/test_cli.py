@@ -412,7 +412,7 @@ def test_the_doctor_says_what_works(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     for name in ("python", "kernel", "git", "bwrap", "namespaces", "overlay", "sandbox", "uv", "cache"):
         assert re.search(rf"│ {name} +│ ok ", said), name
-    assert "walls proved: namespaces, seccomp, read-only root, no network" in said
+    assert "self-test passed: namespaces, seccomp, read-only root, no network" in said
     assert said.endswith("\nready\n")
 
 

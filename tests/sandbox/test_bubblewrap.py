@@ -173,9 +173,9 @@ def test_a_bwrap_that_does_nothing_is_no_box(tmp_path: Path, lie: str) -> None:
     )
     sandbox = Bubblewrap(bwrap=str(stub))
     for _ in range(2):
-        with pytest.raises(SandboxError, match=r"did not open|walls do not stand"):
+        with pytest.raises(SandboxError, match=r"did not open|is not isolated"):
             sandbox.open(View((tmp_path,)))
-        with pytest.raises(SandboxError, match=r"did not open|walls do not stand"):
+        with pytest.raises(SandboxError, match=r"did not open|is not isolated"):
             sandbox.run(View((tmp_path,)), ["touch", str(tmp_path / "ran")], timeout=60)
     assert not (tmp_path / "ran").exists()
 
@@ -231,7 +231,7 @@ def test_a_missing_wall_is_seen_and_named(tmp_path: Path, wall: str) -> None:
     sandbox = Bubblewrap(bwrap=str(wrapper))
     with memory_segment():  # else "messages" would have none to see
         for _ in range(2):
-            with pytest.raises(SandboxError, match=rf"walls do not stand \(.*\b{wall}\b.*\)"):
+            with pytest.raises(SandboxError, match=rf"is not isolated \(.*\b{wall}\b.*\)"):
                 sandbox.check()
 
 

