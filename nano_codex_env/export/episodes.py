@@ -129,7 +129,7 @@ def read_transcript(episode: Episode, left: Left) -> Transcript | None:
     if not all(_is_whole(message) for message in logged.messages):
         left[MALFORMED] += 1
         return None
-    made = Transcript(in_form(logged.messages, Form(objects=True)), dumps(logged.tools))
+    made = Transcript(in_form(logged.messages, Form(arguments_as_objects=True)), dumps(logged.tools))
     if made.opening == len(made.messages):
         left["without an answer"] += 1
         return None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nano_codex_env.errors import PolicyError
-from nano_codex_env.messages import Message, check_size
+from nano_codex_env.messages import Message, arguments_to_text, check_size
 
 OVERFLOW_CODES = ("context_length_exceeded", "exceed_context_size_error")
 """Error codes of OpenAI and llama.cpp for a transcript that is too long."""
@@ -225,9 +225,7 @@ def message_of(body: Mapping[str, Any], redact: Redact = str) -> Message:
         raise PolicyError(f"the server's answer cannot be used: {error}") from error
     kept = {key: value for key, value in message.items() if _is_kept(key, value)}
     for call in kept["tool_calls"] if isinstance(kept.get("tool_calls"), list) else ():
-        function = call.get("function") if isinstance(call, dict) else None
-        if isinstance(function, dict) and isinstance(function.get("arguments"), dict):
-            function["arguments"] = json.dumps(function["arguments"], ensure_ascii=False)
+        arguments_to_text(call)
     valid: Message = json.loads(json.dumps(kept), parse_constant=lambda constant: None)  # NaN is not JSON
     return {"role": "assistant", "content": None, **valid}
 
