@@ -110,9 +110,9 @@ def _text(content: Any) -> str:
 
 
 def _call(call: Mapping[str, Any], form: Form) -> ToolCall:
-    """Return a call with its arguments as the form has them; an invalid id is None."""
+    """Return a call with its arguments as the form has them."""
     function = call["function"] if isinstance(call.get("function"), Mapping) else {}
-    name, raw, call_id = function.get("name"), function.get("arguments"), call.get("id")
+    name, raw = function.get("name"), function.get("arguments")
     text = raw if isinstance(raw, str) else json.dumps({} if raw is None else raw, ensure_ascii=False)
     try:
         value = json.loads(text)
@@ -123,7 +123,7 @@ def _call(call: Mapping[str, Any], form: Form) -> ToolCall:
         value = {"malformed": text}
         text = json.dumps(value, ensure_ascii=False) if form.wrap_malformed_arguments else text
     return {
-        "id": call_id if isinstance(call_id, str) and call_id else None,
+        "id": call.get("id"),
         "type": "function",
         "function": {
             "name": name if isinstance(name, str) else "",
@@ -141,10 +141,10 @@ def _matched(messages: Sequence[Message], form: Form) -> Iterator[Message]:
     count = 0
     unanswered: OrderedDict[int, ToolCall] = OrderedDict()
     by_id: defaultdict[str | None, deque[int]] = defaultdict(deque)  # an id may occur twice, or be missing
-    split: dict[int, Message] = {}
+    split: OrderedDict[int, Message] = OrderedDict()
     for message in messages:
         if message["role"] == "tool" and unanswered:
-            numbers = by_id[message.get("tool_call_id") or None]
+            numbers = by_id[message.get("tool_call_id")]
             while numbers and numbers[0] not in unanswered:
                 numbers.popleft()
             number = numbers.popleft() if numbers else next(iter(unanswered))
@@ -152,8 +152,8 @@ def _matched(messages: Sequence[Message], form: Form) -> Iterator[Message]:
             message["tool_call_id"] = call["id"]
             if form.tool_names:
                 message["name"] = call["function"]["name"]
-            if number in split:
-                yield split.pop(number)
+            if split:
+                yield split.pop(number if number in split else next(iter(split)))
         else:
             yield from split.values()
             split.clear()
@@ -161,9 +161,10 @@ def _matched(messages: Sequence[Message], form: Form) -> Iterator[Message]:
         divide = form.one_call_per_message and len(calls) > 1
         for place, call in enumerate(calls):
             count += 1
-            by_id[call["id"]].append(count)
             unanswered[count] = call
-            if form.nine_character_ids or call["id"] is None:
+            if call["id"] is None or isinstance(call["id"], str):
+                by_id[call["id"]].append(count)
+            if form.nine_character_ids or not isinstance(call["id"], str) or not call["id"]:
                 call["id"] = f"call{count:05d}"
             if divide:
                 split[count] = assistant("", call) if place else {**message, "tool_calls": [call]}
