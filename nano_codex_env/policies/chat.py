@@ -235,7 +235,7 @@ def _check_url(base: str) -> None:
 def _check_number(name: str, value: Any, *, whole: bool = False, above: float = -math.inf) -> None:
     number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
     if not number or not above < value < math.inf:
-        bound = f", greater than {above}" if above > -math.inf else ""
+        bound = "" if above == -math.inf else f" of at least {above + 1:g}" if whole else f" above {above:g}"
         raise ConfigError(f"{name} must be a {'whole ' if whole else ''}number{bound}; got {value!r}")
 
 

@@ -29,7 +29,7 @@ OVERFLOW_PHRASES = (
     "inputs` must have less than",
     "max_new_tokens` must be <=",
 )
-"""How the messages of vLLM, SGLang, TGI, Anthropic, Google and others say it; they have no code of its own for it."""
+"""How the messages of vLLM, SGLang, TGI, Anthropic, Google and others say it, who have no code for it."""
 
 BROKEN_OFF = (
     "abort",  # vLLM, SGLang, LMDeploy

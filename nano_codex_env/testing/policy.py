@@ -52,7 +52,9 @@ def check_policy(policy: Policy, *, turns: int = 4, sandbox: Sandbox | str = "bu
         for turn in range(1, turns + 1):
             for name, env in list(running.items()):
                 reply = _ask(policy, latest[name], f"{name}, turn {turn}")
-                if reply is None:  # the transcript is too long for the model
+                if reply is None and turn == 1:
+                    raise AssertionError(f"{name}: the policy raises ContextOverflow at the first two messages")
+                if reply is None:
                     del running[name]
                     continue
                 messages, _, terminated, truncated, _ = env.step(reply.message)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nano_codex_env import ChatPolicy, Idle, Oracle, Policy, Random, Reply, Scripted, load_tasks
-from nano_codex_env.errors import PolicyError
+from nano_codex_env.errors import ContextOverflow, PolicyError
 from nano_codex_env.messages import Message, ToolSchema, assistant, tool_call
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.testing import check_policy
@@ -100,6 +100,11 @@ class ParsesArguments:
         return DONE
 
 
+class NeverAnswers:
+    def __call__(self, messages: Sequence[Message], tools: Sequence[ToolSchema]) -> Reply:
+        raise ContextOverflow("too long")
+
+
 class ClosesOnce(Idle):
     closed = False
 
@@ -121,6 +126,7 @@ class DescribesItselfByAnObject(Idle):
         (ServesOneEpisode, "pocket-shorten, turn 1: the policy raises KeyError"),
         (ServesOneThread, "asked from several threads: the policy raises RuntimeError: made in another thread"),
         (ParsesArguments, "a call that was cut off: the policy raises JSONDecodeError"),
+        (NeverAnswers, "pocket-distance: the policy raises ContextOverflow at the first two messages"),
         (ClosesOnce, "closing the policy twice raises RuntimeError: closed already"),
         (DescribesItselfByAnObject, "the attribute `about` cannot be logged as JSON"),
         (lambda: answers(assistant("done")), "returned a dict, not a Reply"),
