@@ -1,4 +1,4 @@
-"""Chat messages and tool calls in the OpenAI shape, and how an action becomes an assistant message."""
+"""Chat messages and tool calls in OpenAI's format, and the conversion of an action to an assistant message."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ ToolSchema = dict[str, Any]
 
 
 MAX_VALUES = 100_000
-"""Values in one message, calls and what they hold included: in memory each takes many times the bytes it came in."""
+"""Values in one message, those inside its calls included: in memory each takes many times its size as JSON."""
 MAX_CHARACTERS = 30 << 20
-"""Of one message as JSON: its line in a log, where a call's arguments may take twice that, can be read again."""
+"""Length of one message as JSON: its line in a log, where arguments may take twice that, stays short enough to read."""
 
 
 def dumps(value: object) -> str:
-    """JSON on one line of plain ASCII, keys in the order given: survives any reader and any text."""
+    """Return JSON on one line of plain ASCII, keys in the given order: any text survives, and any reader takes it."""
     return json.dumps(value, ensure_ascii=True)
 
 
 def without_surrogates(text: str) -> str:
-    """The text as UTF-8 can hold it: a lone surrogate is U+FFFD."""
+    """Return the text with each lone surrogate, which UTF-8 cannot hold, as U+FFFD."""
     return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
 def tool_call(name: str, call_id: str | None = None, /, **arguments: Any) -> ToolCall:
-    """A tool call as a model would make it; an argument may have any name.
+    """Return a tool call as a model would make it; an argument may have any name.
 
     >>> tool_call("shell", cmd="ls")
     {'type': 'function', 'function': {'name': 'shell', 'arguments': '{"cmd": "ls"}'}}
@@ -46,22 +46,21 @@ def tool_call(name: str, call_id: str | None = None, /, **arguments: Any) -> Too
 
 
 def assistant(content: str = "", *calls: ToolCall, **extra: Any) -> Message:
-    """An assistant message; without calls it submits."""
+    """Return an assistant message; without calls it submits."""
     message: Message = {"role": "assistant", "content": content, **extra}
     return message | ({"tool_calls": list(calls)} if calls else {})
 
 
 def tool_answer(call: ToolCall, content: str) -> Message:
-    """The tool message that answers `call`."""
+    """Return the tool message that answers `call`."""
     return {"role": "tool", "tool_call_id": call["id"], "content": content}
 
 
 def as_assistant(action: object, calls_so_far: int) -> Message:
-    """The assistant message that `action` stands for, in a copy of its own, each call with an id.
+    """Return a copy of `action`, a tool call or an assistant message, as an assistant message whose calls have ids.
 
-    `action` is one tool call or a whole assistant message; whatever else it holds is kept as it came. A call
-    without an id gets `call00001` and so on, counted from `calls_so_far` (Mistral's templates demand exactly
-    nine alphanumerics); arguments given as an object become the JSON string that the wire format wants.
+    All that it holds is kept. A call without an id gets `call00001` and so on, counted from `calls_so_far` (Mistral's
+    templates demand exactly nine alphanumerics); arguments given as an object become a JSON string.
 
     Raises:
         ActionError: `action` is neither, cannot be written as JSON, or holds more than can be logged.
@@ -80,24 +79,39 @@ def as_assistant(action: object, calls_so_far: int) -> Message:
             "an action is a tool call ({'type': 'function', 'function': {...}}) or a message with role "
             f"'assistant'; got keys {sorted(copy)} and role {copy.get('role')!r}"
         )
-    _check_keys(copy)
+    calls = copy.get("tool_calls")
+    if calls is not None and not (isinstance(calls, list) and all(isinstance(call, dict) for call in calls)):
+        raise ActionError(f"tool_calls must be a list of tool calls (dicts); got {calls!r:.200}")
+    if not isinstance(copy.get("content"), str | list | None):
+        raise ActionError(f"content must be text; got {type(copy['content']).__name__}")
+    if not isinstance(copy.get("tool_call_id"), str | None):
+        raise ActionError(f"tool_call_id must be text, or not be there; got {copy['tool_call_id']!r:.200}")
     try:
         check_size(copy)
         if len(text) > MAX_CHARACTERS:
             raise ValueError(f"it takes {len(text)} characters as JSON; the limit is {MAX_CHARACTERS}")
-        for number, call in enumerate(copy.get("tool_calls") or (), calls_so_far + 1):
-            _complete(call, number)
+        for number, call in enumerate(calls or (), calls_so_far + 1):
+            if not isinstance(call.get("id"), str) or not call["id"]:
+                call["id"] = f"call{number:05d}"
+            arguments_to_text(call)
         check_depth(copy)
     except ValueError as error:
         raise ActionError(f"the action cannot be logged: {error}") from error
     return copy
 
 
+def arguments_to_text(call: object) -> None:
+    """Replace a call's arguments by JSON text, where they are an object."""
+    function = call.get("function") if isinstance(call, dict) else None
+    if isinstance(function, dict) and isinstance(function.get("arguments"), dict):
+        function["arguments"] = json.dumps(function["arguments"], ensure_ascii=False)
+
+
 def check_size(message: Message) -> None:
     """Count the values in a message, however they are nested.
 
     Raises:
-        ValueError: they are more than `MAX_VALUES`.
+        ValueError: there are more than `MAX_VALUES`.
     """
     level: list[Any] = [message]
     count = 0
@@ -107,21 +121,3 @@ def check_size(message: Message) -> None:
         if count > MAX_VALUES:
             raise ValueError(f"a message holds more than {MAX_VALUES} values, tool calls and what is in them included")
         level = [item for item in items if isinstance(item, dict | list)]
-
-
-def _check_keys(message: Message) -> None:
-    calls = message.get("tool_calls")
-    if calls is not None and not (isinstance(calls, list) and all(isinstance(call, dict) for call in calls)):
-        raise ActionError(f"tool_calls must be a list of tool calls (dicts); got {calls!r:.200}")
-    if not isinstance(message.get("content"), str | list | None):
-        raise ActionError(f"content must be text; got {type(message['content']).__name__}")
-    if not isinstance(message.get("tool_call_id"), str | None):
-        raise ActionError(f"tool_call_id must be text, or not be there; got {message['tool_call_id']!r:.200}")
-
-
-def _complete(call: ToolCall, number: int) -> None:
-    if not isinstance(call.get("id"), str) or not call["id"]:
-        call["id"] = f"call{number:05d}"
-    function = call.get("function")
-    if isinstance(function, dict) and isinstance(function.get("arguments"), dict):
-        function["arguments"] = json.dumps(function["arguments"], ensure_ascii=False)

@@ -1,25 +1,6 @@
-"""The old name of `nano_codex_env.chat_templates`, which stays for scripts that import it."""
+"""The old name of `nano_codex_env.chat_templates`, kept for scripts that import it."""
 
-from nano_codex_env.chat_templates import (
-    Form,
-    Row,
-    Template,
-    Turn,
-    check_prefix,
-    check_template,
-    form_of,
-    load_templates,
-    to_template_messages,
-)
+from nano_codex_env import chat_templates as _new
+from nano_codex_env.chat_templates import *  # noqa: F403 (the same public names)
 
-__all__ = [
-    "Form",
-    "Row",
-    "Template",
-    "Turn",
-    "check_prefix",
-    "check_template",
-    "form_of",
-    "load_templates",
-    "to_template_messages",
-]
+__all__ = _new.__all__

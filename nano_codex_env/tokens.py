@@ -1,16 +1,16 @@
-"""Token ids of an episode, turn by turn: what a server tells of them, how a log keeps them, what training takes.
+"""Token ids of an episode by turn: read from a server's answer, stored in a log, joined to a training example.
 
 Ids are the only exact record of what a model read and wrote: text that is parsed, rendered and tokenised again gives
-other ids. vLLM tells them since 0.10.2: the request says `return_token_ids` and `logprobs`, the answer holds
-`prompt_token_ids`, and in its choice `token_ids` and `logprobs.content[].logprob`. (What those logprobs are is set by
-the server's `--logprobs-mode`: `raw_logprobs`, before temperature, or `processed_logprobs`, those it sampled from.)
+other ids. vLLM returns them since 0.10.2: the request has `return_token_ids` and `logprobs`, the answer has
+`prompt_token_ids`, and its choice has `token_ids` and `logprobs.content[].logprob`. (The server's `--logprobs-mode`
+sets which logprobs these are: `raw_logprobs`, before temperature, or `processed_logprobs`, those it sampled from.)
 
     {"turn": 1, "prompt": [...], "prompt_length": 3, "prompt_sha256": "...", "sampled": [...], "logprobs": [...],
      "finish_reason": "tool_calls"}
     {"turn": 2, "prompt_delta": [...], ...}
 
-`turn` counts assistant messages from 1. `prompt_delta` is what the prompt adds to the turn before (its prompt and what
-was sampled then); where it is no continuation of that, the prompt stands there whole. An unknown logprob is null.
+`turn` counts assistant messages from 1. `prompt_delta` is what the prompt adds to the prompt and the sampled ids of the
+turn before; a prompt that does not continue those is stored whole. An unknown logprob is null.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from nano_codex_env.errors import PolicyError, TrajectoryError
 
-_MOST = 1 << 63
-"""No vocabulary is larger, and no tensor takes more."""
+_MAX_ID = 1 << 63
+"""No vocabulary is larger, and no tensor holds more."""
 
 Record = Mapping[str, Any]
 """One turn: `prompt`, `sampled`, `logprobs`, `finish_reason`."""
@@ -31,18 +32,18 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class TrainingExample:
-    """An episode as one sequence of tokens."""
+    """An episode as one sequence of tokens; all lists have its length."""
 
     input_ids: list[int]
-    """The last turn's prompt and what was sampled then: all that the model ever read or wrote."""
+    """The last turn's prompt and its sampled ids: all that the model ever read or wrote."""
     mask: list[int]
     """1 on what the model sampled, 0 on what it was given."""
     logprobs: list[float] | None
-    """0.0 where the mask is 0; None: the server did not tell all of them."""
+    """0.0 where the mask is 0; None: the server did not return all of them."""
 
 
 def digest(ids: Sequence[int]) -> str:
-    """SHA-256 of ids, written as decimal numbers with a comma between them.
+    """Return the SHA-256 of ids, written as decimal numbers with commas between them.
 
     >>> digest([1, 20])[:8]
     'cfed6dac'
@@ -50,22 +51,31 @@ def digest(ids: Sequence[int]) -> str:
     return hashlib.sha256(",".join(map(str, ids)).encode("ascii")).hexdigest()
 
 
+def common_length(a: Sequence[object], b: Sequence[object]) -> int:
+    """Return how many items two sequences share at their beginning.
+
+    >>> common_length("turn", "turtle")
+    3
+    """
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
+
+
 def of_completion(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The record of a chat completion in vLLM's dialect.
+    """Return the record of a chat completion of vLLM.
 
     Raises:
-        PolicyError: the server told no ids, or not a logprob for each.
+        PolicyError: it has no ids, or not one logprob for each.
     """
     choice = body["choices"][0]
     prompt, sampled = body.get("prompt_token_ids"), choice.get("token_ids")
-    if not (_are_ids(prompt) and prompt and _are_ids(sampled)):
-        missing = "prompt_token_ids" if not (_are_ids(prompt) and prompt) else "token_ids"
-        raise PolicyError(
-            f"the server was asked for token ids (return_token_ids) and answered without {missing}; vLLM gives them "
-            "since 0.10.2; with another server leave return_tokens out"
-        )
-    told = choice.get("logprobs")
-    content = told.get("content") if isinstance(told, dict) else None
+    for name, valid in (("prompt_token_ids", _are_ids(prompt) and prompt), ("token_ids", _are_ids(sampled))):
+        if not valid:
+            raise PolicyError(
+                f"the server was asked for token ids (return_token_ids) and answered without {name}; vLLM gives them "
+                "since 0.10.2; with another server leave return_tokens out"
+            )
+    returned = choice.get("logprobs")
+    content = returned.get("content") if isinstance(returned, dict) else None
     logprobs = None
     if isinstance(content, list):
         logprobs = [_finite(entry.get("logprob") if isinstance(entry, dict) else None) for entry in content]
@@ -74,13 +84,18 @@ def of_completion(body: Mapping[str, Any]) -> dict[str, Any]:
     return {"prompt": prompt, "sampled": sampled, "logprobs": logprobs, "finish_reason": choice.get("finish_reason")}
 
 
+def is_record(record: Record) -> bool:
+    """Whether a policy's tokens have the form above; others are logged as they are."""
+    return all(isinstance(record.get(name), list | tuple) for name in ("prompt", "sampled"))
+
+
 def packed(record: Record, turn: int, before: Sequence[int]) -> dict[str, Any]:
-    """The line of `tokens.jsonl`; `before` is all that the turn before held."""
+    """Return the line of `tokens.jsonl`; `before` is the prompt and the sampled ids of the turn before."""
     prompt, sampled, logprobs = record["prompt"], record["sampled"], record.get("logprobs")
-    known = before and list(prompt[: len(before)]) == list(before)
+    continues = before and list(prompt[: len(before)]) == list(before)
     return {
         "turn": turn,
-        **({"prompt_delta": prompt[len(before) :]} if known else {"prompt": prompt}),
+        **({"prompt_delta": prompt[len(before) :]} if continues else {"prompt": prompt}),
         "prompt_length": len(prompt),
         "prompt_sha256": digest(prompt),
         "sampled": sampled,
@@ -89,91 +104,66 @@ def packed(record: Record, turn: int, before: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def is_record(record: Record) -> bool:
-    """Whether a policy's tokens are in the form above; others are logged as they are."""
-    return all(isinstance(record.get(name), list | tuple) for name in ("prompt", "sampled"))
-
-
 def joined(records: Sequence[Record], turns: int) -> TrainingExample:
-    """The first `turns` lines of a log's tokens as one sequence.
+    """Join the first `turns` lines of a log's tokens to one sequence.
 
     Raises:
-        TrajectoryError: a turn has no ids, is damaged, or its prompt is no continuation of the turn before.
+        TrajectoryError: a turn has no ids, is damaged, or its prompt does not continue the turn before.
     """
     if not records or not turns:
         raise TrajectoryError("there are no token ids; play with ChatPolicy(return_tokens=True) on vLLM >= 0.10.2")
     ids: list[int] = []
     mask: list[int] = []
     logprobs: list[float | None] = []
-    hashed = _Hashed()
+    sha256 = hashlib.sha256()  # the digest of `ids`, which grows with them: each id is hashed once
+
+    def extend(new: Sequence[int]) -> None:
+        if new:
+            sha256.update((("," if ids else "") + ",".join(map(str, new))).encode("ascii"))
+            ids.extend(new)
+
     for turn in range(1, turns + 1):
         record = records[turn - 1] if turn <= len(records) else {}
+        damaged = f"turn {turn} of tokens.jsonl is damaged: "
         sampled: Any = record.get("sampled")
-        told: Any = record.get("logprobs")
+        values: Any = record.get("logprobs")
+        prompt: Any = record.get("prompt")
+        added: Any = record.get("prompt_delta", []) if prompt is None else prompt
         if record.get("turn") != turn or not _are_ids(sampled):
             raise TrajectoryError(
                 f"turn {turn} of {turns} has no token ids in the form of ChatPolicy(return_tokens=True)"
             )
-        if told is not None and not (isinstance(told, list) and len(told) == len(sampled)):
-            raise TrajectoryError(f"turn {turn} of tokens.jsonl is damaged: it has not a logprob for each sampled id")
-        added = _added(record, turn, ids, hashed)
-        for new, flag, values in ((added, 0, [0.0] * len(added)), (sampled, 1, told or [None] * len(sampled))):
-            ids += new
-            mask += [flag] * len(new)
-            logprobs += map(_finite, values)
-        hashed.add(sampled)
-    whole = [value for value in logprobs if value is not None]
-    return TrainingExample(ids, mask, whole if len(whole) == len(ids) else None)
-
-
-class _Hashed:
-    """The digest of ids that grow at their end: each is hashed once, however many turns there are."""
-
-    def __init__(self) -> None:
-        self._hash, self._first = hashlib.sha256(), True
-
-    def add(self, ids: Sequence[int]) -> str:
-        """Take in what comes next; the digest of all so far."""
-        if ids:
-            self._hash.update(("" if self._first else ",").encode("ascii") + ",".join(map(str, ids)).encode("ascii"))
-            self._first = False
-        return self._hash.hexdigest()
-
-
-def _added(record: Record, turn: int, before: list[int], hashed: _Hashed) -> list[int]:
-    """What a turn's prompt adds to the turn before; the whole prompt is proved by its hash."""
-    whole, added = record.get("prompt"), record.get("prompt_delta", [])
-    damage = f"turn {turn} of tokens.jsonl is damaged: its prompt is"
-    if not _are_ids(added if whole is None else whole):
-        raise TrajectoryError(f"{damage} no list of token ids")
-    if whole is not None:
-        if whole[: len(before)] != before:
-            if len(whole) != record.get("prompt_length") or digest(whole) != record.get("prompt_sha256"):
-                raise TrajectoryError(f"{damage} not the one that was hashed")
-            raise TrajectoryError(_departure(turn, whole, before))
-        added = whole[len(before) :]
-    if len(before) + len(added) != record.get("prompt_length") or hashed.add(added) != record.get("prompt_sha256"):
-        raise TrajectoryError(f"{damage} not the one that was hashed")
-    return list(added)
-
-
-def _departure(turn: int, prompt: Sequence[int], before: Sequence[int]) -> str:
-    pairs = enumerate(zip(prompt, before, strict=False))
-    place = next((number for number, (new, old) in pairs if new != old), min(len(prompt), len(before)))
-    return (
-        f"turn {turn} is no continuation: its prompt departs at token {place} from the {len(before)} tokens of the "
-        "turn before, so that no one sequence holds both. The server's chat template rewrites the past (see "
-        "templates.check_prefix), or what was sampled did not survive parsing and rendering. Train on each turn by "
-        "itself, or serve the model with a template that keeps the past"
-    )
+        if values is not None and not (isinstance(values, list) and len(values) == len(sampled)):
+            raise TrajectoryError(f"{damaged}it has not a logprob for each sampled id")
+        if not _are_ids(added):
+            raise TrajectoryError(f"{damaged}its prompt is no list of token ids")
+        claimed = (record.get("prompt_length"), record.get("prompt_sha256"))
+        if prompt is not None and prompt[: len(ids)] != ids:
+            if (len(prompt), digest(prompt)) != claimed:
+                raise TrajectoryError(f"{damaged}its prompt is not the one that was hashed")
+            raise TrajectoryError(
+                f"turn {turn} is no continuation: its prompt departs at token {common_length(prompt, ids)} from the "
+                f"{len(ids)} tokens of the turn before, so that no one sequence holds both. The server's chat template "
+                "rewrites the past (see chat_templates.check_prefix), or what was sampled did not survive parsing and "
+                "rendering. Train on each turn by itself, or serve the model with a template that keeps the past"
+            )
+        added = added if prompt is None else prompt[len(ids) :]
+        extend(added)
+        if (len(ids), sha256.hexdigest()) != claimed:
+            raise TrajectoryError(f"{damaged}its prompt is not the one that was hashed")
+        extend(sampled)
+        mask += [0] * len(added) + [1] * len(sampled)
+        logprobs += [0.0] * len(added) + [_finite(value) for value in values or [None] * len(sampled)]
+    known = [value for value in logprobs if value is not None]
+    return TrainingExample(ids, mask, known if len(known) == len(ids) else None)
 
 
 def _are_ids(value: object) -> bool:
-    return isinstance(value, list) and all(type(item) is int and 0 <= item < _MOST for item in value)
+    return isinstance(value, list) and all(type(item) is int and 0 <= item < _MAX_ID for item in value)
 
 
 def _finite(value: object) -> float | None:
-    """A logprob, or None if it is none: null, NaN, infinite."""
+    """Return a logprob; None if it is null, NaN or infinite."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
-        return None  # an integer may have more digits than a float takes
+        return None  # an integer may have more digits than a float can hold
     return float(value)

@@ -1,14 +1,13 @@
-"""Chat templates: transcripts as each of them wants its messages, and where one rewrites what was said before.
+"""Chat templates: converts transcripts to what a template accepts, and finds turns that a template rewrites later.
 
-A tokenizer is here whatever has `chat_template` and `apply_chat_template`: a transformers tokenizer or processor, or a
-`Template`, which needs no more than jinja2. What a template needs is found by trying it, never by a model's name.
+A tokenizer is any object with `chat_template` and `apply_chat_template`: a transformers tokenizer or processor, or a
+`Template`, which needs only jinja2. What a template accepts is found by trying it, never by a model's name.
 """
 
-from nano_codex_env.chat_templates.forms import Form
+from nano_codex_env.chat_templates.forms import Form, form_of, to_template_messages
 from nano_codex_env.chat_templates.jinja import Template, load_templates
-from nano_codex_env.chat_templates.matrix import Row, check_template
 from nano_codex_env.chat_templates.prefix import Turn, check_prefix
-from nano_codex_env.chat_templates.probe import form_of, to_template_messages
+from nano_codex_env.chat_templates.survey import Row, check_template
 
 __all__ = [
     "Form",

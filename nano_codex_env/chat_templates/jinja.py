@@ -1,4 +1,4 @@
-"""Chat templates without transformers: read from files, rendered as transformers renders them."""
+"""Chat templates without transformers: reads them from files and renders them as transformers does."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from nano_codex_env.messages import Message, ToolSchema
 from nano_codex_env.untrusted import LINE_LIMIT, parse_json, read_file
 
 SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
-"""Special tokens that templates name."""
+"""Special tokens that templates use."""
 
 
 class Template:
-    """A chat template that renders text; it has a tokenizer's two names, so that it can stand in for one."""
+    """A chat template that renders text; it has the two names of a tokenizer that templates need."""
 
     def __init__(self, chat_template: str, special: Mapping[str, str] | None = None) -> None:
-        """`special`: the special tokens by name; those that are not given are `<bos_token>` and so on."""
+        """`special`: special tokens by name; a missing one is `<bos_token>` and so on."""
         self.chat_template = chat_template
         self._special = {name: f"<{name}>" for name in SPECIAL} | dict(special or {})
 
@@ -35,10 +35,10 @@ class Template:
         tokenize: bool = False,
         **kwargs: Any,
     ) -> str:
-        """The conversation as text; other keywords are the template's own.
+        """Return the conversation as text; other keywords are passed to the template.
 
         Raises:
-            ConfigError: ids are asked for, or jinja2 is not installed.
+            ConfigError: token ids are requested, or jinja2 is not installed.
         """
         if tokenize:
             raise ConfigError("a template alone has no vocabulary; give tokenize=False, or use a tokenizer")
@@ -48,7 +48,7 @@ class Template:
 
 
 def load_templates(path: str | os.PathLike[str]) -> list[tuple[str, Template]]:
-    """The templates of a `.jinja` file, a tokenizer's folder or its `tokenizer_config.json`, or all below a folder.
+    """Load templates: a `.jinja` file, a tokenizer's folder or its `tokenizer_config.json`, or all below a folder.
 
     Raises:
         ConfigError: there is none.
@@ -59,7 +59,14 @@ def load_templates(path: str | os.PathLike[str]) -> list[tuple[str, Template]]:
     else:
         jinja = [file for file in given.rglob("*.jinja") if not (file.parent / "tokenizer_config.json").exists()]
         found = sorted([*given.rglob("tokenizer_config.json"), *jinja])
-    loaded = [(_name(file, given), template) for file in found if (template := _read(file)) is not None]
+    loaded = []
+    for file in found:
+        try:
+            template = _load(file)
+        except (OSError, ValueError, AttributeError) as error:
+            raise ConfigError(f"cannot read a chat template from {file}: {error}") from error
+        if template is not None:
+            loaded.append((_name(file, given), template))
     if not loaded:
         raise ConfigError(
             f"{given} holds no chat template; give a .jinja file, a tokenizer's folder, or a folder of such"
@@ -68,42 +75,41 @@ def load_templates(path: str | os.PathLike[str]) -> list[tuple[str, Template]]:
 
 
 def _name(file: Path, given: Path) -> str:
-    """What tells a template from the others: its path below the folder that was given, or its own."""
+    """Return what distinguishes a template from the others: its path below the given folder, or its own name."""
     short = file.parent if file.name in ("tokenizer_config.json", "chat_template.jinja") else file.with_suffix("")
     inner = short.relative_to(given) if given.is_dir() else Path(short.name)
     parts = [part for part in inner.parts if part not in ("package", "models")]
     return "/".join(parts) or given.resolve().name
 
 
-def _read(file: Path) -> Template | None:
-    """A file's template; None: a tokenizer that has none."""
-    try:
-        text = _text(file)
-        config = parse_json(text) if file.suffix == ".json" else {}
-        beside = file.with_name("chat_template.jinja")
-        chosen = text if file.suffix != ".json" else config.get("chat_template")
-        chosen = _text(beside) if chosen is None and beside.exists() else chosen
-    except (OSError, ValueError, AttributeError) as error:
-        raise ConfigError(f"cannot read a chat template from {file}: {error}") from error
-    if isinstance(chosen, list):  # several, each with a name; transformers takes this one where tools are given
+def _load(file: Path) -> Template | None:
+    """Load a file's template; None: a tokenizer without one."""
+    text = _text(file)
+    if file.suffix != ".json":
+        return Template(text) if text else None
+    config = parse_json(text)
+    chosen, own_file = config.get("chat_template"), file.with_name("chat_template.jinja")
+    if chosen is None and own_file.exists():
+        chosen = _text(own_file)
+    if isinstance(chosen, list):  # several named templates: transformers takes `tool_use` if tools are given
         named = {str(each.get("name")): each.get("template") for each in chosen if isinstance(each, dict)}
         chosen = named.get("tool_use") or named.get("default")
+    if chosen and not isinstance(chosen, str):
+        raise ValueError(f"chat_template is a {type(chosen).__name__}")
     tokens = {name: config.get(name) for name in SPECIAL}
     special = {name: token.get("content") if isinstance(token, dict) else token for name, token in tokens.items()}
-    if chosen and not isinstance(chosen, str):
-        raise ConfigError(f"cannot read a chat template from {file}: chat_template is a {type(chosen).__name__}")
     usable = {name: token for name, token in special.items() if token and isinstance(token, str)}
     return Template(chosen, usable) if chosen else None
 
 
 def _text(file: Path) -> str:
-    """A template's file, read as text is: any line ending is a line feed."""
+    """Read a template with universal newlines, as transformers does."""
     return read_file(file, LINE_LIMIT).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
 
 
 @cache
 def _compiled(text: str) -> Any:
-    """The template in transformers' dialect of Jinja, in a sandbox: it is somebody else's program."""
+    """Compile a template in transformers' dialect of Jinja, in a sandbox, since it is somebody else's program."""
     try:
         import jinja2.ext
         from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -111,7 +117,7 @@ def _compiled(text: str) -> Any:
         raise ConfigError("chat templates need jinja2: pip install 'nano-codex-env[templates]'") from error
 
     class Generation(jinja2.ext.Extension):
-        """`{% generation %}` marks what an assistant wrote; here it only lets it through."""
+        """`{% generation %}` marks what the assistant wrote; it is rendered unchanged."""
 
         tags = {"generation"}  # noqa: RUF012 (jinja2's own interface)
 
@@ -126,10 +132,9 @@ def _compiled(text: str) -> Any:
     def tojson(value: Any, ensure_ascii: bool = False, **layout: Any) -> str:
         return json.dumps(value, ensure_ascii=ensure_ascii, **layout)
 
-    made = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols]
-    )
-    made.filters["tojson"] = tojson
-    made.globals["raise_exception"] = refuse
-    made.globals["strftime_now"] = lambda layout: datetime.datetime.now().strftime(layout)
-    return made.from_string(text)
+    extensions = [Generation, jinja2.ext.loopcontrols]
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=extensions)
+    environment.filters["tojson"] = tojson
+    environment.globals["raise_exception"] = refuse
+    environment.globals["strftime_now"] = lambda layout: datetime.datetime.now().strftime(layout)
+    return environment.from_string(text)

@@ -1,4 +1,4 @@
-"""`nano-codex templates`: what chat templates make of our transcripts."""
+"""`nano-codex templates`: how chat templates render our transcripts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from nano_codex_env.chat_templates import Row, check_template, load_templates
+from nano_codex_env.chat_templates import check_template, load_templates
 from nano_codex_env.cli.arguments import add_command, add_json
 from nano_codex_env.cli.terminal import progress, table
 from nano_codex_env.errors import ConfigError
@@ -52,15 +52,14 @@ def _templates(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps([{**vars(row), "form": row.form and vars(row.form), "calls": row.calls} for row in rows]))
         return 1 if failed else 0
-    table(COLUMNS, [_cells(row) for row in rows])
+    cells = []
+    for row in rows:
+        tools, kept = "yes" if row.declares else "-", (row.with_reasoning, row.without, row.across)
+        cells.append((row.name, tools, row.calls, row.changes, row.reasoning, *kept))
+    table(COLUMNS, cells)
     for row in rows:
         if row.refusal:
             print(for_terminal(f"{row.name}: {row.refusal}"))
-    made = sum(row.for_tools for row in rows)
-    print(f"{len(rows)} templates, {made} for tools, {made - len(failed)} of these render our transcripts")
+    count = sum(row.for_tools for row in rows)
+    print(f"{len(rows)} templates, {count} for tools, {count - len(failed)} of these render our transcripts")
     return 1 if failed else 0
-
-
-def _cells(row: Row) -> tuple[str, ...]:
-    tools = "yes" if row.declares else "-"
-    return (row.name, tools, row.calls, row.changes, row.reasoning, row.with_reasoning, row.without, row.across)

@@ -97,7 +97,7 @@ def read_transcript(episode: LoggedEpisode, left: Left) -> Transcript | None:
     if not all(_fits_a_dataset(message) for message in logged.messages):
         left["with calls that are no JSON object"] += 1
         return None
-    transcript = Transcript(in_form(logged.messages, Form(objects=True)), dumps(logged.tools))
+    transcript = Transcript(in_form(logged.messages, Form(arguments_as_objects=True)), dumps(logged.tools))
     if not transcript.completion:
         left["without an answer"] += 1
         return None

@@ -1,1 +1,1 @@
-"""Policies: what answers a transcript; without a model, or a model behind an endpoint."""
+"""Policies: they answer a transcript, either by a fixed rule or by asking a model behind an endpoint."""

@@ -1,4 +1,4 @@
-"""Policies: what answers a transcript. The environment never sees one; `rollout` brings both together."""
+"""The interface of a policy: it answers a transcript. The environment never sees one; `rollout` joins the two."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ class Reply:
     message: Message
     """An assistant message."""
     tokens: Mapping[str, Any] | None = None
-    """Ids and logprobs of this turn, for the log; they are never in the message."""
+    """Token ids and logprobs of this turn, for the log; they are never part of the message."""
     usage: Mapping[str, Any] | None = None
     """OpenAI's `usage`, as the server counted."""
     finish_reason: str | None = None
-    """Why the answer ended, in OpenAI's words; "length": it was cut off, and what looks like an end is none."""
+    """Why the answer ended, in OpenAI's terms; "length" means that it was cut off, so it does not submit."""
 
     @property
     def total_tokens(self) -> int | None:
-        """The transcript's length in tokens, this answer included; None: the server does not tell it."""
+        """Length of the transcript in tokens, this answer included; None if the server does not report it."""
         total = (self.usage or {}).get("total_tokens")
         return total if isinstance(total, int) and not isinstance(total, bool) and 0 <= total < 1 << 53 else None
 
 
 class Policy(Protocol):
-    """Answers a transcript."""
+    """Answers a transcript; `nano_codex_env.testing.check_policy` checks an implementation."""
 
     def __call__(self, messages: Sequence[Message], tools: Sequence[ToolSchema]) -> Reply:
-        """The next assistant message.
+        """Return the next assistant message.
 
         Raises:
             ContextOverflow: the transcript is too long; the episode ends as `token_limit` and is scored.
-            PolicyError: it cannot answer; the episode is void.
+            PolicyError: the policy cannot answer; the episode is void.
         """

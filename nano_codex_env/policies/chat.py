@@ -7,7 +7,6 @@ import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -22,11 +21,11 @@ logger = logging.getLogger(__name__)
 
 
 class _Default(int):
-    """A number that nobody chose: it gives way where a chosen one would not."""
+    """A number that the user did not choose: it is dropped where it stands in the way."""
 
 
 MAX_TOKENS = _Default(4096)
-"""Length of one answer, in tokens, unless told otherwise."""
+"""Default length of one answer, in tokens."""
 
 PROVIDERS: dict[str, tuple[str | None, str]] = {
     "hosted_vllm": (None, "HOSTED_VLLM_API_KEY"),
@@ -37,17 +36,18 @@ PROVIDERS: dict[str, tuple[str | None, str]] = {
     "gemini": ("https://generativelanguage.googleapis.com/v1beta/openai/", "GEMINI_API_KEY"),
 }
 """Prefix of a model's name -> where it is served, and the environment variable with the key."""
+_BASES = {"hosted_vllm": "HOSTED_VLLM_API_BASE", "openai": "OPENAI_BASE_URL"}
+"""Prefix -> the environment variable with the endpoint's URL."""
 
 
 class ChatPolicy:
-    """Answers a transcript by what a model says; one object and its connection pool serve all threads.
+    """Answers a transcript by asking a model; one object and its connection pool serve all threads.
 
-    What the server sent is what is answered: content, reasoning under the server's own name, arguments as the model
-    wrote them. Only keys that hold nothing (null, an empty list) are left out, since many servers do not take back
-    what they gave. On the wire, and only there, a call whose arguments are no JSON object is sent as
-    `{"malformed": "<what the model wrote>"}`: servers parse the arguments of earlier turns and would refuse the
-    whole transcript, so that a model could void an episode by a cut-off call. For the same reason an answer of nothing
-    at all is sent back as an empty text.
+    The answer is kept as the server sent it: content, reasoning under the server's own key, arguments as the model
+    wrote them. Only empty keys (null, an empty list) are left out, since many servers refuse to take them back. Only
+    in requests, a call whose arguments are not a JSON object is sent as `{"malformed": "<what the model wrote>"}`:
+    servers parse the arguments of earlier turns and would refuse the whole transcript, so that a model could void an
+    episode by a cut-off call. For the same reason an empty answer is sent back as an empty text.
     """
 
     def __init__(
@@ -67,128 +67,129 @@ class ChatPolicy:
         timeout: float = 600.0,
         max_retries: int = 2,
     ) -> None:
-        """Name a model; nothing is connected before the first call.
+        """Choose a model; nothing is connected before the first call.
 
         Args:
             model: its name, with a provider's prefix or without (`hosted_vllm/qwen3-8b`, `openai/gpt-4.1`,
-                `openrouter/qwen/qwen3-coder`); the first word counts as a prefix only if it is one of `PROVIDERS`.
-            api_base: the endpoint's URL, as a rule ending in `/v1`; `hosted_vllm` has no default.
-            api_key: default: the environment variable of the provider that is named; an endpoint of yours needs none.
-            temperature: sampling temperature; what is None is left to the server, here and below.
+                `openrouter/qwen/qwen3-coder`); the part before the first `/` is a prefix only if it is in `PROVIDERS`.
+            api_base: the endpoint's URL, which usually ends in `/v1`; `hosted_vllm` has no default.
+            api_key: default: the environment variable of the provider; your own endpoint needs none.
+            temperature: sampling temperature; None, here and below, leaves a parameter to the server.
             top_p: nucleus sampling.
-            top_k: the number of tokens to choose from; not known to OpenAI's own endpoint.
-            min_p: the least probability, relative to the likeliest token; not known to OpenAI's own endpoint.
-            max_tokens: length of one answer, in tokens; None: as the server has it, which may be without end. Servers
-                such as vLLM refuse a request whose prompt and `max_tokens` together exceed the context: where this is
-                the default, and stands in the way, the same is asked once more without it; so where the model gives no
-                such long answers. A number of yours stays: an episode that it no longer fits ends as `token_limit`, and
-                one whose first messages do not fit with it is void. Not sent where `extra_body` has one.
+            top_k: the number of tokens to choose from; OpenAI's own endpoint does not know it.
+            min_p: the least probability, relative to the likeliest token; OpenAI's own endpoint does not know it.
+            max_tokens: length of one answer, in tokens; None: the server's own limit, which may be none. Servers such
+                as vLLM refuse a request whose prompt and `max_tokens` together exceed the context, others a number
+                that is too large for the model: then the default is dropped and the request sent once more without
+                it. A number that you chose stays: an episode that it no longer fits ends as `token_limit`, and one
+                whose first messages do not fit with it is void. Not sent where `extra_body` has one.
             thinking: sent as `chat_template_kwargs={"enable_thinking": ...}` (vLLM, SGLang, llama.cpp).
-            return_tokens: ask for token ids and logprobs, see `tokens`: they stand in `Reply.tokens`, and a run logs
-                them in `tokens.jsonl`. vLLM >= 0.10.2 gives them; an answer without them is a `PolicyError`.
-            extra_body: whatever else the request shall hold; it wins over all of the above.
+            return_tokens: request token ids and logprobs, see `tokens`: they are returned in `Reply.tokens` and logged
+                in `tokens.jsonl`. This needs vLLM >= 0.10.2; an answer without them is a `PolicyError`.
+            extra_body: further fields of the request; they override all of the above.
             timeout: seconds for one attempt.
             max_retries: further attempts after a connection error, 408, 409, 429 or 5xx, or where the server broke
                 its answer off.
 
         Raises:
-            ConfigError: no endpoint follows from the arguments, or one of them cannot be used.
+            ConfigError: an argument cannot be used, or the arguments name no endpoint.
         """
-        self.model, base, key = resolve(model, api_base, api_key)
-        _check(timeout, max_retries, max_tokens, extra_body)
-        self._api_base = base
-        self._limit = limit = LENGTHS[base is None]
-        self._may_yield = isinstance(max_tokens, _Default)
-        length = None if self._may_yield and any(name in (extra_body or {}) for name in LENGTHS) else max_tokens
-        sampling: dict[str, Any] = {"temperature": temperature, "top_p": top_p, limit: length}
-        self._sampling = {name: value for name, value in sampling.items() if value is not None}
+        if not isinstance(extra_body, Mapping | None):
+            raise ConfigError(f"extra_body must be a mapping; got {extra_body!r}")
+        self.model, self._api_base, key = resolve(model, api_base, api_key)
+        self._length_name = "max_completion_tokens" if self._api_base is None else "max_tokens"
+        self._may_drop_length = isinstance(max_tokens, _Default)
+        if self._may_drop_length and any(name in (extra_body or {}) for name in LENGTHS):
+            max_tokens = None
+        sampling: dict[str, Any] = {"temperature": temperature, "top_p": top_p, self._length_name: max_tokens}
         extra: dict[str, Any] = {"top_k": top_k, "min_p": min_p}
-        _check_numbers(sampling | extra, whole=(limit, "top_k"))
+        _check_number("timeout", timeout, above=0)
+        _check_number("max_retries", max_retries, whole=True, above=-1)
+        if max_tokens is not None:
+            _check_number("max_tokens", max_tokens, whole=True, above=0)
+        for name, value in (sampling | extra).items():
+            if value is not None:
+                _check_number(name, value, whole=name == "top_k")
         if thinking is not None:
             extra["chat_template_kwargs"] = {"enable_thinking": thinking}
+        if return_tokens:
+            sampling["logprobs"] = extra["return_token_ids"] = True
         self._return_tokens = return_tokens
-        self._sampling |= {"logprobs": True} if return_tokens else {}
-        extra["return_token_ids"] = True if return_tokens else None
+        self._sampling = {name: value for name, value in sampling.items() if value is not None}
         self._extra = {name: value for name, value in extra.items() if value is not None} | dict(extra_body or {})
         try:
             json.dumps({**self._sampling, **self._extra}, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(f"a sampling argument or extra_body cannot be sent as JSON: {error}") from error
-        self._endpoint = Endpoint(base, key, timeout=timeout, max_retries=max_retries)
-        self._told: dict[str, object] = {}
+        self._endpoint = Endpoint(self._api_base, key, timeout=timeout, max_retries=max_retries)
+        self._warned: dict[str, object] = {}
 
     @property
     def about(self) -> dict[str, Any]:
-        """What the log says of it: model, endpoint and sampling, never the key."""
+        """What the log records of the policy: model, endpoint and sampling, never the key."""
         return {"model": self.model, "api_base": self._api_base, "sampling": {**self._sampling, **self._extra}}
 
     def __call__(
         self, messages: Sequence[Message], tools: Sequence[ToolSchema], *, max_tokens: int | None = None
     ) -> Reply:
-        """The model's next message; `max_tokens` for this one, over that of the policy.
+        """Return the model's next message; `max_tokens` overrides that of the policy for this one answer.
 
-        An answer whose `finish_reason` nobody knows, or that holds a tool call as text, is taken as it is; the log
-        (`logging`) warns of it once a run.
+        An answer with an unknown `finish_reason`, or with a tool call as text, is used as it is; `logging` warns of
+        it once a run.
 
         Raises:
             ContextOverflow: the transcript does not fit the model's context.
-            PolicyError: the server cannot be reached, refuses, breaks its answer off, withholds it, or answers with no
-                chat completion; or the first messages and a `max_tokens` that somebody chose do not fit together.
+            PolicyError: the server cannot be reached, refuses, breaks its answer off, withholds it, or does not answer
+                with a chat completion; or the first messages do not fit together with a `max_tokens` that you chose.
         """
-        sampling = self._sampling if max_tokens is None else {**self._sampling, self._limit: max_tokens}
-        payload = {"model": self.model, "messages": _on_wire(messages), "tools": list(tools), **sampling}
-        shown = self._endpoint.shown
-        body = self._ask(payload, may_yield=self._may_yield and max_tokens is None)
-        message, reason, usage = message_of(body, shown), reason_to_log(body, shown), body.get("usage")
-        self._warn(doubts_of(body, shown))
+        sampling = self._sampling if max_tokens is None else {**self._sampling, self._length_name: max_tokens}
+        payload = {"model": self.model, "messages": _to_wire(messages), "tools": list(tools), **sampling}
+        body = self._ask(payload, may_drop_length=self._may_drop_length and max_tokens is None)
+        redact = self._endpoint.redact
+        message, usage = message_of(body, redact), body.get("usage")
+        for kind, doubt in doubts_of(body, redact).items():
+            mine = object()
+            if self._warned.setdefault(kind, mine) is mine:  # true for one thread only
+                logger.warning("%s: %s (said once a run)", self.model, doubt)
         tokens = of_completion(body) if self._return_tokens else None
-        return Reply(message, tokens, usage if isinstance(usage, dict) else None, reason)
+        return Reply(message, tokens, usage if isinstance(usage, dict) else None, reason_to_log(body, redact))
 
-    def _ask(self, payload: dict[str, Any], *, may_yield: bool) -> dict[str, Any]:
-        """The server's answer; see `max_tokens` for what follows where that number stands in the way."""
+    def _ask(self, payload: dict[str, Any], *, may_drop_length: bool) -> dict[str, Any]:
+        """Return the server's answer; see `max_tokens` of `__init__` for a length that does not fit."""
         try:
             return self._endpoint.ask(payload, self._extra)
         except (ContextOverflow, LengthRefused) as error:
-            if may_yield and payload.pop(self._limit, None) is not None:
+            if may_drop_length and payload.pop(self._length_name, None) is not None:
                 return self._endpoint.ask(payload, self._extra)
-            chosen = [
-                f"{name}={value}" for name, value in {**payload, **self._extra}.items() if name in LENGTHS and value
-            ]
+            sent = {**payload, **self._extra}
+            chosen = ", ".join(f"{name}={sent[name]}" for name in LENGTHS if sent.get(name))
             begun = any(message.get("role") == "assistant" for message in payload["messages"])
             if begun or not chosen or not isinstance(error, ContextOverflow):
                 raise
             raise PolicyError(
-                f"the first messages do not fit the model's context together with {', '.join(chosen)}, so no episode "
-                f"could begin; lower that number (Agent: response_limit), or leave it out: {error}"
+                f"the first messages do not fit the model's context together with {chosen}, so no episode could "
+                f"begin; lower that number (Agent: response_limit), or leave it out: {error}"
             ) from error
 
-    def _warn(self, doubts: Mapping[str, str]) -> None:
-        for cause, words in doubts.items():
-            mine = object()
-            if self._told.setdefault(cause, mine) is mine:  # one of many threads puts it there
-                logger.warning("%s: %s (said once a run)", self.model, words)
-
     def close(self) -> None:
-        """Close the connections, which ends a run; a call after it connects anew, and a second `close` does nothing."""
-        self._told.clear()
+        """Close the connections and end the run; a later call connects again, and a second `close` does nothing."""
+        self._warned.clear()
         self._endpoint.close()
 
     def __enter__(self) -> Self:
-        """Itself; `close` at the end."""
+        """Return the policy; `close` is called at the end."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         """See `close`."""
         self.close()
 
 
 def resolve(model: str, api_base: str | None, api_key: str | None) -> tuple[str, str | None, str]:
-    """A model's name, endpoint (None: OpenAI's own) and key, from a name with or without a provider's prefix.
+    """Return a model's name without the provider's prefix, its endpoint (None: OpenAI's own) and its key.
 
     Raises:
-        ConfigError: no endpoint or no key follows.
+        ConfigError: the arguments name no endpoint, or there is no key.
     """
     if not isinstance(model, str):
         raise ConfigError(f"model must be a model's name; got {model!r}")
@@ -210,68 +211,49 @@ def resolve(model: str, api_base: str | None, api_key: str | None) -> tuple[str,
     if base is not None:
         _check_url(base)
     elsewhere = base is not None and base != own
-    known_to = "" if elsewhere and provider is None else os.environ.get(variable, "")
-    key = (api_key or known_to or ("EMPTY" if elsewhere else "")).strip()
+    from_environment = "" if elsewhere and provider is None else os.environ.get(variable, "")
+    key = (api_key or from_environment or ("EMPTY" if elsewhere else "")).strip()
     if not key:
-        raise ConfigError(f"{model!r} needs a key: set ${variable}, or give api_key; an endpoint of yours: api_base")
+        raise ConfigError(f"{model!r} needs a key: set ${variable}, or give api_key; for your own endpoint api_base")
     if not (key.isascii() and key.isprintable()):
-        raise ConfigError("the key holds characters that no header can; look at where it comes from")
+        raise ConfigError("the key holds characters that an HTTP header cannot; look at where it comes from")
     return name, base, key
-
-
-_BASES = {"hosted_vllm": "HOSTED_VLLM_API_BASE", "openai": "OPENAI_BASE_URL"}
 
 
 def _check_url(base: str) -> None:
     try:
         parts = urlsplit(base)
-        ok = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and base.isascii()
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and base.isascii()
     except ValueError:
-        ok = False
-    if not ok:
+        valid = False
+    if not valid:
         raise ConfigError(f"api_base must be a URL such as http://localhost:8000/v1; got {base!r}")
     if parts.username or parts.password or parts.query:
-        raise ConfigError("api_base must not hold a user, a password or a query, it is logged; give api_key")
+        raise ConfigError("api_base must not hold a user, a password or a query, since it is logged; give api_key")
 
 
-def _check(timeout: float, max_retries: int, max_tokens: int | None, extra_body: object) -> None:
-    if not isinstance(extra_body, Mapping | None):
-        raise ConfigError(f"extra_body must be a mapping; got {extra_body!r}")
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
-        raise ConfigError(f"timeout must be a positive number of seconds; got {timeout!r}")
-    for name, value, least in (("max_retries", max_retries, 0), ("max_tokens", max_tokens, 1)):
-        if name == "max_tokens" and value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ConfigError(f"{name} must be a whole number, at least {least}; got {value!r}")
+def _check_number(name: str, value: Any, *, whole: bool = False, above: float = -math.inf) -> None:
+    number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+    if not number or not above < value < math.inf:
+        bound = "" if above == -math.inf else f" of at least {above + 1:g}" if whole else f" above {above:g}"
+        raise ConfigError(f"{name} must be a {'whole ' if whole else ''}number{bound}; got {value!r}")
 
 
-def _check_numbers(sampling: Mapping[str, Any], whole: Sequence[str]) -> None:
-    for name, value in sampling.items():
-        kinds = int if name in whole else (int, float)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
-            raise ConfigError(f"{name} must be a number; got {value!r}")
+def _to_wire(messages: Sequence[Message]) -> list[Message]:
+    """Return the transcript as every server can read it, see `ChatPolicy`; a lone surrogate becomes U+FFFD."""
+    sent = []
+    for message in messages:
+        if calls := message.get("tool_calls"):
+            message = {**message, "tool_calls": [call if _is_valid(call) else _wrapped(call) for call in calls]}
+        elif message.get("content") is None:
+            message = {**message, "content": ""}
+        sent.append(message)
+    valid: list[Message] = json.loads(without_surrogates(json.dumps(sent, ensure_ascii=False)))
+    return valid
 
 
-def _on_wire(messages: Sequence[Message]) -> list[Message]:
-    """The transcript as every server can read it, see the class; a lone surrogate, which has no UTF-8, is U+FFFD."""
-    sent = [_acceptable(message) for message in messages]
-    text = json.dumps(sent, ensure_ascii=False)
-    whole = without_surrogates(text)
-    return sent if whole == text else json.loads(whole)
-
-
-def _acceptable(message: Message) -> Message:
-    calls = message.get("tool_calls")
-    if not calls:
-        return message if message.get("content") is not None else {**message, "content": ""}
-    if all(_is_whole(call) for call in calls):
-        return message
-    return {**message, "tool_calls": [call if _is_whole(call) else _wrapped(call) for call in calls]}
-
-
-def _is_whole(call: ToolCall) -> bool:
-    """Whether a call names a function and its arguments are a JSON object that any reader takes."""
+def _is_valid(call: ToolCall) -> bool:
+    """Whether a call names a function and its arguments are a JSON object that any parser takes."""
     function = call.get("function")
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         return False
@@ -284,8 +266,7 @@ def _is_whole(call: ToolCall) -> bool:
 
 
 def _wrapped(call: ToolCall) -> ToolCall:
-    function = call.get("function")
-    function = dict(function) if isinstance(function, dict) else {}
+    function = call["function"] if isinstance(call.get("function"), dict) else {}
     name, raw = function.get("name"), function.get("arguments")
     raw = without_surrogates(raw) if isinstance(raw, str) else raw
     wrapped = {"name": name if isinstance(name, str) else "", "arguments": json.dumps({"malformed": raw})}

@@ -1,4 +1,4 @@
-"""What a server says of the answer that it gave: whether it is whole, broken off, withheld, or left as text."""
+"""Classifies the body of a chat completion: complete, broken off, withheld, too long, or a tool call left as text."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from nano_codex_env.errors import PolicyError
-from nano_codex_env.messages import Message, check_size
+from nano_codex_env.messages import Message, arguments_to_text, check_size
 
 OVERFLOW_CODES = ("context_length_exceeded", "exceed_context_size_error")
-"""What OpenAI and llama.cpp call a transcript that is too long."""
+"""Error codes of OpenAI and llama.cpp for a transcript that is too long."""
 
-OVERFLOW_WORDS = (
+OVERFLOW_PHRASES = (
     "context length",
     "context size",
     "context window",
@@ -29,7 +29,7 @@ OVERFLOW_WORDS = (
     "inputs` must have less than",
     "max_new_tokens` must be <=",
 )
-"""What vLLM, SGLang, TGI, Anthropic, Google and others say of it, having no code of their own for it."""
+"""How the messages of vLLM, SGLang, TGI, Anthropic, Google and others say it, who have no code for it."""
 
 BROKEN_OFF = (
     "abort",  # vLLM, SGLang, LMDeploy
@@ -41,16 +41,16 @@ BROKEN_OFF = (
     "network_error",  # Z.ai
     "insufficient_system_resource",  # DeepSeek
 )
-"""Why an answer ended that the server did not finish: it is no answer, and is asked for again."""
+"""Finish reasons of an answer that the server did not finish: the request is sent again."""
 
 WITHHELD = ("content_filter", "sensitive")
-"""What OpenAI, Azure and Google, and Z.ai, say where a filter took the answer away."""
+"""Finish reasons of an answer that a filter removed: OpenAI, Azure and Google; Z.ai."""
 
 CUT = ("length", "max_tokens", "model_length", "model_context_window_exceeded")
-"""Why an answer ended at a limit on tokens: OpenAI's word, Anthropic's, Mistral's (the context), Z.ai's (the same)."""
+"""Finish reasons at a token limit: OpenAI, Anthropic, Mistral (of the context), Z.ai (the same)."""
 
-WHOLE = ("stop", "tool_calls", "eos", "eos_token", "stop_sequence", "end_turn", "tool_use", "repetition")
-"""Why an answer ended that the model ended: OpenAI's words, then those of Together, TGI, Anthropic; vLLM's last."""
+COMPLETE = ("stop", "tool_calls", "eos", "eos_token", "stop_sequence", "end_turn", "tool_use", "repetition")
+"""Finish reasons of an answer that the model ended: OpenAI, then Together, TGI, Anthropic; last vLLM."""
 
 MARKERS = (
     "<tool_call>",  # Hermes, Qwen, GLM
@@ -72,192 +72,200 @@ MARKERS = (
     "<｜DSML｜",  # DeepSeek V3.2  # noqa: RUF001
     "functools[",  # Phi-4-mini
 )
-"""How models write a tool call; a server whose tool parser is on and fits shows none of these in `content`."""
+"""How models write a tool call; with the right tool parser, none of these appears in `content`."""
 
 PARSER = "vLLM: --enable-auto-tool-choice --tool-call-parser NAME; SGLang: --tool-call-parser NAME; llama.cpp: --jinja"
-"""Which flags make a server give tool calls as `tool_calls`."""
+"""Flags that make a server return tool calls as `tool_calls`."""
 
 LENGTHS = ("max_tokens", "max_completion_tokens")
-"""What the length of an answer is called, and what OpenAI's own endpoint calls it now."""
+"""Names of the parameter that limits an answer's length; OpenAI's own endpoint now uses the second."""
 
-_SHOWN = 80
+_QUOTED = 500
+"""Characters of an answer that an error quotes."""
+
+_REASON_LENGTH = 80
 """Characters of a finish_reason that are shown and logged."""
 
-_SAID = 300
-"""Characters of an error in which it says what it is; further on it may quote the transcript."""
+_STATEMENT_LENGTH = 300
+"""Characters of an error message that are searched; further on it may quote the transcript."""
 
-_QUOTED = re.compile(r"""[\\]?['"](?:input|messages|content|prompt|text|arguments)[\\]?['"]\s*:|\binput_value=""")
-"""Where the validators of servers (Pydantic, FastAPI, Zod) begin to quote what they were sent."""
+_QUOTES = re.compile(r"""[\\]?['"](?:input|messages|content|prompt|text|arguments)[\\]?['"]\s*:|\binput_value=""")
+"""Where the error messages of validators (Pydantic, FastAPI, Zod) begin to quote the request."""
 
-_SPOKEN = ("reasoning", "thinking", "thought", "refusal")
-"""How the names of those keys begin in which models say something beside `content` and `tool_calls`."""
+_OTHER_OUTPUT = ("reasoning", "thinking", "thought", "refusal")
+"""Prefixes of the keys that hold a model's output besides `content` and `tool_calls`."""
 
-_NOTHING = ("", "0", "200", "none", "null", "ok", "success", "succeeded", "no error")
-"""What an error says that is none."""
+_NO_ERROR = ("", "0", "200", "none", "null", "ok", "success", "succeeded", "no error")
+"""Values of an error field that mean success."""
 
-Shown = Callable[[str], str]
-"""Makes a text of the server's fit to be shown: without the key, and short."""
+Redact = Callable[[str], str]
+"""Removes the API key from a text of the server's."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Why what came is no answer of the model's."""
+    """Why a body that came with status 200 is not an answer of the model."""
 
-    words: str
-    again: bool = True
-    """Whether to ask once more may help."""
+    message: str
+    retry: bool = True
+    """Whether another attempt may help."""
     overflow: bool = False
     """Whether the transcript does not fit the model's context."""
 
 
 def fault_of(body: Mapping[str, Any]) -> Fault | None:
-    """What is wrong with a chat completion that came with status 200; None: it holds an answer.
+    """Find what is wrong with a chat completion that came with status 200; None: it holds an answer.
 
-    An error with a numeric code is asked for again as a status of that number would be; one without a code always.
+    An error with a numeric code is retried as that HTTP status would be, an error without a code always.
     """
-    error = _error(body)
-    if error:
+    if error := _error(body):
         code = error.get("code") if isinstance(error, dict) else None
-        passes = (number := _number(code)) is not None and (number in (408, 409, 429) or number >= 500)
-        full = not passes and is_overflow(error)  # as with a status: what passes says nothing of the transcript
-        words = f"the answer holds an error: {json.dumps(error)}"
-        return Fault(words, again=not full and (passes or code is None), overflow=full)
-    reason, message = reason_of(body) or "", _choice(body).get("message")
+        number = _number(code)
+        temporary = number is not None and (number in (408, 409, 429) or number >= 500)
+        overflow = not temporary and is_overflow(error)  # a temporary failure says nothing about the transcript
+        retry = not overflow and (temporary or code is None)
+        return Fault(f"the answer holds an error: {json.dumps(error)}", retry=retry, overflow=overflow)
+    message, reason = _message(body), reason_of(body) or ""
     if reason in BROKEN_OFF:
         return Fault(f"the server broke the answer off (finish_reason {reason!r})")
-    if reason.partition(":")[0] in WITHHELD:  # Google's names the category after a colon
-        words = f"the server's content filter withheld the answer (finish_reason {reason!r})"
-        return Fault(f"{words}; lower or turn off that filter on the server, or leave the task out", again=False)
-    calls = message.get("tool_calls") if isinstance(message, dict) else None
-    legacy = message.get("function_call") if isinstance(message, dict) else None
-    if not calls and (_holds_something(legacy) or reason == "function_call"):
-        words = "the server answered by `function_call`, which tools no longer use, and not by `tool_calls`"
-        return Fault(f"{words}; turn its tool parser on ({PARSER})", again=False)
-    if isinstance(message, dict) and not _says_something(message) and reason not in (*CUT, *WHOLE):
+    if reason.partition(":")[0] in WITHHELD:  # Google appends the category after a colon
+        withheld = f"the server's content filter withheld the answer (finish_reason {reason!r})"
+        return Fault(f"{withheld}; lower or turn off that filter on the server, or leave the task out", retry=False)
+    legacy = message is not None and _has_value(message.get("function_call"))
+    if (legacy or reason == "function_call") and not (message and message.get("tool_calls")):
+        called = "the server answered by `function_call`, which tools no longer use, and not by `tool_calls`"
+        return Fault(f"{called}; turn its tool parser on ({PARSER})", retry=False)
+    if message is not None and not _has_output(message) and reason not in (*CUT, *COMPLETE):
         return Fault(f"the answer is empty, and the server does not say that it ended (finish_reason {reason!r})")
     return None
 
 
 def _error(body: Mapping[str, Any]) -> Any:
-    """What a body holds of an error, wherever servers put it; None: nothing, or what says that there is none."""
-    choice = _choice(body)
-    message = choice.get("message")
-    inner = message.get("error") if isinstance(message, dict) else None
+    """Return the error in a body, wherever servers put it; None: there is none, or its value means success."""
+    message = _message(body) or {}
     flat = body if body.get("object") == "error" else None
-    found = [error for error in (body.get("error"), flat, choice.get("error"), inner) if _holds_something(error)]
-    base = body.get("base_resp")  # MiniMax's: its numbers are no statuses of HTTP, so they are no code here
-    if isinstance(base, dict) and _holds_something(base.get("status_code")):
-        found.append({"message": base.get("status_msg"), "status_code": base["status_code"]})
-    spoken = isinstance(message, dict) and _says_something(message)
+    for error in (body.get("error"), flat, _choice(body).get("error"), message.get("error")):
+        if _has_value(error):
+            return error
+    base = body.get("base_resp")  # MiniMax: its numbers are not HTTP statuses, so they are not stored as `code`
+    if isinstance(base, dict) and _has_value(base.get("status_code")):
+        return {"message": base.get("status_msg"), "status_code": base["status_code"]}
     for status in map(_number, (body.get("status"), body.get("code"))):
-        if status is not None and status >= 400 and not spoken:
-            found.append({"code": status, "message": body.get("detail") or body.get("message")})
-    return found[0] if found else None
+        if status is not None and status >= 400 and not _has_output(message):
+            return {"code": status, "message": body.get("detail") or body.get("message")}
+    return None
 
 
-def _holds_something(error: object) -> bool:
-    """Whether an error, or a `function_call`, is one: servers also send it with nothing in it, or with "success"."""
+def _has_value(error: object) -> bool:
+    """Whether an error or a `function_call` is real: servers also send them empty, or with the text "success"."""
     if isinstance(error, dict):
-        return any(map(_holds_something, error.values()))
+        return any(map(_has_value, error.values()))
     if isinstance(error, str):
-        return error.strip().lower() not in _NOTHING
+        return error.strip().lower() not in _NO_ERROR
     return bool(error) and (isinstance(error, bool) or error != 200)
 
 
-def _says_something(message: Mapping[str, Any]) -> bool:
+def _has_output(message: Mapping[str, Any]) -> bool:
     """Whether a message holds any content, call, reasoning or refusal."""
     content = message.get("content")
     if isinstance(content, list):
-        parts = [part.items() if isinstance(part, dict) else [("", part)] for part in content]
-        content = any(value for part in parts for key, value in part if key != "type")
-    return bool(content or message.get("tool_calls")) or any(
-        value for key, value in message.items() if key.startswith(_SPOKEN)
-    )
+        parts = [part if isinstance(part, dict) else {"": part} for part in content]
+        content = any(value for part in parts for key, value in part.items() if key != "type")
+    output = [value for key, value in message.items() if key.startswith(_OTHER_OUTPUT)]
+    return any([content, message.get("tool_calls"), *output])
 
 
-def doubts_of(body: Mapping[str, Any], shown: Shown = str) -> dict[str, str]:
-    """What to warn of, once a run for each key, though the answer is taken as it is."""
-    found, reason, message = {}, reason_of(body), _choice(body).get("message")
-    if not isinstance(message, dict):
+def doubts_of(body: Mapping[str, Any], redact: Redact = str) -> dict[str, str]:
+    """Return warnings about an answer that is used as it is, by kind; each kind is logged once a run."""
+    message, reason, found = _message(body), reason_of(body), {}
+    if message is None:
         return {}
-    if reason is not None and reason not in (*CUT, *WHOLE, "function_call"):
+    if reason is not None and reason not in (*CUT, *COMPLETE, "function_call"):
         found["finish_reason"] = (
-            f"an answer ended for a reason that is not known here, finish_reason {shown(reason)[:_SHOWN]!r}; it is "
-            "taken as it is. If the server broke it off, its episode must not be scored: look at the server's "
-            "documentation (so of every other reason that is not known)"
+            f"an answer ended for an unknown reason, finish_reason {redact(reason)[:_REASON_LENGTH]!r}; it is used as "
+            "it is. If the server broke it off, its episode must not be scored: see the server's documentation (this "
+            "holds for every other unknown reason)"
         )
-    if not message.get("tool_calls"):
-        text = _text(message.get("content"))
-        marker = next((marker for marker in MARKERS if marker in text), None)
+    content = message.get("content")
+    if isinstance(content, list):
+        texts = [part.get("text") for part in content if isinstance(part, dict)]
+        content = "".join(text for text in texts if isinstance(text, str))
+    if isinstance(content, str) and not message.get("tool_calls"):
+        marker = next((marker for marker in MARKERS if marker in content), None)
         if marker:
             found["marker"] = (
-                f"an answer holds {marker!r} as text and no tool call: the server's tool parser is off or another "
-                f"model's ({PARSER}), or the model wrote a call that cannot be read. The answer is taken as it is"
+                f"an answer holds {marker!r} as text and no tool call: the server's tool parser is off or is for "
+                f"another model ({PARSER}), or the model wrote a call that cannot be parsed. It is used as it is"
             )
     return found
 
 
 def reason_of(body: Mapping[str, Any]) -> str | None:
-    """Why the answer ended, as the server says it, in lower case; what is no text as JSON."""
+    """Return the server's finish reason in lower case; a reason that is not text is given as JSON."""
     reason = _choice(body).get("finish_reason")
     text = reason if isinstance(reason, str) else "" if reason is None else json.dumps(reason)
     return text.strip().lower() or None
 
 
-def reason_to_log(body: Mapping[str, Any], shown: Shown = str) -> str | None:
-    """`reason_of` in OpenAI's word where that is "length", and so short that any number of turns can be logged."""
+def reason_to_log(body: Mapping[str, Any], redact: Redact = str) -> str | None:
+    """Return `reason_of` as "length" where a token limit ended the answer, else its first 80 characters."""
     reason = reason_of(body)
-    return "length" if reason in CUT else shown(reason)[:_SHOWN] if reason else None
+    return "length" if reason in CUT else redact(reason)[:_REASON_LENGTH] if reason else None
 
 
-def message_of(body: Mapping[str, Any], shown: Shown = str) -> Message:
-    """The assistant message of a chat completion, without the keys that hold nothing.
+def message_of(body: Mapping[str, Any], redact: Redact = str) -> Message:
+    """Return the assistant message of a chat completion, without empty keys.
 
     Raises:
-        PolicyError: there is none, or it holds more than anything can be done with; `shown` is what is told of it.
+        PolicyError: there is none, or it holds too many values.
     """
-    message = _choice(body).get("message")
-    if not isinstance(message, dict) or message.get("role") not in (None, "assistant"):
-        raise PolicyError(f"the server's answer holds no assistant message: {shown(json.dumps(body))!r}")
+    message = _message(body)
+    if message is None or message.get("role") not in (None, "assistant"):
+        raise PolicyError(f"the server's answer holds no assistant message: {redact(json.dumps(body))[:_QUOTED]!r}")
     try:
         check_size(message)
     except ValueError as error:
         raise PolicyError(f"the server's answer cannot be used: {error}") from error
-    kept = {key: value for key, value in message.items() if key == "content" or not _is_empty(key, value)}
+    kept = {key: value for key, value in message.items() if _is_kept(key, value)}
     for call in kept["tool_calls"] if isinstance(kept.get("tool_calls"), list) else ():
-        function = call.get("function") if isinstance(call, dict) else None
-        if isinstance(function, dict) and isinstance(function.get("arguments"), dict):
-            function["arguments"] = json.dumps(function["arguments"], ensure_ascii=False)
-    whole: Message = json.loads(json.dumps(kept), parse_constant=lambda constant: None)  # NaN is no JSON
-    return {"role": "assistant", "content": None, **whole}
+        arguments_to_text(call)
+    valid: Message = json.loads(json.dumps(kept), parse_constant=lambda constant: None)  # NaN is not JSON
+    return {"role": "assistant", "content": None, **valid}
+
+
+def _is_kept(key: str, value: object) -> bool:
+    """Whether a key of a message has a value that means something in an assistant message."""
+    if key in ("function_call", "error"):
+        return _has_value(value)
+    if key == "tool_calls":
+        return bool(value)
+    if key == "tool_call_id":
+        return isinstance(value, str)
+    return key == "content" or (value is not None and value != [])
 
 
 def is_overflow(error: object) -> bool:
-    """Whether an error says that the transcript is too long: a text, the error of a body, or a body that holds one.
+    """Whether an error (a text, an error object, or a body that holds one) says that the transcript is too long.
 
-    What a body quotes of the transcript does not count: neither other keys, nor what stands late in its message.
+    Parts of the transcript that the error quotes do not count.
     """
-    error = error.get("error", error) if isinstance(error, dict) else error
-    if isinstance(error, dict):
-        if error.get("code") in OVERFLOW_CODES or error.get("type") in OVERFLOW_CODES:
-            return True
-        error = error.get("message") or error.get("detail")
-    return isinstance(error, str) and any(words in _said(error) for words in OVERFLOW_WORDS)
+    fields, statement = _statement(error)
+    coded = fields.get("code") in OVERFLOW_CODES or fields.get("type") in OVERFLOW_CODES
+    return coded or any(phrase in statement for phrase in OVERFLOW_PHRASES)
 
 
 def refuses_length(error: object) -> bool:
-    """Whether an error, given as for `is_overflow`, is about `max_tokens`: the model gives no such long answers."""
+    """Whether an error, in any form that `is_overflow` takes, says that the model cannot give such long answers."""
+    fields, statement = _statement(error)
+    return fields.get("param") in LENGTHS or any(name in statement for name in LENGTHS)
+
+
+def _statement(error: object) -> tuple[Mapping[str, Any], str]:
+    """Return an error's fields, and the beginning of its message in lower case, up to where it quotes the request."""
     error = error.get("error", error) if isinstance(error, dict) else error
-    if isinstance(error, dict):
-        if error.get("param") in LENGTHS:
-            return True
-        error = error.get("message") or error.get("detail")
-    return isinstance(error, str) and any(name in _said(error) for name in LENGTHS)
-
-
-def _said(error: str) -> str:
-    """What an error says by itself, in lower case: its beginning, up to where it quotes."""
-    return _QUOTED.split(error[:_SAID], maxsplit=1)[0].lower()
+    fields = error if isinstance(error, dict) else {"message": error}
+    text = fields.get("message") or fields.get("detail")
+    return fields, _QUOTES.split(text[:_STATEMENT_LENGTH], maxsplit=1)[0].lower() if isinstance(text, str) else ""
 
 
 def _number(code: object) -> int | None:
@@ -272,18 +280,6 @@ def _choice(body: Mapping[str, Any]) -> Mapping[str, Any]:
     return choice if isinstance(choice, dict) else {}
 
 
-def _text(content: object) -> str:
-    """A message's text, also where it comes in parts."""
-    if isinstance(content, list):
-        texts = [part.get("text") for part in content if isinstance(part, dict)]
-        return "".join(text for text in texts if isinstance(text, str))
-    return content if isinstance(content, str) else ""
-
-
-def _is_empty(key: str, value: object) -> bool:
-    """Whether a key is left out: it holds nothing, or has no meaning in an assistant message."""
-    if key in ("tool_calls", "function_call", "error"):
-        return not (value if key == "tool_calls" else _holds_something(value))
-    if key == "tool_call_id":
-        return not isinstance(value, str)
-    return value is None or value == []
+def _message(body: Mapping[str, Any]) -> dict[str, Any] | None:
+    message = _choice(body).get("message")
+    return message if isinstance(message, dict) else None

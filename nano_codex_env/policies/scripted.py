@@ -1,6 +1,6 @@
-"""Policies without a model: scripted, idle, random, and the oracle that plays a reference patch.
+"""Policies without a model: a script, one that submits at once, a random one, and one that plays the reference patch.
 
-All here are functions of the transcript alone: one object serves any number of episodes and threads.
+Each is a function of the transcript alone: one object serves any number of episodes and threads.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import random
 import shlex
 import zlib
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nano_codex_env.diff import split
 from nano_codex_env.errors import PolicyError
@@ -19,7 +19,7 @@ from nano_codex_env.tasks.task import Task
 
 
 class Scripted:
-    """Plays a list of actions, one a turn, then submits."""
+    """Plays a list of actions, one per turn, then submits."""
 
     def __init__(self, actions: Sequence[Message | ToolCall]) -> None:
         """`actions`: assistant messages or tool calls."""
@@ -33,7 +33,7 @@ class Scripted:
 
 
 class Idle:
-    """Submits at once: what a task gives for nothing."""
+    """Submits at once: the baseline of a policy that does nothing."""
 
     def __call__(self, messages: Sequence[Message], tools: Sequence[ToolSchema]) -> Reply:
         """See `Policy`."""
@@ -41,10 +41,10 @@ class Idle:
 
 
 class Random:
-    """Looks around without aim, then submits; the same for the same seed and issue."""
+    """Makes random tool calls, then submits; the calls follow from the seed and the issue."""
 
     def __init__(self, seed: int = 0, turns: int = 8) -> None:
-        """`turns`: how many calls it makes at most."""
+        """`turns`: the largest number of calls."""
         self._seed, self._turns = seed, turns
 
     def __call__(self, messages: Sequence[Message], tools: Sequence[ToolSchema]) -> Reply:
@@ -54,8 +54,8 @@ class Random:
         if turn >= self._turns or rng.random() < 0.1:
             return Reply(assistant("I give up."))
         if rng.random() < 0.2:
-            words = f"{rng.random()}"
-            return Reply(assistant("", tool_call("apply_patch", search="", replace=words, file=f"notes/{words}.txt")))
+            text = str(rng.random())
+            return Reply(assistant("", tool_call("apply_patch", search="", replace=text, file=f"notes/{text}.txt")))
         commands = (
             "ls -R | head -n 50",
             "git log",
@@ -67,10 +67,10 @@ class Random:
 
 
 class Oracle:
-    """Plays a task's reference patch by real tool calls: looks at each place, patches it, submits."""
+    """Plays a task's reference patch by real tool calls: reads each place, patches it, submits."""
 
     def __init__(self, tasks: Sequence[Task]) -> None:
-        """`tasks`: those it may meet; it knows them by their issue."""
+        """`tasks`: those it can play; it recognises them by their issue."""
         self._patches: dict[str, str] = {}
         for task in tasks:
             if self._patches.setdefault(task.problem_statement, task.patch) != task.patch:
@@ -80,39 +80,37 @@ class Oracle:
         """See `Policy`.
 
         Raises:
-            PolicyError: the task is unknown, has no reference patch, or one that the tools cannot play.
+            PolicyError: the task is unknown, has no reference patch, or has one that the tools cannot make.
         """
         patch = self._patches.get(str(messages[1]["content"]))
         if not patch:
             raise PolicyError("the oracle does not know this issue, or its task has no reference patch")
-        moves = _moves(patch)
-        call = next(moves, None)
-        for message in messages[2:]:
-            if message["role"] == "tool" and call is not None:
-                try:
-                    call = moves.send(message["content"])
-                except StopIteration:
-                    call = None
-        return Reply(assistant("", call) if call else assistant("The issue is solved."))
+        calls = _calls(patch)
+        answers = (message["content"] for message in messages[2:] if message["role"] == "tool")
+        try:
+            call = next(calls)
+            for answer in answers:
+                call = calls.send(answer)
+        except StopIteration:
+            return Reply(assistant("The issue is solved."))
+        return Reply(assistant("", call))
 
 
-Moves = Generator[ToolCall, str, None]
+Calls = Generator[ToolCall, str, None]
+"""Yields tool calls; each is sent its answer."""
 
 
-def _moves(patch: str) -> Moves:
-    """Tool calls that make `patch`, each fed with the answer to the one before; the last hunks of a file come first."""
+def _calls(patch: str) -> Calls:
+    """Yield the tool calls that make `patch`; within a file, the last hunk comes first."""
     for part in split(patch):
         path, hunks = part.paths[-1], _hunks(part.text)
         if not (hunks or part.is_new) or "\nold mode " in part.text.partition("\n@@ ")[0]:
-            raise PolicyError(
-                f"the reference patch changes the mode of {path}, or nothing that can be seen; no tool can"
-            )
+            raise PolicyError(f"the reference patch changes only the mode of {path}, or nothing visible; no tool can")
         if len(part.paths) > 1 or "\ndeleted file mode " in part.text or "\nGIT binary patch" in part.text:
             raise PolicyError(f"the reference patch renames, deletes or has binary content ({path}); no tool can")
         if part.is_new:
-            yield tool_call(
-                "apply_patch", search="", replace="".join(line for hunk in hunks for line in hunk.new), file=path
-            )
+            content = "".join(line for hunk in hunks for line in hunk.new)
+            yield tool_call("apply_patch", search="", replace=content, file=path)
             continue
         for hunk in reversed(hunks):
             yield from _edit(path, hunk)
@@ -122,25 +120,25 @@ def _moves(patch: str) -> Moves:
 class _Hunk:
     start: int
     """First line of the old side, from 1."""
-    old: list[str]
-    new: list[str]
+    old: list[str] = field(default_factory=list)
+    new: list[str] = field(default_factory=list)
 
 
-def _edit(path: str, hunk: _Hunk) -> Moves:
-    """Look at the hunk's place, patch it; widen the view until the text occurs only once."""
+def _edit(path: str, hunk: _Hunk) -> Calls:
+    """Read the hunk's place and patch it, with more context each time until the search text is unique."""
     answer = ""
     for margin in (0, 5, 20, 80, 320):
         first, last = max(1, hunk.start - margin), hunk.start + len(hunk.old) - 1 + margin
         shown = yield tool_call("shell", cmd=f"sed -n '{first},{max(last, 1)}p' {shlex.quote(path)}")
         lines = shown.split("\n")
         lines = [line + "\n" for line in lines[:-1]] + lines[-1:]
-        start = max(hunk.start - first, 0) if hunk.old else hunk.start - first + 1  # one that only adds comes after
+        start = max(hunk.start - first, 0) if hunk.old else hunk.start - first + 1  # pure additions come after the line
         stop = start + len(hunk.old)
         if lines[start:stop] != hunk.old:
             answer = f"the file does not hold the hunk at line {hunk.start}"
             continue
-        search, replace = shown, "".join([*lines[:start], *hunk.new, *lines[stop:]])
-        answer = yield tool_call("apply_patch", search=search, replace=replace, file=path)
+        replace = "".join([*lines[:start], *hunk.new, *lines[stop:]])
+        answer = yield tool_call("apply_patch", search=shown, replace=replace, file=path)
         if not answer.startswith("error:"):
             return
     raise PolicyError(f"the oracle cannot play the reference patch of {path}: {answer}")
@@ -148,16 +146,16 @@ def _edit(path: str, hunk: _Hunk) -> Moves:
 
 def _hunks(text: str) -> list[_Hunk]:
     hunks: list[_Hunk] = []
+    sides: list[list[str]] = []
     for line in text.split("\n"):
         if line.startswith("@@ -"):
-            hunks.append(_Hunk(int(line[4:].split(" ")[0].split(",")[0]), [], []))
+            hunks.append(_Hunk(int(line[4:].split(" ")[0].split(",")[0])))
         elif hunks and line[:1] in (" ", "-", "+"):
-            for mark, side in ((" -", hunks[-1].old), (" +", hunks[-1].new)):
-                if line[0] in mark:
-                    side.append(line[1:] + "\n")
-            last = line[0]
-        elif hunks and line.startswith("\\"):
-            for mark, side in ((" -", hunks[-1].old), (" +", hunks[-1].new)):
-                if last in mark:
-                    side[-1] = side[-1].removesuffix("\n")
+            old, new = hunks[-1].old, hunks[-1].new
+            sides = {" ": [old, new], "-": [old], "+": [new]}[line[0]]
+            for side in sides:
+                side.append(line[1:] + "\n")
+        elif hunks and line.startswith("\\"):  # "\ No newline at end of file", of the line before
+            for side in sides:
+                side[-1] = side[-1].removesuffix("\n")
     return hunks

@@ -19,7 +19,7 @@ from nano_codex_env.chat_templates import (
     load_templates,
     to_template_messages,
 )
-from nano_codex_env.chat_templates.matrix import SAMPLE
+from nano_codex_env.chat_templates.survey import SAMPLE
 from nano_codex_env.cli import main
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.messages import Message, assistant, tool_call
@@ -75,19 +75,25 @@ THOUGHT = "{% if message.thinking %}(thought: {{ message.thinking }}){% endif %}
 
 FORMS = {
     "as it is": (template(AS_IT_IS), Form()),
-    "dumped": (template(DUMPED), Form(objects=True)),
-    "items": (template(ITEMS), Form(objects=True)),
+    "dumped": (template(DUMPED), Form(arguments_as_objects=True)),
+    "items": (template(ITEMS), Form(arguments_as_objects=True)),
     "joined": (template(JOINED), Form()),
-    "parsed": (template(PARSED), Form(wrapped=True)),
-    "nine": (template(DUMPED, call=NINE), Form(objects=True, ids=True)),
-    "named": (template(AS_IT_IS, message=NAMED), Form(names=True)),
-    "one call": (template(DUMPED, message=ONE), Form(objects=True, apart=True)),
-    "no system": (template(AS_IT_IS, message=NO_SYSTEM), Form(folded=True)),
-    "no calls": (CHAT, Form(objects=True, spoken=True)),
-    "text only": (TEXT_ONLY, Form(objects=True, folded=True, spoken=True, told=True)),
-    "parts": (PARTS, Form(objects=True, parts=True)),
-    "thinking": (template(AS_IT_IS, turn=THOUGHT), Form(reasoning="thinking")),
-    "either": (template(AS_IT_IS, message=ANALYSIS, turn=THOUGHT), Form(reasoning="thinking", merged=True)),
+    "parsed": (template(PARSED), Form(wrap_malformed_arguments=True)),
+    "nine": (template(DUMPED, call=NINE), Form(arguments_as_objects=True, nine_character_ids=True)),
+    "named": (template(AS_IT_IS, message=NAMED), Form(tool_names=True)),
+    "one call": (template(DUMPED, message=ONE), Form(arguments_as_objects=True, one_call_per_message=True)),
+    "no system": (template(AS_IT_IS, message=NO_SYSTEM), Form(no_system_role=True)),
+    "no calls": (CHAT, Form(arguments_as_objects=True, calls_as_text=True)),
+    "text only": (
+        TEXT_ONLY,
+        Form(arguments_as_objects=True, no_system_role=True, calls_as_text=True, answers_as_user=True),
+    ),
+    "parts": (PARTS, Form(arguments_as_objects=True, content_as_parts=True)),
+    "thinking": (template(AS_IT_IS, turn=THOUGHT), Form(reasoning_key="thinking")),
+    "either": (
+        template(AS_IT_IS, message=ANALYSIS, turn=THOUGHT),
+        Form(reasoning_key="thinking", text_joins_reasoning=True),
+    ),
 }
 
 
@@ -120,7 +126,7 @@ def test_what_a_template_needs_is_found_by_trying_it(name: str) -> None:
 def test_every_template_renders_all_that_transcripts_hold(name: str) -> None:
     row = check_template(name, Template(FORMS[name][0]))
     assert (row.refusal, row.form) == (None, FORMS[name][1])
-    assert row.calls == ("as text" if FORMS[name][1].spoken else "yes")
+    assert row.calls == ("as text" if FORMS[name][1].calls_as_text else "yes")
 
 
 @pytest.mark.parametrize("name", FORMS)

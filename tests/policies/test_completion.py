@@ -16,7 +16,6 @@ from nano_codex_env import Agent, ChatPolicy, NanoCodexEnv, Task, Trajectory
 from nano_codex_env.errors import ContextOverflow, PolicyError
 from nano_codex_env.messages import Message
 from nano_codex_env.policies.completion import MARKERS, doubts_of, fault_of, is_overflow, message_of, reason_of
-from nano_codex_env.policies.endpoint import wait_before
 from nano_codex_env.runs.rollout import rollout
 from nano_codex_env.sandbox import Sandbox
 from tests.conftest import MENDED
@@ -130,36 +129,36 @@ FINE: dict[str, dict[str, Any]] = {
 def test_what_was_broken_off_may_be_asked_for_again(body: dict[str, Any]) -> None:
     found = fault_of(body)
     assert found
-    assert (found.again, found.overflow) == (True, False)
+    assert (found.retry, found.overflow) == (True, False)
 
 
 @pytest.mark.parametrize("body", REFUSED.values(), ids=list(REFUSED))
 def test_what_would_be_refused_again_is_not(body: dict[str, Any]) -> None:
     found = fault_of(body)
     assert found
-    assert (found.again, found.overflow) == (False, False)
+    assert (found.retry, found.overflow) == (False, False)
 
 
 @pytest.mark.parametrize(("body", "words"), WITHHELD.values(), ids=list(WITHHELD))
 def test_what_was_withheld_says_what_to_change_on_the_server(body: dict[str, Any], words: str) -> None:
     found = fault_of(body)
     assert found
-    assert (found.again, found.overflow) == (False, False)
-    assert words in found.words
+    assert (found.retry, found.overflow) == (False, False)
+    assert words in found.message
 
 
 @pytest.mark.parametrize("body", FULL.values(), ids=list(FULL))
 def test_an_error_may_say_that_the_context_is_full(body: dict[str, Any]) -> None:
     found = fault_of(body)
     assert found
-    assert (found.again, found.overflow) == (False, True)
+    assert (found.retry, found.overflow) == (False, True)
 
 
 def test_an_outage_that_speaks_of_a_context_is_an_outage() -> None:
     """As an answer of that status is."""
     found = fault_of(failing({"code": 502, "message": TOO_LONG}))
     assert found
-    assert (found.again, found.overflow) == (True, False)
+    assert (found.retry, found.overflow) == (True, False)
 
 
 @pytest.mark.parametrize("body", FINE.values(), ids=list(FINE))
@@ -234,12 +233,28 @@ def test_numbers_longer_than_python_reads_are_no_reason_to_void() -> None:
     assert (reply.message["content"], reply.total_tokens) == ("done", None)
 
 
-def test_waits_grow_up_to_eight_seconds_and_heed_the_server() -> None:
-    assert [wait_before(attempt, {}) for attempt in (0, 1, 2, 3, 4, 5, 5000)] == [0.5, 1, 2, 4, 8, 8, 8]
-    assert wait_before(0, {"retry-after": "3"}) == 3
-    assert wait_before(0, {"retry-after": "3", "retry-after-ms": "20"}) == 0.02
-    unusable = ("", "soon", "nan", "inf", "-1", "0", "3600", "Wed, 21 Oct 2015 07:28:00 GMT")
-    assert [wait_before(1, {"retry-after": value}) for value in unusable] == [1] * len(unusable)
+def waits(monkeypatch: pytest.MonkeyPatch, retries: int, **headers: str) -> list[float]:
+    """Seconds that a policy waits before each further attempt, where the server always breaks off its answer."""
+    waited: list[float] = []
+    broken = Raw(body=json.dumps(BROKEN["vLLM, SGLang"]).encode(), headers=headers)
+    with monkeypatch.context() as patch, serve([broken]) as server:
+        patch.setattr("openai._base_client.time.sleep", waited.append)
+        with ChatPolicy("m", server.url, max_retries=retries) as policy, pytest.raises(PolicyError):
+            policy(ASKED, [])
+    return waited
+
+
+def test_waits_grow_up_to_eight_seconds_and_heed_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The openai client takes off up to a quarter, at random."""
+    grown = waits(monkeypatch, 7)
+    assert len(grown) == 7
+    for seconds, most in zip(grown, (0.5, 1, 2, 4, 8, 8, 8), strict=True):
+        assert 0.75 * most <= seconds <= most
+    assert waits(monkeypatch, 1, **{"Retry-After": "3"}) == [3]
+    assert waits(monkeypatch, 1, **{"Retry-After": "3", "Retry-After-Ms": "20"}) == [0.02]
+    for value in ("", "soon", "nan", "inf", "-1", "0", "Wed, 21 Oct 2015 07:28:00 GMT"):
+        [seconds] = waits(monkeypatch, 1, **{"Retry-After": value})
+        assert 0.375 <= seconds <= 0.5
 
 
 @pytest.fixture

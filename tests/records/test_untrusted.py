@@ -64,9 +64,16 @@ RESULT = EpisodeResult(
 )
 HALF = from_function(lambda task, transcript, diff: 0.5)
 FORMS = (
-    Form(objects=True),
-    Form(ids=True, names=True, apart=True, wrapped=True),
-    Form(folded=True, spoken=True, told=True, parts=True, reasoning=None, merged=True),
+    Form(arguments_as_objects=True),
+    Form(nine_character_ids=True, tool_names=True, one_call_per_message=True, wrap_malformed_arguments=True),
+    Form(
+        no_system_role=True,
+        calls_as_text=True,
+        answers_as_user=True,
+        content_as_parts=True,
+        reasoning_key=None,
+        text_joins_reasoning=True,
+    ),
 )
 
 
@@ -740,7 +747,7 @@ def test_many_calls_and_answers_take_time_in_proportion() -> None:
         assistant("", *calls),
         *({"role": "tool", "tool_call_id": f"c{n}", "content": str(n)} for n in reversed(range(count))),
     ]
-    made = in_form(said, Form(apart=True))
+    made = in_form(said, Form(one_call_per_message=True))
     assert [message["content"] for message in made if message["role"] == "tool"] == [str(n) for n in range(count)][::-1]
     assert [one["tool_calls"][0]["id"] for one in made[::2]] == [f"c{n}" for n in range(count)][::-1]
 

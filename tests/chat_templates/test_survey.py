@@ -15,8 +15,8 @@ import pytest
 
 from nano_codex_env import NanoCodexEnv, Scripted, Trajectory
 from nano_codex_env.chat_templates import check_template, form_of, load_templates, to_template_messages
-from nano_codex_env.chat_templates.matrix import SAMPLE
-from nano_codex_env.chat_templates.probe import PROBE_TOOLS
+from nano_codex_env.chat_templates.forms import PROBE_TOOLS
+from nano_codex_env.chat_templates.survey import SAMPLE
 from nano_codex_env.cli import main
 from nano_codex_env.messages import Message, assistant, tool_call
 from nano_codex_env.runs.rollout import rollout

@@ -1,0 +1,5 @@
+"""Contracts: functions that check an implementation of one of the package's protocols, in your test suite or ours."""
+
+from nano_codex_env.testing.policy import check_policy
+
+__all__ = ["check_policy"]
