@@ -1,4 +1,4 @@
-"""`nano-codex agent`: solve an issue in a checkout of one's own."""
+"""`nano-codex agent`: solve an issue in your own checkout."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from nano_codex_env.records.log_format import LOG_DIR
 from nano_codex_env.tools import budget
 from nano_codex_env.untrusted import for_terminal
 
-_MODEL = {"temperature": float, "top_p": float, "min_p": float, "top_k": int}
-_TEXTS = {"system_prompt": str}
-_LIMITS = {"token_limit": int, "tool_limit": int, "time_limit": float, "response_limit": int}
+_OPTIONS = {
+    "temperature": float, "top_p": float, "min_p": float, "top_k": int,
+    "token_limit": int, "tool_limit": int, "time_limit": float, "response_limit": int, "system_prompt": str,
+}  # fmt: skip
+"""Arguments of `Agent` that are options of the command."""
 
 
 def add_commands(commands: Any) -> None:
@@ -24,10 +26,10 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--path", type=Path, default=Path(), metavar="DIR", help="the checkout (default: here)")
     parser.add_argument("--model", required=True, help="e.g. hosted_vllm/qwen3-8b, openai/gpt-4.1, openrouter/...")
     parser.add_argument("--api-base", "--api_base", metavar="URL", help="e.g. http://localhost:8000/v1")
-    for name, kind in (_MODEL | _LIMITS | _TEXTS).items():
+    for name, kind in _OPTIONS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", f"--{name}", type=kind, dest=name, help="see Agent")
     parser.add_argument("--thinking", action="store_true", help="let the model reason before it answers")
-    parser.add_argument("--warnings", action="store_true", help="tell the model when its budget runs low")
+    parser.add_argument("--warnings", action="store_true", help="warn the model when its budget runs low")
     parser.add_argument("--verbose", action="store_true", help="print each message as it comes")
     parser.add_argument("--log-dir", type=Path, default=LOG_DIR, metavar="DIR", help=f"for logs (default: {LOG_DIR})")
     parser.add_argument("--no-log", dest="log", action="store_false", help="write no log")
@@ -35,8 +37,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _agent(arguments: argparse.Namespace) -> int:
-    names = (*_MODEL, *_LIMITS, *_TEXTS)
-    given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    given = {name: value for name in _OPTIONS if (value := getattr(arguments, name)) is not None}
     agent = Agent(
         arguments.model,
         arguments.api_base,
