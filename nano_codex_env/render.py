@@ -1,4 +1,4 @@
-"""A transcript as text for people: what a terminal would obey is written out, newlines and tabs stay."""
+"""A transcript as text for people; control characters other than newlines and tabs are escaped."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from nano_codex_env.untrusted import for_terminal, on_one_line, parse_json
 
 
 def as_text(messages: Iterable[Message]) -> str:
-    """The transcript as plain text that can be printed: each message under a line with its role."""
+    """The transcript as printable text: each message under a line with its role."""
     return "\n".join(f"── {_title(message)} ──\n{_body(message)}" for message in messages)
 
 
 def print_message(message: Message) -> None:
-    """Print one message to the terminal, coloured where that is one."""
+    """Print one message, in colour on a terminal."""
     from rich.console import Console
     from rich.text import Text
 
@@ -31,9 +31,8 @@ def print_message(message: Message) -> None:
 
 
 def _title(message: Message) -> str:
-    answered = message.get("tool_call_id")
-    title = f"{message.get('role', '?')}{f' ({answered})' if answered else ''}"
-    return on_one_line(title)
+    call_id = message.get("tool_call_id")
+    return on_one_line(f"{message.get('role', '?')}{f' ({call_id})' if call_id else ''}")
 
 
 def _body(message: Message) -> str:
@@ -46,7 +45,7 @@ def _body(message: Message) -> str:
 
 
 def _call(call: Any) -> str:
-    """A call as one reads it: the shell's command as typed, a patch as search and replace."""
+    """A readable call: the shell's command as typed, a patch as search and replace."""
     function = call.get("function") if isinstance(call, dict) else None
     name, raw = (function.get("name"), function.get("arguments")) if isinstance(function, dict) else ("?", call)
     try:

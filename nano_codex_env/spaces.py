@@ -1,4 +1,4 @@
-"""Gymnasium spaces for transcripts and actions: lists and dicts of text, which none of its own spaces holds."""
+"""Gymnasium spaces of transcripts and actions, which are lists and dicts of text."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from nano_codex_env.errors import ActionError
 from nano_codex_env.messages import Message, ToolCall, as_assistant, tool_call
 
 _ROLES = {"system", "user", "assistant", "tool"}
-_HARMLESS = ("ls", "ls -la", "git log --oneline", "git status --short", "head -n 5 README.md", "find . -name '*.py'")
+_COMMANDS = ("ls", "ls -la", "git log --oneline", "git status --short", "head -n 5 README.md", "find . -name '*.py'")
 
 
 class _TextSpace(Space[Any]):
-    """What both spaces share: no shape, no dtype, values that are JSON already."""
+    """A space without shape and dtype, whose values are JSON."""
 
     def __init__(self, seed: int | None = None) -> None:
         super().__init__(shape=None, dtype=None, seed=seed)
 
     @property
     def is_np_flattenable(self) -> bool:
-        """A text has no fixed length."""
+        """False: a text has no fixed length."""
         return False
 
     def __eq__(self, other: object) -> bool:
@@ -35,7 +35,7 @@ class _TextSpace(Space[Any]):
         return f"{type(self).__name__}()"
 
     def to_jsonable(self, sample_n: Iterable[Any]) -> list[Any]:
-        """The samples are JSON values as they are."""
+        """Return the samples: they are JSON values."""
         return list(sample_n)
 
     def from_jsonable(self, sample_n: list[Any]) -> list[Any]:
@@ -51,7 +51,7 @@ class TranscriptSpace(_TextSpace):
         return isinstance(x, list) and all(isinstance(item, dict) and item.get("role") in _ROLES for item in x)
 
     def sample(self, mask: Any = None, probability: Any = None) -> list[Message]:
-        """A short transcript; masks mean nothing here."""
+        """A short transcript; masks are ignored."""
         return [{"role": "user", "content": f"issue {self.np_random.integers(1000)}"}]
 
 
@@ -67,5 +67,5 @@ class ActionSpace(_TextSpace):
         return True
 
     def sample(self, mask: Any = None, probability: Any = None) -> ToolCall:
-        """A harmless look around: `check_env` executes samples, so none writes and none ends an episode."""
-        return tool_call("shell", cmd=_HARMLESS[int(self.np_random.integers(len(_HARMLESS)))])
+        """A read-only shell call: `check_env` executes samples, so none may end an episode."""
+        return tool_call("shell", cmd=_COMMANDS[int(self.np_random.integers(len(_COMMANDS)))])

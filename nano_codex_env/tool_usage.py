@@ -1,8 +1,9 @@
-"""What a policy did with its tools, as flat numbers for a training log."""
+"""Statistics of tool calls, as flat numbers for a training log."""
 
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,15 +17,17 @@ COMMANDS = (
 """The commands that are counted one by one."""
 
 _READ = 1 << 16
-"""Characters of a command line that are looked at."""
-_PUNCTUATION = set("();<>|&\n")
+"""Characters of a command line that are parsed."""
+_PUNCTUATION = "();<>|&\n"
+_QUOTED = re.compile(r"""(['"]).*?(?:\1|\Z)""", re.DOTALL)
 _WRAPPERS = {"sudo", "time", "xargs", "env", "command", "exec", "!", "then", "do", "else", "if", "while"}
+"""Words that are followed by a command."""
 
 
 def tool_stats(counts: Mapping[str, tuple[int, int]], messages: Iterable[Message]) -> dict[str, float]:
-    """Calls and success rate per tool, and how often each of `COMMANDS` stands in a shell call.
+    """Calls and success rate per tool, and the number of uses of each of `COMMANDS` in shell calls.
 
-    `counts` is an episode's: tool -> (calls, calls that did what they were for).
+    `counts` is an episode's: tool -> (calls, successful calls).
     """
     stats: dict[str, float] = {}
     for name, (calls, good) in {"shell": (0, 0), "apply_patch": (0, 0), **counts}.items():
@@ -42,7 +45,7 @@ def tool_metrics(counts: Mapping[str, tuple[int, int]], messages: Iterable[Messa
 
 
 def command_counts(messages: Iterable[Message]) -> dict[str, int]:
-    """How often each of `COMMANDS` stands in the shell calls of a transcript; those that do not are left out."""
+    """The number of uses of each of `COMMANDS` in the shell calls of a transcript, without zeros."""
     used = Counter(name for line in _shell_lines(messages) for name in commands(line))
     return {name: used[name] for name in COMMANDS if used[name]}
 
@@ -63,16 +66,23 @@ def _shell_lines(messages: Iterable[Message]) -> Iterator[str]:
 def commands(line: str) -> list[str]:
     """The commands of a shell line: the first word of each simple command, without its folder.
 
-    Of a line longer than 64 KiB (a file written by a here-document) only the beginning is looked at: the time that
-    `shlex` takes for one word grows with the square of its length.
+    Only the first 64 KiB are parsed, because the time that `shlex` takes for a word is quadratic in its length.
 
     >>> commands("cd src && /bin/grep -rn 'a | b' . | head -n 3; python3 -V")
     ['cd', 'grep', 'head', 'python']
     """
+    line = line[:_READ]
+    masked = _QUOTED.sub(lambda quoted: re.sub(f"[{_PUNCTUATION}]", "_", quoted[0]), line)
+    lexer = shlex.shlex(masked, posix=True, punctuation_chars=_PUNCTUATION)
+    lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""
+    try:
+        words = list(lexer)
+    except ValueError:  # an unclosed quote, which bash would refuse as well
+        words = line.split()
     found, expected = [], True
-    for word in _words(line[:_READ]):
-        if set(word) <= _PUNCTUATION:
-            redirects = set(word) & set("<>") and "(" not in word  # `2>&1` begins no command, `<(ls)` does
+    for word in words:
+        if set(word) <= set(_PUNCTUATION):
+            redirects = set(word) & set("<>") and "(" not in word  # a command follows `<(`, but not `2>&1`
             expected = expected or not (redirects or set(word) == {")"})
         elif expected and "=" not in word and not word.startswith("-"):
             name = word.rpartition("/")[2].rstrip("0123456789.") or word
@@ -80,24 +90,3 @@ def commands(line: str) -> list[str]:
             if name in COMMANDS or not expected:
                 found.append(name)
     return found
-
-
-def _words(line: str) -> list[str]:
-    lexer = shlex.shlex(_masked(line), posix=True, punctuation_chars="();<>|&\n")
-    lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""
-    try:
-        return list(lexer)
-    except ValueError:  # a quote that is not closed: bash would refuse it as well
-        return line.split()
-
-
-def _masked(line: str) -> str:
-    """The line with every operator inside quotes replaced, so that it is none any more."""
-    masked, quote = [], ""
-    for char in line:
-        masked.append("_" if quote and char in _PUNCTUATION else char)
-        if char == quote:
-            quote = ""
-        elif not quote and char in "'\"":
-            quote = char
-    return "".join(masked)

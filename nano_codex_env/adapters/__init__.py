@@ -1,1 +1,1 @@
-"""Our environment in the words of other frameworks; each module needs its extra."""
+"""Adapters of the environment to training libraries; each module needs the extra of its name."""

@@ -53,24 +53,15 @@ class TrlSpec:
         asynchronous: bool = False,
         max_void_share: float = 0.5,
     ) -> None:
-        """Choose tasks and rules.
+        """Choose tasks and rules; arguments that are not listed are those of `NanoCodexEnv`.
 
-        Args:
-            tasks: tasks, one task, or an argument of `load_tasks`; each becomes a row of the dataset.
-            reward: scores the patch at the end; the default, `Resolved()`, runs the task's tests.
-            tools: what the policy may call; for AsyncGRPOTrainer they must be picklable.
-            sandbox: where its commands run.
-            max_steps: tool calls; further ones are answered "not run: limit reached".
-            time_limit: seconds from reset; None: no limit.
-            notices: functions `(State) -> str | None` whose text is added to a tool's answer.
-            system_prompt: the first message, verbatim; None: one that lists the tools.
-            log_dir: where episodes are logged, one folder each, as the trainer saw them; None: nowhere.
-            cache_dir: mirrors, base trees, virtual environments.
-            workers: how many episodes are scored at once; default: one for each processor.
-            asynchronous: for AsyncGRPOTrainer, where an environment owns its reward (`get_reward`) and
-                `reward_funcs` is empty.
-            max_void_share: the share of the last 64 samples in a process that may be void (without a reward, because a
-                sandbox, the repository or your reward failed); above it a `RewardError` ends the training. 1.0: any.
+        - `tasks`: tasks, one task, or an argument of `load_tasks`; each becomes a row of the dataset.
+        - `tools`: what the policy may call; for AsyncGRPOTrainer they must be picklable.
+        - `log_dir`: where episodes are logged, one folder each, as the trainer saw them; None: nowhere.
+        - `workers`: how many episodes are scored at once; default: one for each processor.
+        - `asynchronous`: for AsyncGRPOTrainer: environments have a method `get_reward`, and `reward_funcs` is empty.
+        - `max_void_share`: the share of the last 64 samples in a process that may be void (without a reward, because a
+          sandbox, the repository or your reward failed); above it a `RewardError` ends the training. 1.0: any.
 
         Raises:
             ConfigError: an argument cannot be used.

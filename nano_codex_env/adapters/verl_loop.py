@@ -96,23 +96,15 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
         allow_zero_for_void: bool = False,
         **verl: Any,
     ) -> None:
-        """Take the values of the agent loop's YAML; the rest is verl's.
+        """Take the values of the agent loop's YAML; those not listed are arguments of `NanoCodexEnv`, or verl's.
 
-        Args:
-            args: verl's.
-            reward: "resolved", "similarity", or `module:name` of your own.
-            sandbox: where commands run, by name.
-            max_steps: tool calls; further ones are answered "not run: limit reached".
-            time_limit: seconds from reset; None: no limit.
-            notices: names of `config.NOTICES`, such as "budget".
-            on_inaction: "submit", or "remind" while no file is changed.
-            system_prompt: the first message, verbatim, instead of the row's `prompt`; None: one that lists the tools.
-            log_dir: where episodes are logged, token ids included; None: nowhere.
-            cache_dir: mirrors, base trees, virtual environments.
-            workers: how many episodes each of verl's workers scores at once; None: its share of the processors.
-            parts: the numbers of a score's parts that become columns; verl wants the same ones of every sample.
-            allow_zero_for_void: count 0.0 for a void sample if it cannot be left out; see the class.
-            verl: verl's.
+        - `reward`: "resolved", "similarity", or `module:name` of your own.
+        - `notices`: names of `config.NOTICES`, such as "budget".
+        - `system_prompt`: the first message, verbatim, instead of the row's `prompt`; None: one that lists the tools.
+        - `log_dir`: where episodes are logged, token ids included; None: nowhere.
+        - `workers`: how many episodes each of verl's workers scores at once; None: its share of the processors.
+        - `parts`: the numbers of a score's parts that become columns; verl wants the same ones of every sample.
+        - `allow_zero_for_void`: count 0.0 for a void sample if it cannot be left out; see the class.
 
         Raises:
             ConfigError: an argument cannot be used, verl's own turn limits are set, or its older trainer is used.

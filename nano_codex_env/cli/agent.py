@@ -1,8 +1,9 @@
-"""`nano-codex agent`: solve an issue in a checkout of one's own."""
+"""`nano-codex agent`: solve an issue in your own checkout."""
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,17 @@ from nano_codex_env.tools import budget
 from nano_codex_env.untrusted import for_terminal
 
 _OPTIONS: dict[str, tuple[type, str]] = {
-    "temperature": (float, "sampling temperature (default: 0.7)"),
-    "top_p": (float, "nucleus sampling (default: 0.95)"),
+    "temperature": (float, "sampling temperature"),
+    "top_p": (float, "nucleus sampling"),
     "min_p": (float, "smallest probability of a token, relative to the likeliest one"),
     "top_k": (int, "sample from the K likeliest tokens"),
-    "token_limit": (int, "tokens of the whole conversation (default: 8192)"),
-    "tool_limit": (int, "tool calls (default: 30)"),
+    "token_limit": (int, "tokens of the whole conversation"),
+    "tool_limit": (int, "tool calls"),
     "time_limit": (float, "seconds"),
-    "response_limit": (int, "tokens of one answer of the model (default: 4096)"),
+    "response_limit": (int, "tokens of one answer of the model"),
     "system_prompt": (str, "the first message, in place of the default one"),
 }
-"""Arguments of `Agent`."""
+"""Arguments of `Agent` that are options of the command: their types and help."""
 
 
 def add_commands(commands: Any) -> None:
@@ -36,9 +37,11 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--api-base", "--api_base", metavar="URL", help="e.g. http://localhost:8000/v1")
     for name, (kind, words) in _OPTIONS.items():
         flags = dict.fromkeys((f"--{name.replace('_', '-')}", f"--{name}"))
+        default = inspect.signature(Agent).parameters[name].default
+        words += "" if default is None else f" (default: {default})"
         parser.add_argument(*flags, type=kind, dest=name, metavar="TEXT" if kind is str else "N", help=words)
     parser.add_argument("--thinking", action="store_true", help="let the model reason before it answers")
-    parser.add_argument("--warnings", action="store_true", help="tell the model when its budget runs low")
+    parser.add_argument("--warnings", action="store_true", help="warn the model when its budget runs low")
     parser.add_argument("--verbose", action="store_true", help="print each message as it comes")
     parser.add_argument("--log-dir", type=Path, default=LOG_DIR, metavar="DIR", help=f"for logs (default: {LOG_DIR})")
     parser.add_argument("--no-log", dest="log", action="store_false", help="write no log")

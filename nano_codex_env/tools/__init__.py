@@ -1,4 +1,4 @@
-"""The policy's tools: `shell` and `apply_patch`, and no more."""
+"""The policy's tools: by default `shell` and `apply_patch`."""
 
 from nano_codex_env.tools.apply_patch import apply_patch
 from nano_codex_env.tools.base import Tool, Toolbox, ToolContext, ToolResult
@@ -20,5 +20,5 @@ __all__ = [
 
 
 def default_tools() -> list[Tool]:
-    """What an environment has unless told otherwise."""
+    """The tools of an environment that is given none."""
     return [shell(), apply_patch()]

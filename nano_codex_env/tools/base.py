@@ -1,4 +1,4 @@
-"""A tool, and the toolbox that answers calls: the one place where a policy's mistake becomes text."""
+"""Tools, and the toolbox that answers calls: the one place where a policy's mistake becomes text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nano_codex_env.repo import Workspace
 from nano_codex_env.sandbox import ExecResult, Sandbox, Shell, View
 
 MAX_ARGUMENTS = 3_000_000
-"""Characters of the longest arguments string that is read."""
+"""Characters of the longest arguments string that is parsed."""
 
 
 class ToolContext:
@@ -51,7 +51,7 @@ class ToolContext:
 
 @dataclass(frozen=True)
 class ToolResult:
-    """A tool's answer and whether the call did what it was for."""
+    """A tool's answer, and whether the call succeeded."""
 
     content: str
     ok: bool = True
@@ -68,11 +68,11 @@ class Tool:
     function: Callable[..., ToolResult]
     """`(context, **arguments) -> ToolResult`; raises ToolError for a mistake of the policy's."""
     in_prompt: str = ""
-    """What the default system prompt says of it; empty: name, arguments and description."""
+    """Its line in the default system prompt; empty: name, arguments and description."""
 
     @property
     def schema(self) -> ToolSchema:
-        """The tool as `chat.completions.create(tools=[...])` wants it."""
+        """The tool for `chat.completions.create(tools=[...])`."""
         properties = {name: {"type": "string", "description": text} for name, text in self.parameters.items()}
         parameters = {
             "type": "object",
@@ -88,7 +88,7 @@ class Toolbox:
     """The tools of an environment, by name."""
 
     def __init__(self, tools: Sequence[Tool]) -> None:
-        """Two tools of one name, or none at all, are a ConfigError."""
+        """Raise ConfigError if there is no tool, or two of one name."""
         self._tools = {tool.name: tool for tool in tools}
         if not tools or len(self._tools) != len(tools):
             raise ConfigError(f"tools must have names of their own; got {[tool.name for tool in tools]}")
@@ -104,58 +104,46 @@ class Toolbox:
         return [tool.schema for tool in self._tools.values()]
 
     def call(self, context: ToolContext, call: ToolCall) -> ToolResult:
-        """Answer one tool call; whatever is wrong with the call itself is said in the answer."""
+        """Answer one tool call; a mistake in the call itself is answered too."""
+        name = _name(call)
+        tool = None if name is None else self._tools.get(name)
         try:
-            tool = self._find(call)
+            if tool is None:
+                problem = "the call names no function" if name is None else f"no tool is called {name!a:.80}"
+                raise ToolError(f"{problem}; there are: {', '.join(self._tools)}")
             return tool.function(context, **_arguments(tool, call["function"].get("arguments")))
         except ToolError as error:
             return ToolResult(f"error: {error}", ok=False)
 
     def name_of(self, call: ToolCall) -> str:
-        """The name of the tool that `call` calls, or "unknown"."""
+        """The name of the called tool, or "unknown"."""
         name = _name(call)
-        return name if isinstance(name, str) and name in self._tools else "unknown"
-
-    def _find(self, call: ToolCall) -> Tool:
-        name = _name(call)
-        if isinstance(name, str) and name in self._tools:
-            return self._tools[name]
-        wanted = f"no tool is called {name!a:.80}" if isinstance(name, str) else "the call names no function"
-        raise ToolError(f"{wanted}; there are: {', '.join(self._tools)}")
+        return name if name is not None and name in self._tools else "unknown"
 
 
-def _name(call: ToolCall) -> object:
+def _name(call: ToolCall) -> str | None:
     function = call.get("function")
-    return function.get("name") if isinstance(function, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _arguments(tool: Tool, raw: object) -> dict[str, str]:
     """The arguments of a call, checked against the schema.
 
     Raises:
-        ToolError: they are no JSON object, or some are missing, unknown, not text, or not valid Unicode.
+        ToolError: they are not a JSON object, or some are missing, unknown, not text, or not valid Unicode.
     """
+    form = json.dumps(dict.fromkeys(tool.parameters, "..."))
     if not isinstance(raw, str):
-        raise ToolError(f"arguments must be a JSON object, {_form(tool)}; got {_kind(raw)}")
+        raise ToolError(f"arguments must be a JSON object, {form}; got {_kind(raw)}")
     if len(raw) > MAX_ARGUMENTS:
         raise ToolError(f"the arguments are too long ({len(raw)} characters; the limit is {MAX_ARGUMENTS})")
     try:
         values: Any = json.loads(raw)
     except (ValueError, RecursionError) as error:
-        raise ToolError(f"the arguments are not valid JSON ({error}); send an object like {_form(tool)}") from error
+        raise ToolError(f"the arguments are not valid JSON ({error}); send an object like {form}") from error
     if not isinstance(values, dict):
-        raise ToolError(f"arguments must be a JSON object, {_form(tool)}; got {_kind(values)}")
-    _check_names(tool, values)
-    for name, value in values.items():
-        _check_text(name, value)
-    return values
-
-
-def _form(tool: Tool) -> str:
-    return json.dumps(dict.fromkeys(tool.parameters, "..."))
-
-
-def _check_names(tool: Tool, values: Mapping[str, Any]) -> None:
+        raise ToolError(f"arguments must be a JSON object, {form}; got {_kind(values)}")
     missing = [name for name in tool.parameters if name not in values]
     unknown = [ascii(name)[1:-1][:80] for name in values if name not in tool.parameters]
     if missing or unknown:
@@ -163,19 +151,18 @@ def _check_names(tool: Tool, values: Mapping[str, Any]) -> None:
         more = [f"and {len(unknown) - 5} more"] if len(unknown) > 5 else []
         problems += [f"unknown: {', '.join(unknown[:5] + more)}"] if unknown else []
         raise ToolError(f"{tool.name} takes exactly {', '.join(tool.parameters)} ({'; '.join(problems)})")
+    for name, value in values.items():
+        if not isinstance(value, str):
+            raise ToolError(f"{name} must be a string; got {_kind(value)}")
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise ToolError(
+                f"{name} is not valid Unicode: a lone surrogate U+{ord(value[error.start]):04X} stands at character "
+                f"{error.start}; send whole characters"
+            ) from error
+    return values
 
 
 def _kind(value: object) -> str:
     return "null" if value is None else type(value).__name__
-
-
-def _check_text(name: str, value: object) -> None:
-    if not isinstance(value, str):
-        raise ToolError(f"{name} must be a string; got {_kind(value)}")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise ToolError(
-            f"{name} is not valid Unicode: a lone surrogate U+{ord(value[error.start]):04X} stands at character "
-            f"{error.start}; send whole characters"
-        ) from error

@@ -1,7 +1,7 @@
-"""Notices: words of the environment's that join a tool's answer before it is logged and returned.
+"""Notices: text of the environment that is added to a tool's answer before it is logged and returned.
 
-A notice is a function `(state) -> str | None`. The original's budget warnings are one; none is on by default. They are
-no Gymnasium wrapper: a wrapper sits outside the log, and what the model saw would not be what is logged.
+A notice is a function `(state) -> str | None`; by default there is none. Notices are not a Gymnasium wrapper, because a
+wrapper is outside the log, and the log would differ from what the model saw.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class State:
-    """Where an episode stands after a tool call."""
+    """The state of an episode after a tool call."""
 
     steps: int
-    """Tool calls made, this one included."""
+    """Tool calls, this one included."""
     max_steps: int
     tokens: int | None
-    """Tokens used, where the caller reports them; see `NanoCodexEnv.report_tokens`."""
+    """Tokens used, if the caller reports them; see `NanoCodexEnv.report_tokens`."""
     token_limit: int | None
     changed: bool
     """Whether the repository differs from its base."""
@@ -29,11 +29,11 @@ Notice = Callable[[State], str | None]
 REMINDER = (
     "You have not changed anything yet. Use the tools: look around with shell, then solve the issue with apply_patch."
 )
-"""See `prompt.reminder`; this is it where there are both of these tools."""
+"""The answer of `prompt.reminder` if both of these tools are there."""
 
 
 def budget(state: State) -> str | None:
-    """The original's ladder of warnings: the most urgent one, or none."""
+    """The original's warnings: the most urgent one that applies."""
     calls = state.max_steps - state.steps
     if state.tokens is not None and state.token_limit:
         left = 1 - state.tokens / state.token_limit

@@ -1,4 +1,4 @@
-"""The first messages of an episode: the system prompt, by default one that names the tools there are, and the issue."""
+"""The first messages of an episode: a system prompt, which by default lists the tools, and the issue."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from nano_codex_env.tools.shell import IN_PROMPT as SHELL
 _TEMPLATE = resources.files("nano_codex_env").joinpath("prompts/system.txt").read_text(encoding="utf-8")
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _ONLY_WAY = ("This is the only way to change a file; an empty search", "An empty search")
-"""What is not known beside a tool that is not ours, and what is left of it then."""
+"""A claim that may be false if a tool is not ours, and its replacement."""
 
 
 def default_prompt(tools: Sequence[Tool]) -> str:
-    """The system prompt of an environment with these tools, unless it is given another one."""
+    """The default system prompt of an environment with these tools."""
     if not tools:
         return _TEMPLATE.replace("{tools}", "You have no tools.").replace(" without calling a tool", "")
     count = _NUMBERS[len(tools)] if len(tools) < len(_NUMBERS) else str(len(tools))
@@ -36,10 +36,10 @@ def default_prompt(tools: Sequence[Tool]) -> str:
 
 
 def checked_prompt(text: object) -> str | None:
-    """A system prompt that can be sent, or None.
+    """`text`, if it is a system prompt that can be sent, or None.
 
     Raises:
-        ConfigError: it is no text, blank, or not valid Unicode.
+        ConfigError: it is not text, blank, or not valid Unicode.
     """
     if text is None:
         return None
@@ -58,14 +58,14 @@ def checked_prompt(text: object) -> str | None:
 
 
 SYSTEM_PROMPT = default_prompt(default_tools())
-"""Part of the observation: a changed prompt is a changed environment, and bumps its id."""
+"""Part of the observation: a changed prompt changes the environment, and so its id."""
 
 
 def first_messages(task: Task, system_prompt: str = SYSTEM_PROMPT) -> list[Message]:
-    """What every episode on a task begins with: the system prompt, and the issue.
+    """The first messages of every episode on a task: the system prompt, and the issue.
 
     Raises:
-        TaskError: the issue is empty, or no valid text.
+        TaskError: the issue is empty, or not valid text.
     """
     issue = task.problem_statement
     try:
@@ -73,7 +73,7 @@ def first_messages(task: Task, system_prompt: str = SYSTEM_PROMPT) -> list[Messa
     except UnicodeEncodeError as error:
         raise TaskError(
             f"{task.instance_id}: the issue is not valid Unicode: a lone surrogate stands at character {error.start}; "
-            "mend the row, no tokenizer and no endpoint can take it"
+            "fix the row, no tokenizer and no endpoint can take it"
         ) from error
     if not issue.strip():
         raise TaskError(f"{task.instance_id}: the issue is empty; there is nothing to solve")
@@ -81,8 +81,8 @@ def first_messages(task: Task, system_prompt: str = SYSTEM_PROMPT) -> list[Messa
 
 
 def reminder(tools: Sequence[Tool], system_prompt: str | None) -> str:
-    """What a message without tool calls is answered with where `on_inaction="remind"` and nothing is changed."""
+    """The answer to a message without tool calls if `on_inaction="remind"` and no file is changed."""
     names = [tool.name for tool in tools]
-    if {"shell", "apply_patch"} <= set(names) or system_prompt == SYSTEM_PROMPT:  # as logs of earlier versions have it
+    if {"shell", "apply_patch"} <= set(names) or system_prompt == SYSTEM_PROMPT:  # as in logs of earlier versions
         return REMINDER
     return f"{REMINDER.partition(' Use ')[0]} Use the tools to solve the issue: {', '.join(names)}."

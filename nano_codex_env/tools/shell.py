@@ -1,15 +1,14 @@
-"""`shell(cmd)`: a look around the repository in bash, which can read everything there and change nothing.
+"""`shell(cmd)`: run a read-only bash command in the repository.
 
-The original ran `rbash -c` on the host: its restrictions were its wall, and 59 of 73 escape probes went through it,
-while it refused what every model types (`cd sub && ls`, `2>/dev/null`, `./script`). Here the walls are the box's
-(see `sandbox.bubblewrap`), so the shell keeps of restricted bash what makes a call predictable and lifts what only
-stood in for a wall:
+The original ran `rbash -c` on the host, where 59 of 73 escape probes succeeded and common commands (`cd sub && ls`,
+`2>/dev/null`, `./script`) were refused. Here the sandbox isolates (see `sandbox.bubblewrap`), so of restricted bash the
+shell keeps only what makes a call predictable:
 
-- kept: PATH, SHELL, ENV and BASH_ENV cannot be changed; nothing outlives a call, not even a file in /tmp; each call
-  starts fresh at the repository's root; every file is read-only, so `> file` fails as in rbash ("Read-only file
-  system" instead of "restricted");
-- lifted: `cd`, redirections to /dev/null and /tmp, here-documents, `exec`, commands with a slash. With `set -r`, bash
-  refuses all of these in one piece; there is no way to have the one half only.
+- kept: PATH, SHELL, ENV and BASH_ENV cannot be changed; nothing survives a call, not even a file in /tmp; each call
+  starts at the repository's root; every file is read-only, so `> file` fails as in rbash ("Read-only file system"
+  instead of "restricted");
+- allowed: `cd`, redirections to /dev/null and /tmp, here-documents, `exec`, commands with a slash. `set -r` would
+  refuse all of these together.
 """
 
 from __future__ import annotations
@@ -18,19 +17,19 @@ from nano_codex_env.errors import ToolError
 from nano_codex_env.tools.base import Tool, ToolContext, ToolResult
 
 MAX_COMMAND = 32_000
-"""Bytes of the longest command: it fits a pipe's buffer."""
+"""Bytes; a command must fit a pipe's buffer."""
 
 IN_PROMPT = (
     "shell(cmd): run a read-only bash command at the root of the repository. Look around with ls, cat, head, "
     "sed -n, grep -rn, find, git log, git diff, python3. Nothing can be written this way."
 )
-"""What the default system prompt says of the tool."""
+"""The tool's line in the default system prompt."""
 
 
 def shell(*, timeout: float = 30.0, max_output: int = 16_000) -> Tool:
     """The shell tool.
 
-    `timeout` is in seconds. Of an output longer than `max_output` bytes, head and tail are kept, half each.
+    `timeout` is in seconds; of an output longer than `max_output` bytes, the first and last half of that are kept.
     """
     description = (
         "Run a command in read-only restricted bash at the root of the repository (/testbed) and get its output. "
@@ -59,7 +58,7 @@ def shell(*, timeout: float = 30.0, max_output: int = 16_000) -> Tool:
         else:
             return ToolResult(text)
         gap = "\n" if text and not text.endswith("\n") else ""
-        return ToolResult(f"{text}{gap}{note}", ok=False)
+        return ToolResult(f"{text}{gap}{note}", ok=result.exit_code == 0)
 
     parameters = {"cmd": "the command, for example: grep -rn 'def main' src | head"}
     return Tool("shell", description, parameters, run, IN_PROMPT)
