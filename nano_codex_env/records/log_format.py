@@ -24,7 +24,7 @@ LOG_DIR = Path(".nano-codex")
 """The default folder of logs, in the current folder."""
 
 Kind = tuple[str, Callable[[Any], bool]]
-"""What a value must be, in words and as a test."""
+"""The name of a kind of value, and a test for it."""
 
 
 def check_log_dir(log_dir: Path) -> None:

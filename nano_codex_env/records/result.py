@@ -31,6 +31,11 @@ class EpisodeResult:
     scorer: str | None = None
     """Name and version of the reward, if it has a version; one file never mixes rewards of two versions."""
 
+    @property
+    def key(self) -> tuple[str, int]:
+        """Identifies the episode in its run."""
+        return self.instance_id, self.attempt
+
     def row(self) -> dict[str, Any]:
         """The result as JSON; bytes of the diff that are not UTF-8 stay surrogate escapes."""
         return dict(vars(self))

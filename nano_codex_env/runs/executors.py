@@ -35,7 +35,7 @@ class Job:
 
     @property
     def key(self) -> tuple[str, int]:
-        """What names the job, and its result, in a run."""
+        """Identifies the job, and its result, in a run."""
         return self.task.instance_id, self.attempt
 
     def void(self, reason: str, seconds: float = 0.0) -> EpisodeResult:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Results = dict[Any, EpisodeResult]
-"""Results by task and attempt; see `Job.key`."""
+"""Results by `EpisodeResult.key`."""
 
 _POLL = 0.2
 """Seconds between two looks at deadline and interrupts."""
@@ -158,7 +158,7 @@ class _Collector:
         return result is not None
 
     def _keep(self, result: EpisodeResult) -> None:
-        self._results[result.instance_id, result.attempt] = result
+        self._results[result.key] = result
         if self._records:
             self._records.add(result.row())
         if result.void and result.void not in self._reasons:
@@ -170,7 +170,7 @@ class _Collector:
 
     def _give_up(self, jobs: Sequence[Job], reason: str) -> None:
         """Record every unfinished job as void."""
-        running = {(void.instance_id, void.attempt): void for void in self._executor.drop(reason)}
+        running = {void.key: void for void in self._executor.drop(reason)}
         while self._take(0):
             pass
         for job in jobs:
@@ -201,7 +201,9 @@ def _jobs(tasks: Sequence[Task], n: int) -> list[Job]:
     names = [task.instance_id for task in tasks]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise ConfigError(f"{twice} is there more than once; attempts are told apart by n=, tasks by their instance_id")
+        raise ConfigError(
+            f"{twice} is there more than once; give each task its own instance_id, and n= for more attempts"
+        )
     return [Job(task, attempt) for task in tasks for attempt in range(n)]
 
 
