@@ -202,7 +202,7 @@ def _jobs(tasks: Sequence[Task], n: int) -> list[Job]:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ConfigError(
-            f"{twice} is there more than once; n= makes attempts at one task; tasks need an instance_id each"
+            f"{twice} is there more than once; give each task its own instance_id, and n= for more attempts"
         )
     return [Job(task, attempt) for task in tasks for attempt in range(n)]
 
