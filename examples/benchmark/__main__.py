@@ -3,6 +3,7 @@
     python -m examples.benchmark                       # all but the soak
     python -m examples.benchmark shell reset           # these sections
     python -m examples.benchmark --json ratios.json    # and every figure in a file; --resume goes on with it
+    python -m examples.benchmark --page docs/performance.md   # and the table in a Markdown page
     python -m examples.benchmark soak                  # 2,000 episodes, and what they leave behind
 
 Run it from the root of a clone. Other work on the machine disturbs medians more than p10s, and both more than their
@@ -25,7 +26,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from examples.benchmark import episodes, scores, steps, trees
+from examples.benchmark import episodes, page, scores, steps, trees
 from examples.benchmark.measure import Row, Summary
 from examples.benchmark.setting import Setting
 
@@ -55,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="every figure, written after each section")
     parser.add_argument("--resume", action="store_true", help="keep the sections that FILE holds")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="a Markdown page that gets the table as well")
     parser.add_argument("--quick", action="store_true", help="few rounds and small repositories: does it run?")
     parser.add_argument("--repo", type=Path, help="a repository for shell, trainer, grep and tree")
     parser.add_argument("--ballast", type=float, default=4.0, metavar="GIB", help="size of the large parent")
@@ -81,7 +83,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.episodes,
             tuple(arguments.at_once),
         )
-        show(_measure(names, setting, arguments.json, resume=arguments.resume))
+        rows = _measure(names, setting, arguments.json, resume=arguments.resume)
+        show(rows)
+        if arguments.page:
+            page.insert(arguments.page, rows, _machine(), quick=arguments.quick)
     return 0
 
 
