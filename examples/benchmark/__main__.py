@@ -83,10 +83,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.episodes,
             tuple(arguments.at_once),
         )
+        machine = _machine()
         rows = _measure(names, setting, arguments.json, resume=arguments.resume)
         show(rows)
         if arguments.page:
-            page.insert(arguments.page, rows, _machine(), quick=arguments.quick)
+            page.insert(arguments.page, rows, machine, quick=arguments.quick)
     return 0
 
 

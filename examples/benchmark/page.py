@@ -42,4 +42,5 @@ def _table(rows: Sequence[Mapping[str, Any]], machine: Mapping[str, Any], quick:
 
 
 def _figure(summary: Mapping[str, Any], unit: str) -> str:
-    return f"{summary['p10']:.2g} {unit}".strip()
+    value = summary["p10"]
+    return f"{value:{'.0f' if value >= 100 else '.2g'}} {unit}".strip()
