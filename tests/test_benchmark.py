@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from examples.benchmark.measure import Wanted, compare, counted, interleave, quantile
+from examples.benchmark.page import insert
 
 ROOT = Path(__file__).parent.parent
 
@@ -88,3 +89,24 @@ def test_a_row_compares_p10s_and_medians_of_rounds() -> None:
 @pytest.mark.parametrize(("share", "value"), [(0.1, 1), (0.5, 5), (0.9, 9), (1.0, 10)])
 def test_a_quantile_is_one_of_the_values(share: float, value: int) -> None:
     assert quantile(range(1, 11), share) == value
+
+
+def test_figures_replace_those_of_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- generated: figures -->\nold\n<!-- end -->\nafter\n")
+    times = {"ours": [[0.002]], "a | b": [[0.004]]}
+    rows = [
+        compare("log", "1", "a line", times, "ours", "a | b").as_json(),
+        counted("many", "", "files", "", [3]).as_json(),
+    ]
+    machine = {"python": "3.11.7", "kernel": "6.1.0-x", "processors": 2, "load": (0.5, 0, 0), "root": True}
+    insert(page, rows, machine, quick=True)
+    text = page.read_text()
+    assert text.startswith("before\n<!-- generated: figures -->\nMeasured by `python -m examples.benchmark --quick`")
+    assert (
+        "| log | a line | 2 ms | a \\| b | 4 ms | 0.5 |\n| many | files | 3 |  |  |  |\n<!-- end -->\nafter\n" in text
+    )
+    assert "old" not in text
+    page.write_text("no place")
+    with pytest.raises(ValueError, match="generated: figures"):
+        insert(page, rows, machine, quick=True)

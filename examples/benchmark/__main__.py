@@ -3,6 +3,7 @@
     python -m examples.benchmark                       # all sections except soak
     python -m examples.benchmark shell reset           # some sections
     python -m examples.benchmark --json ratios.json    # also write all figures to a file; --resume continues it
+    python -m examples.benchmark --page docs/performance.md   # also write the table into a Markdown page
     python -m examples.benchmark soak                  # a soak test: 2,000 episodes, and what they leave behind
 
 Run it from the root of a clone. Other load on the machine disturbs medians more than p10s, and both more than their
@@ -25,7 +26,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from examples.benchmark import episodes, scores, steps, trees
+from examples.benchmark import episodes, page, scores, steps, trees
 from examples.benchmark.measure import Row, Summary
 from examples.benchmark.setting import Setting
 
@@ -55,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"one of {', '.join(SECTIONS)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE after each section")
     parser.add_argument("--resume", action="store_true", help="skip the sections that are in FILE")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the table into a Markdown page too")
     parser.add_argument("--quick", action="store_true", help="few rounds and small repositories, to see that it runs")
     parser.add_argument("--repo", type=Path, help="repository for shell, trainer, grep and tree")
     parser.add_argument(
@@ -93,7 +95,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.episodes,
             tuple(arguments.at_once),
         )
-        show(_measure(names, setting, arguments.json, resume=arguments.resume))
+        machine = _machine()
+        rows = _measure(names, setting, arguments.json, resume=arguments.resume)
+        show(rows)
+        if arguments.page:
+            page.insert(arguments.page, rows, machine, quick=arguments.quick)
     return 0
 
 

@@ -21,6 +21,7 @@ from nano_codex_env.errors import ConfigError, RewardError, SandboxError, TaskEr
 from nano_codex_env.runs.replay import replay
 from nano_codex_env.tools import Tool, ToolResult, default_tools
 from nano_codex_env.tools.prompt import first_messages
+from tests.docs import ROOT, blocks, check
 
 FIX = {"search": "return a - b", "replace": "return a + b", "file": "sums.py"}
 DONE = {"role": "assistant", "content": "Done."}
@@ -483,15 +484,14 @@ def test_what_is_logged_is_what_the_trainer_saw_and_it_replays(trained: dict[str
 
 @pytest.mark.slow
 @FILTERS
-def test_the_lines_of_the_readme_train(
+def test_the_lines_of_the_documentation_train(
     trained: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As they stand there, but for the model, and a step on a processor in the place of days on a GPU."""
     monkeypatch.chdir(tmp_path)
     for made in (trained["trainer"].model, trained["tokenizer"]):
         made.save_pretrained("model")
-    readme = Path(__file__).parents[2].joinpath("README.md").read_text(encoding="utf-8")
-    code = readme.split("### TRL\n")[1].split("```python\n")[1].split("```")[0]
+    code = next(block.text for block in blocks(ROOT / "docs" / "training-trl.md") if block.language == "python")
     small = "max_steps=1, max_completion_length=64, use_cpu=True, bf16=False, report_to=[], save_strategy='no'"
     for there, here in (('"Qwen/Qwen3-1.7B"', '"model"'), ("max_completion_length=8192", small)):
         assert there in code
@@ -500,6 +500,14 @@ def test_the_lines_of_the_readme_train(
     exec(code, names)
     assert names["trainer"].state.global_step == 1
     assert len(list(tmp_path.joinpath("runs/trl").glob("2*"))) == 8
+
+
+@pytest.mark.slow
+@FILTERS
+def test_the_documentation_names_arguments_that_trl_has() -> None:
+    for page in ("README.md", "docs/training-trl.md", "docs/export.md"):
+        for block in blocks(ROOT / page):
+            check(block)
 
 
 @pytest.mark.slow
