@@ -225,7 +225,7 @@ def test_a_reward_that_raises_makes_one_void_and_the_others_are_scored(
         (["--resume"], "--resume goes on with --out FILE; name the file"),
         (["--reward", "money"], "no reward is called 'money'; there are: resolved, similarity"),
         (["--reward", "nowhere_at_all:x"], "cannot load the reward 'nowhere_at_all:x'"),
-        (["--concurrency", "-1"], "the number of workers must be at least 1; got -1"),
+        (["--concurrency", "-1"], "workers must be a positive whole number; got -1"),
         (["--out", "/proc/nothing/x.jsonl"], "cannot write /proc/nothing/x.jsonl"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -248,7 +248,7 @@ def test_what_cannot_be_done_is_said_in_one_line(
 
 
 def test_no_workers_are_refused() -> None:
-    with pytest.raises(ConfigError, match="the number of workers must be at least 1; got 0"):
+    with pytest.raises(ConfigError, match="workers must be a positive whole number; got 0"):
         list(rescore([], HALF, 0))
 
 
