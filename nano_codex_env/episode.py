@@ -132,13 +132,13 @@ class Episode:
         self.counts = dict(start.counts)
         """Tool -> (calls, successful calls)."""
         self._started = time.monotonic() - start.seconds
+        # Not to be seen from inside: the repository's future, and logs that hold reference patches.
+        hidden = folders_of(task.repo)
         about = {"task": task.to_row(), "commit": self.workspace.commit, **self.rules.about(), "started": time.time()}
         if resume:
             about["branched"] = {"from": resume.folder, "messages": len(resume.lines)}
         self.log = Writer(Path(log_dir), toolbox.schemas, about) if log_dir else None
-        # Not to be seen from inside: the repository's future, and logs that hold reference patches.
-        hidden = (*folders_of(task.repo), *((self.log.folder.parent,) if self.log else ()))
-        self.context = ToolContext(self.workspace, sandbox, hidden)
+        self.context = ToolContext(self.workspace, sandbox, (*hidden, self.log.folder.parent) if self.log else hidden)
         if self.log:
             self.log.take_up(start.lines, start.token_lines, start.token_ids)
         if echo:

@@ -145,7 +145,7 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
         """Play one episode on the task of a dataset's row.
 
         Raises:
-            NanoCodexError: a failure of ours, under verl's trainer.
+            NanoCodexError: the sample is void, and verl's trainer called.
             ConfigError: another caller, which would count a void sample as 0.0.
         """
         if "session_id" not in row:
@@ -156,7 +156,8 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
             output = await super().run(sampling_params, **{**row, "raw_prompt": prompt})
             if self._reward is None:
                 started = time.monotonic()
-                self._end(await self._in_thread(self._env.end, "token_limit"))
+                _, self._reward, _, _, info = await self._in_thread(self._env.end, "token_limit")
+                self._metrics = info["metrics"]
                 output.metrics.compute_score += time.monotonic() - started
         except NanoCodexError as error:
             void = describe(error)
@@ -225,13 +226,14 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
     async def _handle_processing_tools_state(self, agent_data: AgentData) -> AgentState:
         """Step the environment with the last message, and append its answers to the prompt."""
         started, count = time.monotonic(), len(agent_data.messages)
-        observation, value, terminated, truncated, info = await self._in_thread(self._env.step, agent_data.messages[-1])
+        message = agent_data.messages[-1]
+        observation, reward, terminated, truncated, info = await self._in_thread(self._env.step, message)
         over = terminated or truncated
         spent = "compute_score" if over else "tool_calls"
         agent_data.metrics[spent] = agent_data.metrics.get(spent, 0.0) + time.monotonic() - started
         agent_data.messages = list(observation)
         if over:
-            self._end((observation, value, terminated, truncated, info))
+            self._reward, self._metrics = reward, info["metrics"]
             return AgentState.TERMINATED
         merged, mask, logprobs = await self.ct_merge_context_msg(
             observation[:count],
@@ -247,9 +249,6 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
         agent_data.response_logprobs = logprobs or []
         agent_data.user_turns += 1
         return AgentState.GENERATING
-
-    def _end(self, last: tuple[list[Message], float, bool, bool, dict[str, Any]]) -> None:
-        self._reward, self._metrics = last[1], last[4]["metrics"]
 
     def _build_assistant_message(self, content: str, agent_data: AgentData) -> Message:
         """The message for the environment, with the calls that verl's parser dropped."""
