@@ -25,7 +25,7 @@ COLUMNS = (
 
 def add_commands(commands: Any) -> None:
     """Add `templates`."""
-    parser = commands.add_parser("templates", help="how chat templates render our transcripts, a row for each template")
+    parser = commands.add_parser("templates", help="what chat templates make of our transcripts, a row each")
     parser.add_argument(
         "sources", nargs="+", type=Path, metavar="FOLDER_OR_FILE",
         help="a .jinja file, a tokenizer's folder, or a folder of such",
