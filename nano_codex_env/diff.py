@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -70,7 +71,7 @@ def _lines(data: bytes) -> list[bytes]:
 
 def _hunks(a: list[bytes], b: list[bytes]) -> Iterator[bytes]:
     matcher: difflib.SequenceMatcher[bytes] = difflib.SequenceMatcher(None, [], [])
-    matcher.opcodes = _opcodes(a, b)  # type: ignore[attr-defined]
+    matcher.opcodes = _opcodes(a, b)  # type: ignore[attr-defined]  # where `get_opcodes` keeps its result
     for group in matcher.get_grouped_opcodes(CONTEXT):
         first, last = group[0], group[-1]
         yield b"@@ -%s +%s @@\n" % (_range(first[1], last[2]), _range(first[3], last[4]))
@@ -87,10 +88,11 @@ def _opcodes(a: list[bytes], b: list[bytes]) -> list[tuple[str, int, int, int, i
     head = _common_head(a, b)
     tail = _common_head(a[head:][::-1], b[head:][::-1])
     i, j = len(a) - tail, len(b) - tail
-    matcher = difflib.SequenceMatcher(None, a[head:i], b[head:j], autojunk=False)
-    if sum(len(matcher.b2j.get(line, ())) for line in a[head:i]) > _MOST_PAIRS:
+    counts = Counter(b[head:j])
+    if sum(counts[line] for line in a[head:i]) > _MOST_PAIRS:
         middle = [("replace", head, i, head, j)]
     else:
+        matcher = difflib.SequenceMatcher(None, a[head:i], b[head:j], autojunk=False)
         middle = [(tag, i1 + head, i2 + head, j1 + head, j2 + head) for tag, i1, i2, j1, j2 in matcher.get_opcodes()]
     return [("equal", 0, head, 0, head), *middle, ("equal", i, len(a), j, len(b))]
 

@@ -15,6 +15,7 @@ from nano_codex_env.curation.sdist import sdist_tree
 from nano_codex_env.errors import TaskError
 from nano_codex_env.runtimes.venv import build_venv, freeze
 from nano_codex_env.scoring import PASSED, Scorer, TestRun, is_test
+from nano_codex_env.tasks.environment import Environment
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tasks.trees import Tree, commits_of, fast_import, make_repository, tree_patch
 
@@ -56,8 +57,8 @@ def release_pair(
     if not changed:
         raise TaskError(f"{package} {newer} changes no tests over {older} (or its source distribution holds none)")
     say(f"building an environment with {', '.join([PYTEST, *packages])}")
-    venv = build_venv({"packages": [PYTEST, *packages]}, scorer.cache, allow_builds=scorer.allow_builds)
-    environment = {"kind": "venv", "packages": freeze(venv), "pythonpath": _roots(new)}
+    venv = build_venv(Environment({"packages": [PYTEST, *packages]}), scorer.cache, allow_builds=scorer.allow_builds)
+    environment = Environment({"kind": "venv", "packages": freeze(venv), "pythonpath": _roots(new)})
     repo = publish(repos / f"{package}-{older}.git", lambda folder: make_repository(folder, fast_import({"main": old})))
     task = Task(
         instance_id=f"{package}-{newer}",

@@ -25,7 +25,6 @@ from nano_codex_env.diff import File
 from nano_codex_env.errors import TaskError
 from nano_codex_env.export.atomic_output import copy_tree
 from nano_codex_env.messages import without_surrogates
-from nano_codex_env.tasks.environment import python_of, requirements_of
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tasks.trees import put_file
 
@@ -61,15 +60,19 @@ def write_task(folder: Path, task: Task, base: Path, hidden: Mapping[str, File |
     Raises:
         TaskError: its tests run in no runtime that a Dockerfile can be written for.
     """
+    try:
+        dockerfile, tests = _dockerfile(task), _tests(task, hidden)
+    except TaskError as error:
+        raise TaskError(f"{task.instance_id}: {error}") from error
     for name in ("environment", "tests/hidden", "solution"):
         (folder / name).mkdir(parents=True)
     (folder / "instruction.md").write_text(task.problem_statement.rstrip() + _WHERE, encoding="utf-8")
     (folder / "task.toml").write_text(_toml(task), encoding="utf-8")
-    (folder / "environment" / "Dockerfile").write_text(_dockerfile(task), encoding="utf-8")
+    (folder / "environment" / "Dockerfile").write_text(dockerfile, encoding="utf-8")
     copy_tree(base, folder / "environment" / "testbed")
     _script(folder / "tests" / "test.sh", _TEST)
     shutil.copyfile(_VERIFY, folder / "tests" / "verify.py")
-    (folder / "tests" / "tests.json").write_text(json.dumps(_tests(task, hidden), indent=2) + "\n", encoding="ascii")
+    (folder / "tests" / "tests.json").write_text(json.dumps(tests, indent=2) + "\n", encoding="ascii")
     for path, file in hidden.items():
         if file:
             put_file(folder / "tests" / "hidden" / path, file)
@@ -92,26 +95,18 @@ def _tests(task: Task, hidden: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "fail_to_pass": list(task.FAIL_TO_PASS),
         "pass_to_pass": list(task.PASS_TO_PASS),
-        "pythonpath": _texts(task, "pythonpath") or ["."],
+        "pythonpath": list(task.environment.pythonpath),
         "removed": [path for path, file in hidden.items() if file is None],
     }
 
 
-def _texts(task: Task, key: str) -> list[str]:
-    given = task.environment.get(key) or []
-    if not isinstance(given, list | tuple) or not all(isinstance(text, str) for text in given):
-        raise TaskError(f"{task.instance_id}: environment.{key} must be a list of strings; got {given!r:.120}")
-    return list(given)
-
-
 def _dockerfile(task: Task) -> str:
-    kind, wanted = task.environment.get("kind", "host"), python_of(task.environment)
+    environment = task.environment
+    kind = environment.get("kind", "host")
     if kind not in ("host", "venv"):
-        raise TaskError(
-            f"{task.instance_id}: its environment is of kind {kind!r}; Harbor tasks are made of host and venv"
-        )
-    python = wanted or f"{sys.version_info.major}.{sys.version_info.minor}"
-    packages = requirements_of(task.environment) if kind == "venv" else []
+        raise TaskError(f"its environment is of kind {kind!r}; Harbor tasks are made of host and venv")
+    python = environment.python or f"{sys.version_info.major}.{sys.version_info.minor}"
+    packages = list(environment.packages) if environment.kind == "venv" else []
     if not any(name.startswith("pytest") for name in packages):
         packages.append(f"pytest=={metadata.version('pytest')}")
     return _DOCKERFILE.format(python=python, install=json.dumps(["pip", "install", "--no-cache-dir", *packages]))

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from nano_codex_env.cache import cache_dir, publish
 from nano_codex_env.diff import File
+from nano_codex_env.tasks.environment import Environment
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tasks.trees import Tree, commits_of, fast_import, make_repository, tree_patch
 
@@ -49,7 +50,9 @@ def _tasks(library: Path, cache_folder: Path) -> Iterator[Task]:
             test_patch=tree_patch(base, hidden),
             FAIL_TO_PASS=tuple(about.pop("fail_to_pass")),
             PASS_TO_PASS=tuple(about.pop("pass_to_pass")),
-            environment={"kind": "host", "pythonpath": ["src" if (library / "tree" / "src").is_dir() else "."]},
+            environment=Environment(
+                {"kind": "host", "pythonpath": ["src" if (library / "tree" / "src").is_dir() else "."]}
+            ),
             metadata={"library": library.name, **about},
         )
 
