@@ -17,7 +17,7 @@ from nano_codex_env.cache import mark_used, publish
 from nano_codex_env.errors import WorkspaceError
 from nano_codex_env.git import init_work_tree, run_git
 from nano_codex_env.repo.repository import quoted
-from nano_codex_env.repo.source import Source, find, is_full_id, is_local, local_path
+from nano_codex_env.repo.source import Source, find, is_full_id, local_path
 from nano_codex_env.sandbox.rootfs import MTIME, settle
 
 logger = logging.getLogger(__name__)
@@ -57,10 +57,8 @@ def _path(cache: Path, commit: str) -> Path:
 
 def _is_missing(repo: str) -> bool:
     """Whether a local path is no repository, which is an error even where the commit is known from elsewhere."""
-    if not is_local(repo):
-        return False
     path = local_path(repo)
-    return not (os.path.exists(path / ".git") or os.path.isfile(path / "HEAD"))
+    return path is not None and not (os.path.exists(path / ".git") or os.path.isfile(path / "HEAD"))
 
 
 def _export(source: Source, folder: Path) -> None:
