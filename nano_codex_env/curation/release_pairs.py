@@ -1,8 +1,8 @@
-"""Tasks from release pairs: two consecutive source distributions of a package, the later of which mends a bug.
+"""Make tasks from two consecutive releases of a package, the later of which fixes a bug.
 
-The base is the older tree, the reference patch the difference of the sources, the hidden tests the newer tests; test
-ids are found by running the changed test files on both. Where the changelog says what was mended, that is the issue;
-else the names of the failing tests are, and the task's metadata says so.
+The base is the older release, the reference patch the difference of the sources, and the hidden tests are those of the
+newer release; running the changed test files on both gives the test ids. The issue is the changelog's entry, or else a
+list of the failing tests; the task's metadata says which.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ def release_pair(
     Args:
         package: its name on the index.
         older: the version that has the bug.
-        newer: the version that mends it.
-        packages: what the tests need beside pytest.
-        repos: the folder for the git repository that is made.
+        newer: the version that fixes it.
+        packages: what the tests need besides pytest.
+        repos: the folder in which the git repository is created.
         scorer: runs the tests.
-        say: told what is going on.
+        say: called with progress messages.
 
     Raises:
-        TaskError: no test tells the two apart.
+        TaskError: no test fails on one and passes on the other.
         WorkspaceError: a download or an installation failed.
     """
     say(f"downloading {package} {older} and {newer}")
@@ -103,11 +103,8 @@ def _is_module(path: str) -> bool:
 
 def _is_source(path: str) -> bool:
     top, _, below = path.partition("/")
-    return (
-        path.endswith((".py", ".pyi"))
-        and not (below and top in _NOT_SOURCE)
-        and path not in ("setup.py", "conftest.py")
-    )
+    is_ours = not (below and top in _NOT_SOURCE) and path not in ("setup.py", "conftest.py")
+    return is_ours and path.endswith((".py", ".pyi"))
 
 
 def _roots(tree: Tree) -> list[str]:
@@ -119,7 +116,7 @@ def _only(tree: Tree, paths: Sequence[str] | set[str]) -> Tree:
 
 
 def _changelog(tree: Tree, older: str, newer: str) -> str:
-    """The changelog's words on `newer`: the lines after the heading that names it, up to the next release's."""
+    """The changelog's entry for `newer`: the lines between its heading and the next release's."""
     for path in sorted(tree, key=lambda path: path.count("/")):
         name = path.rpartition("/")[2].lower()
         if not name.startswith(_CHANGELOGS) or name.endswith(".py"):
@@ -138,13 +135,13 @@ def _changelog(tree: Tree, older: str, newer: str) -> str:
 
 
 def _names(line: str, version: str) -> bool:
-    """Whether a line is a heading that names this very version (`0.14.1` is not in `0.14.10`)."""
-    words = line.replace("(", " ").replace(")", " ").replace("[", " ").replace("]", " ").replace(",", " ").split()
+    """Whether a line is a heading that names exactly this version (`0.14.1` is not in `0.14.10`)."""
+    words = line.translate(dict.fromkeys(map(ord, "()[],"), " ")).split()
     return len(line) < 80 and any(word.strip(":#*`").removeprefix("v") == version for word in words)
 
 
 def _is_heading(line: str) -> bool:
-    """Whether a line starts with a version of its own, as the next release's heading does."""
+    """Whether a line starts with a version, as a release's heading does."""
     first = line.lstrip("#*[ v").split(" ")[0].strip("]():*,")
     parts = first.split(".")
     return len(parts) >= 2 and not line.startswith((" ", "\t", "-")) and all(part.isdigit() for part in parts)
