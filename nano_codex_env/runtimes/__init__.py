@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from nano_codex_env.errors import TaskError
-from nano_codex_env.runtimes.base import Runtime
 from nano_codex_env.runtimes.host import host_runtime
 from nano_codex_env.runtimes.venv import find_uv, venv_runtime
 from nano_codex_env.sandbox.rootfs import root_folder
+from nano_codex_env.sandbox.runtime import Runtime
 from nano_codex_env.tasks.task import Task
 
 __all__ = ["Runtime", "find_uv", "runtime_of"]

@@ -10,7 +10,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from nano_codex_env.errors import RewardError
-from nano_codex_env.runtimes.base import Mounts, Runtime, interpreter_mounts, repository_paths
+from nano_codex_env.sandbox import TESTBED
+from nano_codex_env.sandbox.runtime import Mounts, Runtime
 from nano_codex_env.tasks.environment import Environment
 
 SITE = "/opt/site"
@@ -50,3 +51,16 @@ def _pytest_mounts() -> Mounts:
                 seen.add(requirement.name)
                 left.append(requirement.name)
     return tuple((path.resolve(), f"{SITE}/{top}") for top, path in sorted(found.items()) if path.exists())
+
+
+def interpreter_mounts(prefix: Path, empty: Path) -> Mounts:
+    """The mounts that show the interpreter at `prefix`, without the packages installed for it."""
+    if prefix in (Path("/usr"), Path("/usr/local")):
+        return ()
+    covered = [path for path in prefix.glob("lib/python3*/*-packages") if path.is_dir()]
+    return ((prefix, str(prefix)), *((empty, str(path)) for path in covered))
+
+
+def repository_paths(environment: Environment) -> tuple[str, ...]:
+    """The environment's `pythonpath` as paths in the box."""
+    return tuple(TESTBED if path in (".", "") else f"{TESTBED}/{path}" for path in environment.pythonpath)

@@ -17,7 +17,8 @@ from packaging.utils import canonicalize_name
 
 from nano_codex_env.cache import publish
 from nano_codex_env.errors import WorkspaceError
-from nano_codex_env.runtimes.base import Runtime, interpreter_mounts, repository_paths
+from nano_codex_env.runtimes.host import interpreter_mounts, repository_paths
+from nano_codex_env.sandbox.runtime import Runtime
 from nano_codex_env.spawn import run
 from nano_codex_env.tasks.environment import Environment
 

@@ -1,4 +1,4 @@
-"""A runtime as a value: an interpreter, its packages, and what has to be mounted for both."""
+"""A runtime: an interpreter, its packages, and what has to be mounted in a box for both."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from collections.abc import Set
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-
-from nano_codex_env.sandbox import TESTBED
-from nano_codex_env.tasks.environment import Environment
 
 Mounts = tuple[tuple[Path, str], ...]
 """(path on the host, path in the box) pairs."""
@@ -64,16 +61,3 @@ def _installed_tests(packages: Path) -> dict[str, list[str]]:
             if "test" in f"{top}/{name}" and (rest == "py" or (rest.endswith(".pyc") and top.endswith("__pycache__"))):
                 found.setdefault(f"{stem}.py", []).append(os.path.relpath(os.path.join(top, name), packages))
     return found
-
-
-def repository_paths(environment: Environment) -> tuple[str, ...]:
-    """The environment's `pythonpath` as paths in the box."""
-    return tuple(TESTBED if path in (".", "") else f"{TESTBED}/{path}" for path in environment.pythonpath)
-
-
-def interpreter_mounts(prefix: Path, empty: Path) -> Mounts:
-    """The mounts that show the interpreter at `prefix`, without the packages installed for it."""
-    if prefix in (Path("/usr"), Path("/usr/local")):
-        return ()
-    covered = [path for path in prefix.glob("lib/python3*/*-packages") if path.is_dir()]
-    return ((prefix, str(prefix)), *((empty, str(path)) for path in covered))
