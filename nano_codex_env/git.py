@@ -58,17 +58,11 @@ def run_git(
     stdin: bytes = b"",
     env: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Run `git ARGUMENTS` and return its stdout; git asks for no password and looks for no repository above `cwd`.
+    """Run `git ARGUMENTS` in `cwd` and return its stdout; it asks for no password and looks for no repository above.
 
-    Args:
-        arguments: the subcommand and its arguments.
-        cwd: the folder to run in.
-        as_user: use the user's and the machine's configuration; else only that of the repository, which must be ours.
-        network: a clone or fetch, which needs the user's credentials and proxies.
-        timeout: seconds; default: `LOCAL` or `NETWORK`.
-        memory: bytes; default: see `MEMORY`.
-        stdin: the input.
-        env: more environment variables.
+    `as_user`: with the user's and the machine's configuration; else only the repository's, which must be one of ours.
+    `network`: a clone or fetch, which needs the user's credentials and proxies. `timeout` is in seconds, `memory` in
+    bytes. `env`: more environment variables.
 
     Raises:
         WorkspaceError: git is missing, took too long, or failed; with what it wrote to stderr.

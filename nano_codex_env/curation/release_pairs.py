@@ -14,7 +14,7 @@ from nano_codex_env.cache import publish
 from nano_codex_env.curation.sdist import sdist_tree
 from nano_codex_env.errors import TaskError
 from nano_codex_env.runtimes.venv import build_venv, freeze
-from nano_codex_env.scoring import PASSED, Scorer, TestRun, is_test
+from nano_codex_env.scoring import PASSED, Scorer, is_test
 from nano_codex_env.tasks.environment import Environment
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tasks.trees import Tree, commits_of, fast_import, make_repository, tree_patch
@@ -58,7 +58,7 @@ def release_pair(
         raise TaskError(f"{package} {newer} changes no tests over {older} (or its source distribution holds none)")
     say(f"building an environment with {', '.join([PYTEST, *packages])}")
     venv = build_venv(Environment({"packages": [PYTEST, *packages]}), scorer.cache, allow_builds=scorer.allow_builds)
-    environment = Environment({"kind": "venv", "packages": freeze(venv), "pythonpath": _roots(new)})
+    root = "src" if any(path.startswith("src/") and path.endswith(".py") for path in new) else "."
     repo = publish(repos / f"{package}-{older}.git", lambda folder: make_repository(folder, fast_import({"main": old})))
     task = Task(
         instance_id=f"{package}-{newer}",
@@ -68,19 +68,13 @@ def release_pair(
         patch=tree_patch(_only(old, source), _only(new, source)),
         test_patch=tree_patch(_only(old, tests), _only(new, tests)),
         version=older,
-        environment=environment,
+        environment=Environment({"kind": "venv", "packages": freeze(venv), "pythonpath": [root]}),
         metadata={"package": package, "older": older, "newer": newer},
     )
     say(f"running {len(changed)} test file(s) without and with the reference patch")
     before, after = (
         scorer.run_tests(task, scorer.source(task, patch)[0], None, files=changed) for patch in ("", task.patch)
     )
-    return _finished(task, before, after, _changelog(new, older, newer))
-
-
-def _finished(task: Task, before: TestRun, after: TestRun, log: str) -> Task:
-    """The task with its test ids and its issue."""
-    package, older, newer = (task.metadata[key] for key in ("package", "older", "newer"))
     if after.reason or not after.statuses:
         reason = after.reason or "no test was reported"
         raise TaskError(f"{task.instance_id}: the tests do not run on the newer release: {reason}\n{after.output}")
@@ -88,6 +82,7 @@ def _finished(task: Task, before: TestRun, after: TestRun, log: str) -> Task:
     fixed = tuple(test for test in passing if before.status(test) != PASSED)
     if not fixed:
         raise TaskError(f"{task.instance_id}: no test fails on {older} and passes on {newer}")
+    log = _changelog(new, older, newer)
     return task.with_(
         problem_statement=_issue(package, older, log, fixed),
         FAIL_TO_PASS=fixed,
@@ -105,10 +100,6 @@ def _is_source(path: str) -> bool:
     top, _, below = path.partition("/")
     is_ours = not (below and top in _NOT_SOURCE) and path not in ("setup.py", "conftest.py")
     return is_ours and path.endswith((".py", ".pyi"))
-
-
-def _roots(tree: Tree) -> list[str]:
-    return ["src"] if any(path.startswith("src/") and path.endswith(".py") for path in tree) else ["."]
 
 
 def _only(tree: Tree, paths: Sequence[str] | set[str]) -> Tree:

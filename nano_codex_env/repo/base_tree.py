@@ -87,9 +87,6 @@ def _copy_objects(source: Source, folder: Path, git: list[str]) -> str:
     """Copy the objects of the commit's tree, commit the tree anew, and return the new commit's id.
 
     The source's object folder may be forged, so the ids of the commit and of every object are computed again.
-
-    Raises:
-        WorkspaceError: an object is missing, or its content does not match its id.
     """
     theirs = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": quoted(source.objects)}
     raw = run_git([*git, "cat-file", "commit", source.commit], cwd=folder, env=theirs)
@@ -115,11 +112,7 @@ def _copy_objects(source: Source, folder: Path, git: list[str]) -> str:
 
 
 def _count_files(folder: Path, git: list[str]) -> int:
-    """The number of files in the index.
-
-    Raises:
-        WorkspaceError: they are too many or too large; a few objects can stand for any number of files.
-    """
+    """The number of files in the index; too many are refused, since a few objects can stand for any number of files."""
     with (folder / ".git" / "index").open("rb") as file:
         count = int.from_bytes(file.read(12)[8:], "big")
     if count > MAX_FILES:

@@ -118,11 +118,7 @@ def _text(path: Path) -> str:
 
 
 def _read(path: Path) -> bytes:
-    """The content of a regular file; empty where there is none.
-
-    Raises:
-        WorkspaceError: it is too large.
-    """
+    """The content of a regular file; empty where there is none."""
     try:
         with open_regular(path) as file:
             data = file.read(_LARGEST + 1)

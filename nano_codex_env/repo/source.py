@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -39,11 +40,7 @@ def local_path(repo: str) -> Path | None:
 
 
 def _path_of_url(url: str) -> Path | None:
-    """The folder of a `file:` URL; None for any other URL.
-
-    Raises:
-        WorkspaceError: it names another host.
-    """
+    """The folder of a `file:` URL of this machine; None for any other URL."""
     scheme, slashes, rest = url.partition("://")
     if scheme.lower() != "file" or not slashes:
         return None
@@ -103,7 +100,12 @@ def _mirror(repo: str, commit: str, cache: Path) -> Path:
 
     Where the fetch fails, what the clone has may be enough, and a warning is logged.
     """
-    url = repo if "://" in repo or "@" in repo else _github(repo)
+    is_url = "://" in repo or "@" in repo
+    if not is_url and not re.fullmatch(r"[^/\s]+/[^/\s]+", repo):
+        raise WorkspaceError(
+            f"{repo!r} is no repository: there is no such folder, and it is neither owner/name nor a URL"
+        )
+    url = repo if is_url else f"https://github.com/{repo}"
     name = "".join(char if char.isalnum() else "-" for char in url.partition("://")[2] or url).strip("-")
     path = cache / "mirrors" / f"{name[-60:]}-{hashlib.sha256(url.encode()).hexdigest()[:12]}.git"
 
@@ -131,15 +133,6 @@ def _mirror(repo: str, commit: str, cache: Path) -> Path:
         warning = f"{url} cannot be fetched, so {wanted} is what it was at the last fetch: {error}"
         logger.warning("%s", for_terminal(warning))
     return path
-
-
-def _github(repo: str) -> str:
-    owner, _, name = repo.partition("/")
-    if not owner or not name or "/" in name or any(char.isspace() for char in repo):
-        raise WorkspaceError(
-            f"{repo!r} is no repository: there is no such folder, and it is neither owner/name nor a URL"
-        )
-    return f"https://github.com/{owner}/{name}"
 
 
 def _has(mirror: Path, commit: str) -> bool:

@@ -126,11 +126,7 @@ def freeze(folder: Path) -> list[str]:
 
 
 def _distributions(folder: Path) -> list[Distribution]:
-    """The installed distributions of a virtual environment.
-
-    Raises:
-        WorkspaceError: the metadata of one cannot be read.
-    """
+    """The installed distributions of a virtual environment, with readable metadata."""
     site = [str(path) for path in folder.glob("lib/python3*/site-packages")]
     try:
         found = list(distributions(path=site))

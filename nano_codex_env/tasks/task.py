@@ -103,11 +103,7 @@ _TEXTS = {item.name for item in fields(Task) if item.type == "str"}
 
 
 def _name(value: object) -> str:
-    """The task's id, which appears in tables, logs and folder names.
-
-    Raises:
-        TaskError: it is empty, too long, or holds characters that a terminal would not print.
-    """
+    """The task's id; it appears in tables, logs and folder names, so a terminal must be able to print it."""
     name = _text(value, "instance_id")
     if not name.strip() or len(name) > _LONGEST_NAME or "\n" in name or "\t" in name or for_terminal(name) != name:
         raise TaskError(
@@ -117,11 +113,7 @@ def _name(value: object) -> str:
 
 
 def _text(value: object, where: str, surrogates: bool = False) -> str:
-    """A text column; numbers and dates are converted.
-
-    Raises:
-        TaskError: it is a list or an object, or holds a lone surrogate and `surrogates` is false.
-    """
+    """A text column; numbers and dates are converted. `surrogates`: lone ones are allowed."""
     if isinstance(value, Mapping | list | tuple | set | bytes | bytearray):
         raise TaskError(f"{where} must be text; got {type(value).__name__}")
     try:
@@ -160,11 +152,7 @@ def _mapping(value: object, where: str, *, nulls: bool = False) -> dict[str, Any
 
 
 def _plain(value: object, where: str, depth: int = 0) -> Any:
-    """A value as JSON types; dates, bytes and the like become text.
-
-    Raises:
-        TaskError: it is nested too deeply, or holds an integer of hundreds of digits.
-    """
+    """A value as JSON types; dates, bytes and the like become text."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if depth > _DEEPEST:
