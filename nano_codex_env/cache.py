@@ -185,6 +185,10 @@ def remove(entry: Entry) -> None:
         shutil.rmtree(trash)
 
 
+_open_here: set[Path] = set()
+"""The scratch folders that this process has open."""
+
+
 class Scratch:
     """A folder for one episode; it is removed by `close`, or by a later process if this one is killed."""
 
@@ -192,8 +196,10 @@ class Scratch:
         sessions = cache / "sessions"
         with disk_errors(f"making a folder for an episode in {cache}"):
             sessions.mkdir(parents=True, exist_ok=True)
-            _remove_dead(sessions)
+            if sessions not in [path.parent for path in list(_open_here)]:  # not each time: on NFS it may take seconds
+                _remove_dead(sessions)
             self.path, self._handle = _locked_folder(sessions)
+        _open_here.add(self.path)
         self._pid = os.getpid()
 
     def close(self) -> None:
@@ -201,6 +207,7 @@ class Scratch:
         if self._pid != os.getpid():
             return
         self._pid = 0
+        _open_here.discard(self.path)
         try:
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(self.path)
@@ -215,7 +222,7 @@ def _locked_folder(parent: Path) -> tuple[Path, int]:
         handle, lock = tempfile.mkstemp(".lock", "s-", parent)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            if os.fstat(handle).st_nlink:  # else another process took it for a dead one's before we had the lock
+            if os.fstat(handle).st_nlink:  # else another process locked it first, and removed it as a dead one's
                 folder = Path(lock).with_suffix("")
                 folder.mkdir()
                 folder.chmod(0o755)
