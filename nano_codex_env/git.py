@@ -87,12 +87,12 @@ def run_git(
     except OSError as error:  # an argument too long, no more processes
         raise WorkspaceError(f"git cannot be started: {error}") from error
     if done.status != 0:
-        said = done.stderr.decode("utf-8", "backslashreplace").strip() or f"exit status {done.status}"
+        message = done.stderr.decode("utf-8", "backslashreplace").strip() or f"exit status {done.status}"
         if done.status is None:
-            said = f"it was stopped after {timeout:g} seconds: {said[-500:]}"
-        advice = "; free some space or move the cache" if "No space left" in said else ""
+            message = f"it was stopped after {timeout:g} seconds: {message[-500:]}"
+        advice = "; free some space or move the cache" if "No space left" in message else ""
         name = next((word for word in arguments if not word.startswith("-")), "")
-        raise WorkspaceError(f"git {name} failed in {cwd}: {said}{advice}")
+        raise WorkspaceError(f"git {name} failed in {cwd}: {message}{advice}")
     return done.stdout
 
 

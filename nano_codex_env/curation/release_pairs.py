@@ -98,8 +98,8 @@ def _is_module(path: str) -> bool:
 
 def _is_source(path: str) -> bool:
     top, _, below = path.partition("/")
-    is_ours = not (below and top in _NOT_SOURCE) and path not in ("setup.py", "conftest.py")
-    return is_ours and path.endswith((".py", ".pyi"))
+    is_library = not (below and top in _NOT_SOURCE) and path not in ("setup.py", "conftest.py")
+    return is_library and path.endswith((".py", ".pyi"))
 
 
 def _only(tree: Tree, paths: Sequence[str] | set[str]) -> Tree:
@@ -119,16 +119,15 @@ def _changelog(tree: Tree, older: str, newer: str) -> str:
         stop = next(
             (n for n in range(start + 1, len(lines)) if _is_heading(lines[n]) or _names(lines[n], older)), len(lines)
         )
-        words = [line for line in lines[start + 1 : stop] if line.strip(" -=~^*\t")]
-        if words:
-            return "\n".join(words[:40])
+        if entry := [line for line in lines[start + 1 : stop] if line.strip(" -=~^*\t")]:
+            return "\n".join(entry[:40])
     return ""
 
 
 def _names(line: str, version: str) -> bool:
     """Whether a line is a heading that names exactly this version (`0.14.1` is not in `0.14.10`)."""
-    words = line.translate(dict.fromkeys(map(ord, "()[],"), " ")).split()
-    return len(line) < 80 and any(word.strip(":#*`").removeprefix("v") == version for word in words)
+    parts = line.translate(dict.fromkeys(map(ord, "()[],"), " ")).split()
+    return len(line) < 80 and any(part.strip(":#*`").removeprefix("v") == version for part in parts)
 
 
 def _is_heading(line: str) -> bool:
@@ -142,7 +141,7 @@ def _issue(package: str, older: str, log: str, fixed: Sequence[str]) -> str:
     if log:
         return f"{package} {older} has a bug. The changelog of the release that mends it says:\n\n{log}\n"
     behaviours = list(dict.fromkeys(_words(test) for test in fixed))
-    listed = "\n".join(f"- {words}" for words in behaviours[:20])
+    listed = "\n".join(f"- {behaviour}" for behaviour in behaviours[:20])
     return f"In {package} {older} the following does not work as it should:\n\n{listed}\n"
 
 

@@ -51,9 +51,9 @@ def _download(package: str, version: str, folder: Path) -> None:
     script = str(Path(__file__).with_name("download.py"))
     done = run([sys.executable, "-P", script, package, version, str(folder)], env=os.environ, timeout=_LIMIT)
     if done.status != 0:
-        said = done.stderr.decode("utf-8", "backslashreplace").strip().splitlines() or [f"exit status {done.status}"]
+        message = done.stderr.decode("utf-8", "backslashreplace").strip().splitlines() or [f"exit status {done.status}"]
         late = f"it took more than {_LIMIT:g} seconds: " if done.status is None else ""
-        raise WorkspaceError(f"cannot download {package} {version}: {late}{said[-1][-500:]}")
+        raise WorkspaceError(f"cannot download {package} {version}: {late}{message[-1][-500:]}")
 
 
 def _members(archive: Path) -> Iterator[tuple[str, File]]:

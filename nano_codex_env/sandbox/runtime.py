@@ -14,7 +14,7 @@ Mounts = tuple[tuple[Path, str], ...]
 
 @dataclass(frozen=True)
 class Runtime:
-    """What the tests of a task run with; paths that are text are paths in the box."""
+    """An interpreter and its packages; paths that are text are paths in the box."""
 
     python: str
     """The interpreter."""
