@@ -1,4 +1,4 @@
-"""Write a file in one step and through no symbolic link: the folder of a log or of a run may be anybody's."""
+"""Write a file in one step and without following symbolic links, since anybody may own the folder of a log."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ _NEW = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_C
 
 
 def write_whole(path: Path, content: bytes, *, sync: bool = False) -> None:
-    """Replace a file in one step: whoever is killed meanwhile leaves the old one or the new one.
+    """Replace a file in one step: if this process is killed, the old file or the new one is there.
 
-    A link in its place is replaced, not followed. `sync`: it is on the disk before it has its name.
+    A symbolic link at `path` is replaced, not followed. `sync`: the content reaches the disk before the file has its
+    name.
 
     Raises:
-        OSError: the disk is full or gone; the old one stays.
+        OSError: the disk is full or gone; the old file stays.
     """
-    os.close(_replaced(path, content, sync=sync, lock=False))
+    os.close(_replace(path, content, sync=sync, lock=False))
 
 
 def write_locked(path: Path, content: bytes) -> int:
-    """As `write_whole`, and on the disk; a descriptor of the new file to append to, locked before anybody can see it.
+    """As `write_whole` with `sync`; returns a descriptor for appending, locked before anybody can open the file.
 
     Raises:
         OSError: as for `write_whole`.
     """
-    return _replaced(path, content, sync=True, lock=True)
+    return _replace(path, content, sync=True, lock=True)
 
 
 def write_new(path: Path, content: bytes) -> None:
-    """Write a file that is not there yet; whatever has its name, a link to nowhere too, stays as it is.
+    """Write a file that does not exist yet.
 
     Raises:
-        FileExistsError: something has its name.
+        FileExistsError: the name is taken, even by a broken symbolic link.
         OSError: the disk is full or gone.
     """
     handle = os.open(path, _NEW, 0o666)
@@ -44,18 +45,19 @@ def write_new(path: Path, content: bytes) -> None:
 
 
 def write_all(handle: int, content: bytes) -> None:
-    """Write all of it, also where the disk takes it in pieces.
+    """Write all of `content`, in as many calls as the system needs.
 
     Raises:
         OSError: the disk is full or gone.
     """
-    while content:
-        content = content[os.write(handle, content) :]
+    left = memoryview(content)
+    while left:
+        left = left[os.write(handle, left) :]
 
 
-def _replaced(path: Path, content: bytes, *, sync: bool, lock: bool) -> int:
+def _replace(path: Path, content: bytes, *, sync: bool, lock: bool) -> int:
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.unlink(missing_ok=True)  # left by a process that was killed, or laid there for us to follow
+    temporary.unlink(missing_ok=True)  # left by a killed process, or a link that somebody made for us to follow
     handle = os.open(temporary, _NEW, 0o666)
     try:
         write_all(handle, content)

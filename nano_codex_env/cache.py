@@ -1,12 +1,12 @@
-"""Where things live on disk: a cache that processes share, and a folder for each process that goes with it.
+"""The cache on disk that processes share, and the scratch folders of episodes.
 
     <cache>/mirrors/   bare clones             <cache>/trees/    base trees, one per commit
     <cache>/bundled/   the bundled tasks       <cache>/venvs/    environments of tasks
-    <cache>/roots/     the box's root          <cache>/sessions/ what the episodes of living processes touch
+    <cache>/roots/     the box's root          <cache>/sessions/ files that running episodes have changed
 
-An entry is built in a temporary folder beside its place, under a lock, and published by one rename: it is whole
-or not there. A process holds a lock on its session folder for as long as it lives; a folder whose lock can be
-taken belongs to a process that is gone, however it went, and the next process removes it.
+An entry is built in a temporary folder next to its final place, under a lock, and published by one rename, so that it
+is either complete or absent. A scratch folder is locked for as long as its process lives; whoever can take that lock
+knows that the process is gone, and removes the folder.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import os
 import shutil
 import socket
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,11 +31,13 @@ logger = logging.getLogger(__name__)
 ENV_VAR = "NANO_CODEX_CACHE"
 
 LOCK_LIMIT = 4 * 3600.0
-"""Seconds to wait for a lock: more than all that is done under one may take."""
+"""Seconds to wait for a lock; longer than anything that is done under one."""
 
-_TOLD_AFTER = 10.0
-_HOLDER = 300
-"""Bytes of what a lock's file says of its holder."""
+WARN_AFTER = 10.0
+"""Seconds of waiting for a lock before a warning names its holder."""
+
+_RECORD = 300
+"""Bytes of a lock file's record of its holder."""
 
 
 def cache_dir(override: str | os.PathLike[str] | None = None) -> Path:
@@ -50,23 +51,23 @@ def cache_dir(override: str | os.PathLike[str] | None = None) -> Path:
 
 
 @contextlib.contextmanager
-def disk_errors(what: str) -> Iterator[None]:
-    """Turn the operating system's errors on the cache into ours, with the mend."""
+def disk_errors(action: str) -> Iterator[None]:
+    """Turn the operating system's errors on the cache into `WorkspaceError`, with advice."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            mend = f"free some space, or set {ENV_VAR} to a folder on a larger disk"
+            advice = f"free some space, or set {ENV_VAR} to a folder on a larger disk"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            mend = f"set {ENV_VAR} to a folder that you may write"
+            advice = f"set {ENV_VAR} to a folder that you may write"
         else:
-            mend = "see the cause above"
-        raise WorkspaceError(f"{what}: {error}; {mend}") from error
+            advice = "see the cause above"
+        raise WorkspaceError(f"{action}: {error}; {advice}") from error
 
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `path`, which is made if need be; the file says who holds it.
+    """Hold an exclusive lock on `path`, a file that is created if needed and records who holds it.
 
     Raises:
         WorkspaceError: another process has held it for `LOCK_LIMIT` seconds.
@@ -74,35 +75,35 @@ def locked(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        _wait_for(handle, path)
-        os.pwrite(handle, f"{os.getpid()} {socket.gethostname()}\n".ljust(_HOLDER).encode(), 0)
-        yield
-    finally:
-        fcntl.flock(handle, fcntl.LOCK_UN)  # a child forked meanwhile has the descriptor, and shall not keep the lock
-        os.close(handle)
-
-
-def _wait_for(handle: int, path: Path) -> None:
-    started, pause, told = time.monotonic(), 0.001, False
-    while True:
-        try:
-            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        started, warned = time.monotonic(), False
+        while not _try_lock(handle):
             waited = time.monotonic() - started
             if waited > LOCK_LIMIT:
                 raise WorkspaceError(
                     f"{path} has been locked for {LOCK_LIMIT:g} seconds by {_holder(handle)}; end that, then try again"
-                ) from error
-            if waited > _TOLD_AFTER and not told:
-                told = True
+                )
+            if waited > WARN_AFTER and not warned:
+                warned = True
                 logger.warning("waiting for %s, which is locked by %s", path, _holder(handle))
-        time.sleep(pause)
-        pause = min(pause * 1.5, 0.5)
+            time.sleep(min(0.001 + waited / 2, 0.5))
+        os.pwrite(handle, f"{os.getpid()} {socket.gethostname()}\n".ljust(_RECORD).encode(), 0)
+        yield
+    finally:
+        fcntl.flock(handle, fcntl.LOCK_UN)  # closing is not enough where a child was forked: it shares the descriptor
+        os.close(handle)
+
+
+def _try_lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _holder(handle: int) -> str:
-    """Who holds a lock, as its file says, and what is odd about that."""
-    pid, _, host = os.pread(handle, _HOLDER, 0).decode("ascii", "replace").strip(" \n\0").partition(" ")
+    """Who holds a lock, according to its file."""
+    pid, _, host = os.pread(handle, _RECORD, 0).decode("ascii", "replace").strip(" \n\0").partition(" ")
     if not pid.isdigit():
         return "a process that does not say who it is"
     if host != socket.gethostname():
@@ -112,10 +113,12 @@ def _holder(handle: int) -> str:
     return f"process {pid}, which is gone; a process that it started holds the lock on (`fuser` names it)"
 
 
-def publish(path: Path, build: Callable[[Path], None]) -> Path:
-    """`path`, built by `build(temporary folder)` if it is not there yet; safe for many processes.
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".lock")
 
-    What an earlier process left half-built is removed first.
+
+def publish(path: Path, build: Callable[[Path], None]) -> Path:
+    """`path`, built by `build(temporary folder)` if it does not exist yet; safe for many processes.
 
     Raises:
         WorkspaceError: the disk is full, or the cache cannot be written.
@@ -126,7 +129,7 @@ def publish(path: Path, build: Callable[[Path], None]) -> Path:
     with disk_errors(f"building {path}"), locked(_lock_of(path)):
         if path.exists():
             return path
-        for stale in path.parent.glob(f".{path.name}..*"):
+        for stale in path.parent.glob(f".{path.name}..*"):  # of a process that was killed
             shutil.rmtree(stale)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}..", dir=path.parent))
         try:
@@ -140,14 +143,14 @@ def publish(path: Path, build: Callable[[Path], None]) -> Path:
 
 
 def mark_used(path: Path) -> None:
-    """Note that an entry is used now, in its lock's time; a cache that cannot be written keeps what it says."""
+    """Record that an entry is in use, as its lock's modification time; does nothing where the cache is read-only."""
     with contextlib.suppress(OSError):
         os.utime(_lock_of(path))
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Something in the cache that is made anew when it is needed and not there."""
+    """A folder in the cache; it is built again if it is removed and needed."""
 
     kind: str
     path: Path
@@ -160,119 +163,97 @@ class Entry:
 
 
 def entries(cache: Path) -> list[Entry]:
-    """What the cache holds, by kind and name; not what episodes are using to write into."""
-    found = []
-    for lock in sorted(cache.glob("*/*.lock")):
-        path = lock.with_suffix("")
-        if path.is_dir() and path.parent.name != "sessions":
-            found.append(Entry(path.parent.name, path, lock.stat().st_mtime))
-    return found
+    """The cache's entries by kind and name, without scratch folders."""
+    found = [(lock.with_suffix(""), lock) for lock in sorted(cache.glob("*/*.lock"))]
+    return [
+        Entry(path.parent.name, path, lock.stat().st_mtime)
+        for path, lock in found
+        if path.is_dir() and path.parent.name != "sessions"
+    ]
 
 
 def remove(entry: Entry) -> None:
-    """Remove an entry; at no moment is it there in part. An episode that has it open would lose it.
+    """Remove an entry in one step; an episode that has it open would lose it.
 
     Raises:
         WorkspaceError: it cannot be removed.
     """
     with disk_errors(f"removing {entry.path}"), locked(_lock_of(entry.path)):
-        going = Path(tempfile.mkdtemp(prefix=f".{entry.path.name}..", dir=entry.path.parent))
+        trash = Path(tempfile.mkdtemp(prefix=f".{entry.path.name}..", dir=entry.path.parent))
         with contextlib.suppress(FileNotFoundError):
-            entry.path.rename(going / "gone")
-        shutil.rmtree(going)
+            entry.path.rename(trash / "entry")
+        shutil.rmtree(trash)
+
+
+_open_here: set[Path] = set()
+"""The scratch folders that this process has open."""
 
 
 class Scratch:
-    """A folder of one episode's: gone when closed, or removed by the next process if this one was killed."""
+    """A folder for one episode; it is removed by `close`, or by a later process if this one is killed."""
 
     def __init__(self, cache: Path) -> None:
+        sessions = cache / "sessions"
         with disk_errors(f"making a folder for an episode in {cache}"):
-            self._session = _sessions.join(cache / "sessions")
-            self.path = Path(tempfile.mkdtemp(prefix="e-", dir=self._session))
-            self.path.chmod(0o755)
+            sessions.mkdir(parents=True, exist_ok=True)
+            if sessions not in [path.parent for path in list(_open_here)]:  # not each time: on NFS it may take seconds
+                _remove_dead(sessions)
+            self.path, self._handle = _locked_folder(sessions)
+        _open_here.add(self.path)
         self._pid = os.getpid()
 
     def close(self) -> None:
         """Remove the folder; a second call, or one in a forked child, does nothing."""
-        if self._pid == os.getpid():
-            self._pid = 0
-            try:
-                with contextlib.suppress(FileNotFoundError):
-                    shutil.rmtree(self.path)
-            finally:
-                _sessions.leave(self._session)
+        if self._pid != os.getpid():
+            return
+        self._pid = 0
+        _open_here.discard(self.path)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(self.path)
+            _lock_of(self.path).unlink(missing_ok=True)
+        finally:
+            os.close(self._handle)
 
 
-class _Sessions:
-    """The session folders of our process and how many episodes use each; forgotten in a forked child."""
-
-    def __init__(self) -> None:
-        self._forget()
-        os.register_at_fork(after_in_child=self._forget)
-
-    def _forget(self) -> None:
-        self._lock = threading.Lock()
-        self._open: dict[Path, tuple[int, int]] = {}  # folder -> (lock's descriptor, users)
-
-    def join(self, parent: Path) -> Path:
-        with self._lock:
-            for folder, (handle, users) in self._open.items():
-                if folder.parent == parent and folder.is_dir():
-                    self._open[folder] = (handle, users + 1)
-                    return folder
-            folder, handle = _open_session(parent)
-            self._open[folder] = (handle, 1)
-            return folder
-
-    def leave(self, folder: Path) -> None:
-        with self._lock:
-            handle, users = self._open[folder]
-            self._open[folder] = (handle, users - 1)
-            if users == 1:
-                del self._open[folder]
-                shutil.rmtree(folder, ignore_errors=True)
-                _lock_of(folder).unlink(missing_ok=True)
-                os.close(handle)
-
-
-_sessions = _Sessions()
-
-
-def _lock_of(folder: Path) -> Path:
-    return folder.with_name(folder.name + ".lock")
-
-
-def _open_session(parent: Path) -> tuple[Path, int]:
-    with locked(parent / ".lock"):
-        _remove_dead(parent)
-        folder = Path(tempfile.mkdtemp(prefix="s-", dir=parent))
-        folder.chmod(0o755)
-        handle = os.open(_lock_of(folder), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-    return folder, handle
+def _locked_folder(parent: Path) -> tuple[Path, int]:
+    """A new folder and the descriptor of its lock, which is held."""
+    while True:
+        handle, lock = tempfile.mkstemp(".lock", "s-", parent)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if os.fstat(handle).st_nlink:  # else another process locked it first, and removed it as a dead one's
+                folder = Path(lock).with_suffix("")
+                folder.mkdir()
+                folder.chmod(0o755)
+                return folder, handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
 
 
 def remove_dead_sessions(cache: Path) -> list[Path]:
-    """Remove the session folders whose process is gone, and name them."""
-    with disk_errors(f"looking for left-over folders in {cache}"), locked(cache / "sessions" / ".lock"):
-        return _remove_dead(cache / "sessions")
+    """Remove the scratch folders of processes that are gone, and return their paths."""
+    sessions = cache / "sessions"
+    with disk_errors(f"looking for left-over folders in {cache}"):
+        sessions.mkdir(parents=True, exist_ok=True)
+        return _remove_dead(sessions)
 
 
-def _remove_dead(parent: Path) -> list[Path]:
+def _remove_dead(sessions: Path) -> list[Path]:
     removed = []
-    for lock in parent.glob("s-*.lock"):
+    for lock in sessions.glob("s-*.lock"):
         try:
             handle = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue  # its process has just ended by itself
+        except FileNotFoundError:  # closed a moment ago
+            continue
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            folder = lock.with_suffix("")
-            shutil.rmtree(folder, ignore_errors=True)
-            lock.unlink(missing_ok=True)
-            removed.append(folder)
-        except BlockingIOError:
-            continue  # its process lives
+            if _try_lock(handle):
+                folder = lock.with_suffix("")
+                shutil.rmtree(folder, ignore_errors=True)
+                lock.unlink(missing_ok=True)
+                removed.append(folder)
         finally:
             os.close(handle)
     return removed

@@ -1,19 +1,19 @@
-"""Patches in git's format, made and taken apart in this process.
-
-git itself is never run on the host over files that a policy may have written; this is what stands in its place.
-"""
+"""Write and parse patches in git's format, since git never runs on the host over files that a policy has written."""
 
 from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 CONTEXT = 3
-_LARGE = 100_000
-"""Above so many pairs of equal lines the differing middle is written as one replaced block: exact, and in time."""
+"""Unchanged lines around a change."""
+
+_MOST_PAIRS = 100_000
+"""Pairs of equal lines that difflib is given; above this the differing lines are written as one replaced block."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class File:
 
 
 def file_diff(path: str, old: File | None, new: File | None) -> str:
-    """The patch from `old` to `new` of one file, in git's format; None: there is no such file.
+    """The patch in git's format that turns `old` into `new`; None stands for no file.
 
-    Bytes that are not UTF-8 stand in the text as surrogate escapes: encode it with "surrogateescape".
+    Bytes that are not UTF-8 are surrogate escapes in the text: encode it with "surrogateescape".
     """
     if old == new:
         return ""
@@ -47,14 +47,15 @@ def file_diff(path: str, old: File | None, new: File | None) -> str:
     elif old is not None and new is not None and old.mode != new.mode:
         lines += [f"old mode {old.mode}", f"new mode {new.mode}"]
     before, after = old.data if old else b"", new.data if new else b""
+    hunks = b""
     if before != after or old is None or new is None:
         suffix = f" {new.mode}" if old and new and old.mode == new.mode else ""
         lines.append(f"index {_blob_id(old)}..{_blob_id(new)}{suffix}")
     if before != after:
-        end = "\t" if " " in path else ""  # git's own: without it GNU patch would read a date after the blank
+        end = "\t" if " " in path else ""  # as git does, or GNU patch would read what follows the blank as a date
         lines += [f"--- {a}{end}" if old else "--- /dev/null", f"+++ {b}{end}" if new else "+++ /dev/null"]
-    head = "".join(line + "\n" for line in lines)
-    return head + b"".join(_hunks(_lines(before), _lines(after))).decode("utf-8", "surrogateescape")
+        hunks = b"".join(_hunks(_lines(before), _lines(after)))
+    return "".join(line + "\n" for line in lines) + hunks.decode("utf-8", "surrogateescape")
 
 
 def _blob_id(file: File | None) -> str:
@@ -64,13 +65,14 @@ def _blob_id(file: File | None) -> str:
 
 
 def _lines(data: bytes) -> list[bytes]:
-    lines = data.split(b"\n")
-    last = lines.pop()
+    *lines, last = data.split(b"\n")
     return [line + b"\n" for line in lines] + ([last] if last else [])
 
 
 def _hunks(a: list[bytes], b: list[bytes]) -> Iterator[bytes]:
-    for group in _groups(_opcodes(a, b)):
+    matcher: difflib.SequenceMatcher[bytes] = difflib.SequenceMatcher(None, [], [])
+    matcher.opcodes = _opcodes(a, b)  # type: ignore[attr-defined]  # where `get_opcodes` keeps its result
+    for group in matcher.get_grouped_opcodes(CONTEXT):
         first, last = group[0], group[-1]
         yield b"@@ -%s +%s @@\n" % (_range(first[1], last[2]), _range(first[3], last[4]))
         for tag, i1, i2, j1, j2 in group:
@@ -79,6 +81,24 @@ def _hunks(a: list[bytes], b: list[bytes]) -> Iterator[bytes]:
             else:
                 yield from (_line(b"-", line) for line in a[i1:i2])
                 yield from (_line(b"+", line) for line in b[j1:j2])
+
+
+def _opcodes(a: list[bytes], b: list[bytes]) -> list[tuple[str, int, int, int, int]]:
+    """Difflib's opcodes of two texts that differ; it compares only what lies between their common head and tail."""
+    head = _common_head(a, b)
+    tail = _common_head(a[head:][::-1], b[head:][::-1])
+    i, j = len(a) - tail, len(b) - tail
+    counts = Counter(b[head:j])
+    if sum(counts[line] for line in a[head:i]) > _MOST_PAIRS:
+        middle = [("replace", head, i, head, j)]
+    else:
+        matcher = difflib.SequenceMatcher(None, a[head:i], b[head:j], autojunk=False)
+        middle = [(tag, i1 + head, i2 + head, j1 + head, j2 + head) for tag, i1, i2, j1, j2 in matcher.get_opcodes()]
+    return [("equal", 0, head, 0, head), *middle, ("equal", i, len(a), j, len(b))]
+
+
+def _common_head(a: list[bytes], b: list[bytes]) -> int:
+    return next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 def _line(mark: bytes, line: bytes) -> bytes:
@@ -92,53 +112,9 @@ def _range(start: int, stop: int) -> bytes:
     return b"%d,%d" % (start + 1 if length else start, length)
 
 
-Opcode = tuple[str, int, int, int, int]
-
-
-def _opcodes(a: list[bytes], b: list[bytes]) -> list[Opcode]:
-    """Difflib's opcodes, with the common head and tail taken off first: an edit costs what it touches."""
-    head, limit = 0, min(len(a), len(b))
-    while head < limit and a[head] == b[head]:
-        head += 1
-    tail = 0
-    while tail < limit - head and a[-1 - tail] == b[-1 - tail]:
-        tail += 1
-    i, j = len(a) - tail, len(b) - tail
-    middle: list[Opcode]
-    counts = Counter(b[head:j])
-    if sum(counts[line] for line in a[head:i]) > _LARGE:
-        middle = [("replace", head, i, head, j)]
-    else:
-        matcher = difflib.SequenceMatcher(None, a[head:i], b[head:j], autojunk=False)
-        middle = [(tag, *(n + head for n in numbers)) for tag, *numbers in matcher.get_opcodes()]  # type: ignore[misc]
-    return [("equal", 0, head, 0, head), *middle, ("equal", i, len(a), j, len(b))]
-
-
-def _groups(opcodes: list[Opcode]) -> Iterator[list[Opcode]]:
-    """Opcodes in hunks with their context; equal runs longer than two contexts part them."""
-    group: list[Opcode] = []
-    for tag, i1, i2, j1, j2 in opcodes:
-        if tag != "equal":
-            group.append((tag, i1, i2, j1, j2))
-        elif i2 - i1 > 2 * CONTEXT or not group:
-            if group:
-                end = min(CONTEXT, i2 - i1)
-                group.append(("equal", i1, i1 + end, j1, j1 + end))
-                yield group
-            start = min(CONTEXT, i2 - i1)
-            group = [("equal", i2 - start, i2, j2 - start, j2)]
-        else:
-            group.append((tag, i1, i2, j1, j2))
-    if group and any(tag != "equal" for tag, *_ in group):
-        yield _trimmed(group)
-
-
-def _trimmed(group: list[Opcode]) -> list[Opcode]:
-    tag, i1, i2, j1, _ = group[-1]
-    if tag == "equal":
-        end = min(CONTEXT, i2 - i1)
-        group[-1] = (tag, i1, i1 + end, j1, j1 + end)
-    return group
+_ESCAPES = {7: "a", 8: "b", 9: "t", 10: "n", 11: "v", 12: "f", 13: "r", 34: '"', 92: "\\"}
+_UNESCAPES = {letter.encode(): bytes([byte]) for byte, letter in _ESCAPES.items()}
+_ESCAPE = re.compile(rb'\\(?:([abtnvfr"\\])|([0-3][0-7]{2})|\Z)')
 
 
 def quote(name: str) -> str:
@@ -150,70 +126,61 @@ def quote(name: str) -> str:
     raw = name.encode("utf-8", "surrogateescape")
     if all(32 <= byte < 127 and byte not in b'"\\' for byte in raw):
         return name
-    return '"' + "".join(_escape(byte) for byte in raw) + '"'
 
+    def escape(byte: int) -> str:
+        if byte in _ESCAPES:
+            return "\\" + _ESCAPES[byte]
+        return chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}"
 
-_ESCAPES = {7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}
-_UNESCAPES = {text[1]: byte for byte, text in _ESCAPES.items()}
-
-
-def _escape(byte: int) -> str:
-    return _ESCAPES.get(byte) or (chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}")
+    return f'"{"".join(map(escape, raw))}"'
 
 
 def unquote(name: str) -> str:
-    """The file name that git wrote as `name`."""
-    if not (len(name) > 1 and name[0] == name[-1] == '"'):
+    """The file name that git wrote as `name`; a name with a malformed escape is returned as it is."""
+    if len(name) < 2 or not name.startswith('"') or not name.endswith('"'):
         return name
-    out, rest = bytearray(), iter(name[1:-1])
-    for char in rest:
-        if char != "\\":
-            out += char.encode("utf-8", "surrogateescape")
-            continue
-        char = next(rest, "\\")
-        if char in _UNESCAPES:
-            out.append(_UNESCAPES[char])
-            continue
-        digits = char + next(rest, "") + next(rest, "")
-        if len(digits) != 3 or digits[0] not in "0123" or not set(digits) <= set("01234567"):
-            return name
-        out.append(int(digits, 8))
-    return out.decode("utf-8", "surrogateescape")
+    raw = name[1:-1].encode("utf-8", "surrogateescape")
+    if b"\\" in _ESCAPE.sub(b"", raw):
+        return name
+
+    def unescape(match: re.Match[bytes]) -> bytes:
+        letter, octal = match.groups()
+        return bytes([int(octal, 8)]) if octal else _UNESCAPES[letter or b"\\"]
+
+    return _ESCAPE.sub(unescape, raw).decode("utf-8", "surrogateescape")
 
 
 def read_patch(text: str) -> str:
-    """A patch as git takes it, from one that was stored or sent: the one reading of patches everywhere.
+    """A patch as git accepts it, from one that was stored or sent.
 
-    The last newline, which data sets and models strip, is there again; line ends of a patch that was turned into
-    CRLF as a whole (its headers too) are LF again. A CRLF that belongs to a file's own lines stays.
+    A missing last newline, which datasets and models strip, is added. Where every header ends with CRLF, the patch was
+    converted as a whole, and all its line ends become LF; a CRLF of a file's own lines stays.
     """
     if not text.strip():
         return ""
     lines = text.split("\n")
-    marks = ("diff --git ", "--- ", "+++ ", "@@ ")
-    heads = [line for line in lines if line.startswith(marks)]
-    if heads and all(line.endswith("\r") for line in heads):
+    headers = [line for line in lines if line.startswith(("diff --git ", "--- ", "+++ ", "@@ "))]
+    if headers and all(line.endswith("\r") for line in headers):
         lines = [line.removesuffix("\r") for line in lines]
     return "\n".join(lines) + ("" if not lines[-1] else "\n")
 
 
 @dataclass(frozen=True)
 class FilePatch:
-    """The part of a patch that is about one file."""
+    """The part of a patch that changes one file."""
 
     paths: tuple[str, ...]
-    """Its path; two where it was renamed or copied (old, new)."""
+    """Its path; two where it is renamed or copied (old, new)."""
     text: str
     is_new: bool
-    """Whether it makes a file that was not there."""
+    """Whether it creates the file."""
 
 
 def split(patch: str) -> list[FilePatch]:
-    """The files of a patch, in order; what stands before the first is dropped.
+    """The files of a patch, in order, without any text before the first.
 
-    A file begins where git says so (`diff --git`), or where `---` is followed by `+++` and a hunk that is not its own,
-    also behind another file's hunks: git applies it there, so nothing can hide in it. The lines that a hunk says it has
-    are passed over, whatever they look like.
+    A file begins at `diff --git`, or at `---`, `+++` and `@@` lines that do not belong to the current file's header,
+    even after another file's hunks, because git would apply them there. Lines inside a hunk are never read as headers.
     """
     lines = patch.split("\n")
     starts = list(_starts(lines))
@@ -222,13 +189,13 @@ def split(patch: str) -> list[FilePatch]:
 
 
 def _starts(lines: list[str]) -> Iterator[int]:
-    """Where files begin."""
+    """The line numbers at which files begin."""
     n, has_header = 0, True
     while n < len(lines):
         if lines[n].startswith("diff --git "):
             yield n
             has_header = False
-        elif _is_plain_header(lines[n : n + 3]):
+        elif [line[:4] for line in lines[n : n + 3]] == ["--- ", "+++ ", "@@ -"]:
             if has_header:
                 yield n
             has_header, n = True, n + 2
@@ -242,19 +209,14 @@ def _starts(lines: list[str]) -> Iterator[int]:
 
 
 def _hunk_lengths(line: str) -> tuple[int, int]:
-    """How many lines of each side follow `@@ -start,length +start,length @@`; no such line: none."""
+    """The numbers of old and new lines after `@@ -start,length +start,length @@`; zeros for any other line."""
     words = line.split(" ")
     if len(words) < 4 or words[0] != "@@" or words[3] != "@@":
         return 0, 0
     lengths = [word[1:].partition(",")[2] or "1" for word in words[1:3]]
-    whole = all(length.isdecimal() and len(length) < 19 for length in lengths)  # git reads no more digits either
-    return (int(lengths[0]), int(lengths[1])) if whole else (0, 0)
-
-
-def _is_plain_header(lines: list[str]) -> bool:
-    return (
-        len(lines) == 3 and lines[0].startswith("--- ") and lines[1].startswith("+++ ") and lines[2].startswith("@@ -")
-    )
+    if not all(length.isdecimal() and len(length) < 19 for length in lengths):  # git reads no more digits either
+        return 0, 0
+    return int(lengths[0]), int(lengths[1])
 
 
 _NAMES = ("rename from ", "copy from ", "rename old ", "rename to ", "copy to ", "rename new ")
@@ -263,27 +225,23 @@ _NAMES = ("rename from ", "copy from ", "rename old ", "rename to ", "copy to ",
 def _file_patch(lines: list[str], *, last: bool) -> FilePatch:
     header: dict[str, str] = {}
     for line in lines:
-        if line.startswith("@@ ") or line.startswith("GIT binary patch"):
+        if line.startswith(("@@ ", "GIT binary patch")):
             break
         for key in ("--- ", "+++ ", *_NAMES, "new file mode "):
             if line.startswith(key):
-                header[key] = line[len(key) :]
+                header[key] = line.removeprefix(key)
     paths = [unquote(header[key]) for key in _NAMES if key in header]
-    sides = [_side(header.get(key, "/dev/null")) for key in ("--- ", "+++ ")]
-    paths += [side for side in sides if side]  # where they disagree with the names above, git takes one of them
-    paths = paths or [_from_first_line(lines[0])]
+    paths += [path for key in ("--- ", "+++ ") if (path := _path(header.get(key, "/dev/null")))]  # git may use either
+    if not paths:  # `diff --git a/X b/X` is the only line with a name
+        names = lines[0].removeprefix("diff --git ")
+        paths = [unquote(names[: len(names) // 2]).partition("/")[2]]
     is_new = "new file mode " in header or header.get("--- ", "").startswith("/dev/null")
     text = "\n".join(lines) + ("" if last else "\n")
     return FilePatch(tuple(dict.fromkeys(paths)), text, is_new)
 
 
-def _side(name: str) -> str:
+def _path(name: str) -> str:
+    """The path in a `---` or `+++` line; empty for /dev/null."""
     name = name[: name.rindex('"') + 1] if name.startswith('"') else name.split("\t")[0]
     path = unquote(name.rstrip("\r"))
     return "" if path == "/dev/null" else path.partition("/")[2] or path  # plain `diff` puts no prefix before a name
-
-
-def _from_first_line(line: str) -> str:
-    """The path in `diff --git a/X b/X`, where nothing else names it: both halves are alike."""
-    names = line.removeprefix("diff --git ")
-    return unquote(names[: len(names) // 2]).partition("/")[2]

@@ -1,7 +1,7 @@
-"""The only place where git runs on the host: over repositories of ours or views of others, never over a policy's files.
+"""The only place where git runs on the host; never over files that a policy may have written.
 
-Whatever the repository, no hook, filter, monitor or transport that its configuration names is run, nothing is fetched
-that was not asked for, and no object stands for another one.
+Whatever the repository, git runs no hook, filter, monitor or transport that its configuration names, fetches nothing
+that was not asked for, and follows no replacement of one object by another.
 """
 
 from __future__ import annotations
@@ -17,18 +17,16 @@ LOCAL, NETWORK = 900.0, 7200.0
 """Seconds that a command may take, without and with the network."""
 
 MEMORY = 4 << 30
-"""Bytes that a command may allocate, mapped files not counted; a clone or fetch four times as much."""
+"""Bytes that a command may allocate, not counting mapped files; a clone or fetch may take four times as much."""
 
 _OF_THE_USER = ("GIT_SSH", "GIT_ASKPASS", "GIT_SSL", "GIT_PROXY", "GIT_TRACE", "GIT_CURL", "GIT_EXEC_PATH")
-"""How a user reaches a remote; any other GIT_ variable would point git elsewhere, or change what it does."""
+"""Variables that are kept, since they say how to reach a remote; others could make git do something else."""
 
+_SETTINGS = ("core.hooksPath=" + os.devnull, "core.fsmonitor=false", "core.commitGraph=false")
+"""Settings that override all configuration; nobody checks what a commit graph claims."""
+
+_NETWORK_SETTINGS = ("http.lowSpeedLimit=1000", "http.lowSpeedTime=120")
 _PROTOCOLS = "file:git:http:https:ssh"
-"""Those of a clone or fetch; of all other commands none."""
-
-_OURS = ("core.hooksPath", os.devnull), ("core.fsmonitor", "false"), ("core.commitGraph", "false")
-"""Over every other configuration; a commit graph is a claim about commits that nobody checks."""
-
-_STALLED = ("http.lowSpeedLimit", "1000"), ("http.lowSpeedTime", "120")
 
 _ALWAYS = {
     "GIT_TERMINAL_PROMPT": "0",
@@ -60,39 +58,46 @@ def run_git(
     stdin: bytes = b"",
     env: Mapping[str, str] | None = None,
 ) -> bytes:
-    """What `git ARGUMENTS` prints on stdout, byte for byte.
+    """Run `git ARGUMENTS` in `cwd` and return its stdout; it asks for no password and looks for no repository above.
 
-    It never asks for a password, and looks for no repository above `cwd`. `as_user`: with the user's and the machine's
-    configuration; else with the repository's only, which must be one of ours, so that the result is the same
-    everywhere. `network`: a clone or fetch, as the user (credentials, proxies). `timeout` (seconds) and `memory`
-    (bytes): where the usual ones are too much. `env` comes on top.
+    `as_user`: with the user's and the machine's configuration; else only the repository's, which must be one of ours.
+    `network`: a clone or fetch, which needs the user's credentials and proxies. `timeout` is in seconds, `memory` in
+    bytes. `env`: more environment variables.
 
     Raises:
-        WorkspaceError: git is missing, took too long, or the command failed; holds what git said.
+        WorkspaceError: git is missing, took too long, or failed; with what it wrote to stderr.
     """
-    variables = _environment(as_user or network) | {"GIT_CEILING_DIRECTORIES": os.path.dirname(os.path.realpath(cwd))}
+    variables = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GIT_") or name.startswith(_OF_THE_USER)
+    }
+    variables |= _ALWAYS if as_user or network else _ALWAYS | _NO_CONFIGURATION
+    variables |= {"GIT_CEILING_DIRECTORIES": os.path.dirname(os.path.realpath(cwd))}
     variables |= {"GIT_ALLOW_PROTOCOL": _PROTOCOLS} if network else {}
-    settings = [word for name, value in (*_OURS, *(_STALLED if network else ())) for word in ("-c", f"{name}={value}")]
     timeout = timeout or (NETWORK if network else LOCAL)
     memory = memory or (4 * MEMORY if network else MEMORY)
-    command = ["git", "-C", str(cwd), *settings, *arguments]
+    command = ["git", "-C", str(cwd)]
+    for setting in (*_SETTINGS, *(_NETWORK_SETTINGS if network else ())):
+        command += ["-c", setting]
     try:
-        done = run(command, env=variables | dict(env or {}), stdin=stdin, timeout=timeout, memory=memory)
+        done = run([*command, *arguments], env=variables | dict(env or {}), stdin=stdin, timeout=timeout, memory=memory)
     except FileNotFoundError as error:
         raise WorkspaceError("git is not installed, or not on PATH; install git >= 2.25") from error
     except OSError as error:  # an argument too long, no more processes
         raise WorkspaceError(f"git cannot be started: {error}") from error
     if done.status != 0:
-        said = done.stderr.decode("utf-8", "backslashreplace").strip() or f"exit status {done.status}"
-        said = said if done.status is not None else f"it was stopped after {timeout:g} seconds: {said[-500:]}"
-        advice = "; free some space or move the cache" if "No space left" in said else ""
+        message = done.stderr.decode("utf-8", "backslashreplace").strip() or f"exit status {done.status}"
+        if done.status is None:
+            message = f"it was stopped after {timeout:g} seconds: {message[-500:]}"
+        advice = "; free some space or move the cache" if "No space left" in message else ""
         name = next((word for word in arguments if not word.startswith("-")), "")
-        raise WorkspaceError(f"git {name} failed in {cwd}: {said}{advice}")
+        raise WorkspaceError(f"git {name} failed in {cwd}: {message}{advice}")
     return done.stdout
 
 
 def init_work_tree(folder: Path, kind: str = "sha1") -> None:
-    """Make `folder` a repository whose files are as they were committed, but for their line ends.
+    """Make `folder` a repository in which no filter changes files on checkout; only line ends may be converted.
 
     Raises:
         WorkspaceError: git failed.
@@ -101,12 +106,3 @@ def init_work_tree(folder: Path, kind: str = "sha1") -> None:
     info = folder / ".git" / "info"
     info.mkdir(exist_ok=True)
     info.joinpath("attributes").write_text("* -ident -filter -working-tree-encoding\n", encoding="ascii")
-
-
-def _environment(as_user: bool) -> dict[str, str]:
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("GIT_") or name.startswith(_OF_THE_USER)
-    }
-    return kept | _ALWAYS if as_user else kept | _ALWAYS | _NO_CONFIGURATION

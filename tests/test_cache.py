@@ -349,7 +349,7 @@ def test_a_forked_child_leaves_its_parents_folder_alone_and_has_its_own(tmp_path
         try:
             scratch.close()
             own = Scratch(tmp_path)
-            alone = own.path.parent != scratch.path.parent and scratch.path.is_dir()
+            alone = own.path != scratch.path and scratch.path.is_dir()
             own.close()
             code = 0 if alone and not own.path.exists() else 1
         finally:
@@ -376,13 +376,13 @@ def test_the_folders_of_dead_processes_are_removed_and_those_of_the_living_kept(
     mine = Scratch(tmp_path)
     with running(HOLD, tmp_path) as living:
         with running(HOLD, tmp_path) as dying:
-            assert len(list(tmp_path.glob("sessions/s-*/e-*/file"))) == 2
+            assert len(list(tmp_path.glob("sessions/s-*/file"))) == 2
             assert remove_dead_sessions(tmp_path) == []
             dying.send_signal(signal.SIGKILL)
         removed = remove_dead_sessions(tmp_path)
         assert len(removed) == 1
         assert not removed[0].exists()
-        assert len(list(tmp_path.glob("sessions/s-*/e-*/file"))) == 1
+        assert len(list(tmp_path.glob("sessions/s-*/file"))) == 1
         assert mine.path.is_dir()
         living.send_signal(signal.SIGKILL)
     mine.close()
@@ -522,7 +522,7 @@ def holding(lock: Path, how: str) -> Iterator[int]:
 def test_who_holds_a_lock_is_told_and_not_waited_for_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("nano_codex_env.cache._TOLD_AFTER", 0.0)
+    monkeypatch.setattr("nano_codex_env.cache.WARN_AFTER", 0.0)
     monkeypatch.setattr("nano_codex_env.cache.LOCK_LIMIT", 0.05)
     with holding(tmp_path / "lock", "parent") as pid:
         with pytest.raises(WorkspaceError, match=rf"lock has been locked for 0\.05 seconds by process {pid}; end that"):

@@ -1,4 +1,4 @@
-"""Preparing tasks: build what they need, prove them, make new ones."""
+"""Prepare tasks ahead, validate them, and make new ones."""
 
 from nano_codex_env.curation.prepare import Check, prepare, validate
 from nano_codex_env.curation.release_pairs import release_pair

@@ -1,8 +1,8 @@
-"""Download a release's source distribution, and build nothing of it.
+"""Download a release's source distribution without building it.
 
-Run as `python -P download.py PACKAGE VERSION FOLDER`. `pip download` would run the package's own setup to ask it for
-its requirements; so pip's finder is asked where the file is (it knows the user's index, proxy and certificates), and
-the file is fetched by pip's session. Both have no public interface; an error says so.
+Run as `python -P download.py PACKAGE VERSION FOLDER`. `pip download` would run the package's own setup to learn its
+requirements. So pip's finder is asked for the file (it knows the user's index, proxy and certificates), and pip's
+session fetches it. Neither is a public interface; an unknown version of pip is an error.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def main(package: str, version: str, folder: Path) -> None:
-    """Put the file into `folder`; what is wrong is said in one line, with an exit status of 1."""
+    """Download the file to `folder`; on an error, print one line and exit with status 1."""
     try:
         from pip._internal.commands.download import DownloadCommand
         from pip._internal.exceptions import PipError

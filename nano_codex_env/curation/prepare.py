@@ -1,4 +1,4 @@
-"""Build ahead what tasks need, and prove that each can be solved and is not solved yet."""
+"""Build everything that tasks need, and validate that each is solved by its reference patch only."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from dataclasses import dataclass
 from nano_codex_env.errors import NanoCodexError, TaskError
 from nano_codex_env.parallel import each
 from nano_codex_env.repo.base_tree import base_tree
-from nano_codex_env.rewards import Resolved, Score
+from nano_codex_env.rewards import Resolved
 from nano_codex_env.scoring import Scorer, protection_of
 from nano_codex_env.tasks.task import Task
 
-_OF_THE_RUNNER = ("pytest", "_pytest", "pluggy")
+_RUNNER_PACKAGES = ("pytest", "_pytest", "pluggy")
 
 
 @dataclass(frozen=True)
 class Check:
-    """What became of one task."""
+    """The result of preparing or validating one task."""
 
     instance_id: str
     problem: str = ""
-    """Empty: all is well."""
+    """Empty if there is none."""
     note: str = ""
-    """What is good to know of a task without a problem."""
+    """A remark on a task without a problem."""
 
 
 def prepare(tasks: Sequence[Task], scorer: Scorer) -> Iterator[Check]:
-    """Build each task's base tree, runtime and mutants, several at once; after that reset and scoring need no network.
+    """Build each task's base tree, runtime and mutants, several at once; afterwards, reset and scoring need no network.
 
-    A task with tests and a reference patch is run some ten times: the reference three times, then with mutants. One
-    whose tests do not pass with its reference patch has a problem that names them.
+    The tests of a task with a reference patch run about ten times: three times as they are, then with mutants. If some
+    do not pass with the reference patch, the problem names them.
     """
 
     def build(task: Task) -> Check:
@@ -38,7 +38,7 @@ def prepare(tasks: Sequence[Task], scorer: Scorer) -> Iterator[Check]:
             base, _ = base_tree(task.repo, task.base_commit, scorer.cache)
             runtime = scorer.runtime(task)
             roots = [base / path.removeprefix("/testbed").lstrip("/") for path in runtime.pythonpath]
-            own = [name for name in _OF_THE_RUNNER if any((root / name).is_dir() for root in roots)][:1]
+            own = [name for name in _RUNNER_PACKAGES if any((root / name).is_dir() for root in roots)][:1]
             if own:
                 raise TaskError(
                     f"{task.instance_id}: its repository is {own[0]} itself, which runs the tests; such a task can be "
@@ -58,23 +58,18 @@ def prepare(tasks: Sequence[Task], scorer: Scorer) -> Iterator[Check]:
 def validate(tasks: Sequence[Task], reward: Resolved) -> Iterator[Check]:
     """Score each task's reference patch, which must give 1.0, and no patch, which must give 0.0; several at once."""
 
-    def prove(task: Task) -> Check:
+    def check(task: Task) -> Check:
         try:
-            return Check(task.instance_id, _problem(reward(task, [], task.patch), reward(task, [], "")))
+            reference, nothing = reward(task, [], task.patch), reward(task, [], "")
         except NanoCodexError as error:
             return Check(task.instance_id, str(error))
+        if reference.value != 1.0:
+            reason = f"{reference.parts['reason']} {', '.join(reference.parts['failed'][:3])}".strip()
+            dropped = f"; dropped: {', '.join(reference.parts['dropped'])}" if reference.parts["dropped"] else ""
+            return Check(task.instance_id, f"the reference patch gives {reference.value}: {reason}{dropped}")
+        if nothing.value != 0.0:
+            problem = f"no patch gives {nothing.value}: the tests do not need the reference patch"
+            return Check(task.instance_id, problem)
+        return Check(task.instance_id)
 
-    return each(prove, tasks)
-
-
-def _problem(reference: Score, nothing: Score) -> str:
-    if reference.value != 1.0:
-        dropped = f"; dropped: {', '.join(reference.parts['dropped'])}" if reference.parts["dropped"] else ""
-        return f"the reference patch gives {reference.value}: {_why(reference)}{dropped}"
-    if nothing.value != 0.0:
-        return f"no patch gives {nothing.value}: the tests do not need the reference patch"
-    return ""
-
-
-def _why(score: Score) -> str:
-    return f"{score.parts['reason']} {', '.join(score.parts['failed'][:3])}".strip()
+    return each(check, tasks)

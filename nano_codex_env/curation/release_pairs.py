@@ -1,8 +1,8 @@
-"""Tasks from release pairs: two consecutive source distributions of a package, the later of which mends a bug.
+"""Make tasks from two consecutive releases of a package, the later of which fixes a bug.
 
-The base is the older tree, the reference patch the difference of the sources, the hidden tests the newer tests; test
-ids are found by running the changed test files on both. Where the changelog says what was mended, that is the issue;
-else the names of the failing tests are, and the task's metadata says so.
+The base is the older release, the reference patch the difference of the sources, and the hidden tests are those of the
+newer release; running the changed test files on both gives the test ids. The issue is the changelog's entry, or else a
+list of the failing tests; the task's metadata says which.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from nano_codex_env.cache import publish
 from nano_codex_env.curation.sdist import sdist_tree
 from nano_codex_env.errors import TaskError
 from nano_codex_env.runtimes.venv import build_venv, freeze
-from nano_codex_env.scoring import PASSED, Scorer, TestRun, is_test
+from nano_codex_env.scoring import PASSED, Scorer, is_test
+from nano_codex_env.tasks.environment import Environment
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tasks.trees import Tree, commits_of, fast_import, make_repository, tree_patch
 
@@ -38,14 +39,14 @@ def release_pair(
     Args:
         package: its name on the index.
         older: the version that has the bug.
-        newer: the version that mends it.
-        packages: what the tests need beside pytest.
-        repos: the folder for the git repository that is made.
+        newer: the version that fixes it.
+        packages: what the tests need besides pytest.
+        repos: the folder in which the git repository is created.
         scorer: runs the tests.
-        say: told what is going on.
+        say: called with progress messages.
 
     Raises:
-        TaskError: no test tells the two apart.
+        TaskError: no test fails on one and passes on the other.
         WorkspaceError: a download or an installation failed.
     """
     say(f"downloading {package} {older} and {newer}")
@@ -56,8 +57,8 @@ def release_pair(
     if not changed:
         raise TaskError(f"{package} {newer} changes no tests over {older} (or its source distribution holds none)")
     say(f"building an environment with {', '.join([PYTEST, *packages])}")
-    venv = build_venv({"packages": [PYTEST, *packages]}, scorer.cache, allow_builds=scorer.allow_builds)
-    environment = {"kind": "venv", "packages": freeze(venv), "pythonpath": _roots(new)}
+    venv = build_venv(Environment({"packages": [PYTEST, *packages]}), scorer.cache, allow_builds=scorer.allow_builds)
+    root = "src" if any(path.startswith("src/") and path.endswith(".py") for path in new) else "."
     repo = publish(repos / f"{package}-{older}.git", lambda folder: make_repository(folder, fast_import({"main": old})))
     task = Task(
         instance_id=f"{package}-{newer}",
@@ -67,19 +68,13 @@ def release_pair(
         patch=tree_patch(_only(old, source), _only(new, source)),
         test_patch=tree_patch(_only(old, tests), _only(new, tests)),
         version=older,
-        environment=environment,
+        environment=Environment({"kind": "venv", "packages": freeze(venv), "pythonpath": [root]}),
         metadata={"package": package, "older": older, "newer": newer},
     )
     say(f"running {len(changed)} test file(s) without and with the reference patch")
     before, after = (
         scorer.run_tests(task, scorer.source(task, patch)[0], None, files=changed) for patch in ("", task.patch)
     )
-    return _finished(task, before, after, _changelog(new, older, newer))
-
-
-def _finished(task: Task, before: TestRun, after: TestRun, log: str) -> Task:
-    """The task with its test ids and its issue."""
-    package, older, newer = (task.metadata[key] for key in ("package", "older", "newer"))
     if after.reason or not after.statuses:
         reason = after.reason or "no test was reported"
         raise TaskError(f"{task.instance_id}: the tests do not run on the newer release: {reason}\n{after.output}")
@@ -87,6 +82,7 @@ def _finished(task: Task, before: TestRun, after: TestRun, log: str) -> Task:
     fixed = tuple(test for test in passing if before.status(test) != PASSED)
     if not fixed:
         raise TaskError(f"{task.instance_id}: no test fails on {older} and passes on {newer}")
+    log = _changelog(new, older, newer)
     return task.with_(
         problem_statement=_issue(package, older, log, fixed),
         FAIL_TO_PASS=fixed,
@@ -102,15 +98,8 @@ def _is_module(path: str) -> bool:
 
 def _is_source(path: str) -> bool:
     top, _, below = path.partition("/")
-    return (
-        path.endswith((".py", ".pyi"))
-        and not (below and top in _NOT_SOURCE)
-        and path not in ("setup.py", "conftest.py")
-    )
-
-
-def _roots(tree: Tree) -> list[str]:
-    return ["src"] if any(path.startswith("src/") and path.endswith(".py") for path in tree) else ["."]
+    is_library = not (below and top in _NOT_SOURCE) and path not in ("setup.py", "conftest.py")
+    return is_library and path.endswith((".py", ".pyi"))
 
 
 def _only(tree: Tree, paths: Sequence[str] | set[str]) -> Tree:
@@ -118,7 +107,7 @@ def _only(tree: Tree, paths: Sequence[str] | set[str]) -> Tree:
 
 
 def _changelog(tree: Tree, older: str, newer: str) -> str:
-    """The changelog's words on `newer`: the lines after the heading that names it, up to the next release's."""
+    """The changelog's entry for `newer`: the lines between its heading and the next release's."""
     for path in sorted(tree, key=lambda path: path.count("/")):
         name = path.rpartition("/")[2].lower()
         if not name.startswith(_CHANGELOGS) or name.endswith(".py"):
@@ -130,20 +119,19 @@ def _changelog(tree: Tree, older: str, newer: str) -> str:
         stop = next(
             (n for n in range(start + 1, len(lines)) if _is_heading(lines[n]) or _names(lines[n], older)), len(lines)
         )
-        words = [line for line in lines[start + 1 : stop] if line.strip(" -=~^*\t")]
-        if words:
-            return "\n".join(words[:40])
+        if entry := [line for line in lines[start + 1 : stop] if line.strip(" -=~^*\t")]:
+            return "\n".join(entry[:40])
     return ""
 
 
 def _names(line: str, version: str) -> bool:
-    """Whether a line is a heading that names this very version (`0.14.1` is not in `0.14.10`)."""
-    words = line.replace("(", " ").replace(")", " ").replace("[", " ").replace("]", " ").replace(",", " ").split()
-    return len(line) < 80 and any(word.strip(":#*`").removeprefix("v") == version for word in words)
+    """Whether a line is a heading that names exactly this version (`0.14.1` is not in `0.14.10`)."""
+    parts = line.translate(dict.fromkeys(map(ord, "()[],"), " ")).split()
+    return len(line) < 80 and any(part.strip(":#*`").removeprefix("v") == version for part in parts)
 
 
 def _is_heading(line: str) -> bool:
-    """Whether a line starts with a version of its own, as the next release's heading does."""
+    """Whether a line starts with a version, as a release's heading does."""
     first = line.lstrip("#*[ v").split(" ")[0].strip("]():*,")
     parts = first.split(".")
     return len(parts) >= 2 and not line.startswith((" ", "\t", "-")) and all(part.isdigit() for part in parts)
@@ -153,7 +141,7 @@ def _issue(package: str, older: str, log: str, fixed: Sequence[str]) -> str:
     if log:
         return f"{package} {older} has a bug. The changelog of the release that mends it says:\n\n{log}\n"
     behaviours = list(dict.fromkeys(_words(test) for test in fixed))
-    listed = "\n".join(f"- {words}" for words in behaviours[:20])
+    listed = "\n".join(f"- {behaviour}" for behaviour in behaviours[:20])
     return f"In {package} {older} the following does not work as it should:\n\n{listed}\n"
 
 

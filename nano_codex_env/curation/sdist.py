@@ -1,4 +1,4 @@
-"""Source distributions from the package index, as trees."""
+"""Read source distributions from the package index as trees."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _LIMIT = 1800.0
 
 
 def sdist_tree(package: str, version: str, cache: Path) -> Tree:
-    """The files of a release's source distribution, without what the packaging added.
+    """The files of a release's source distribution, without those that packaging adds.
 
     Raises:
         WorkspaceError: pip is missing, or cannot download it.
-        TaskError: it is no package's name and version, or the release has no source distribution that can be read.
+        TaskError: the name or the version is invalid, or the release has no readable source distribution.
     """
     try:
         package, version = Requirement(package).name, str(Version(version))
@@ -51,21 +51,19 @@ def _download(package: str, version: str, folder: Path) -> None:
     script = str(Path(__file__).with_name("download.py"))
     done = run([sys.executable, "-P", script, package, version, str(folder)], env=os.environ, timeout=_LIMIT)
     if done.status != 0:
-        said = done.stderr.decode("utf-8", "backslashreplace").strip().splitlines() or [f"exit status {done.status}"]
+        message = done.stderr.decode("utf-8", "backslashreplace").strip().splitlines() or [f"exit status {done.status}"]
         late = f"it took more than {_LIMIT:g} seconds: " if done.status is None else ""
-        raise WorkspaceError(f"cannot download {package} {version}: {late}{said[-1][-500:]}")
+        raise WorkspaceError(f"cannot download {package} {version}: {late}{message[-1][-500:]}")
 
 
 def _members(archive: Path) -> Iterator[tuple[str, File]]:
-    """Regular files only, below the one folder that an archive has at its top; nothing is unpacked to disk."""
+    """The regular files below an archive's single top folder, read in memory."""
     if archive.suffix == ".zip":
         with zipfile.ZipFile(archive) as opened:
             for entry in opened.infolist():
                 if not entry.is_dir():
-                    yield (
-                        entry.filename.partition("/")[2],
-                        File(opened.read(entry), bool(entry.external_attr >> 22 & 1)),
-                    )
+                    file = File(opened.read(entry), bool(entry.external_attr >> 22 & 1))
+                    yield entry.filename.partition("/")[2], file
         return
     with tarfile.open(archive) as packed:
         for member in packed:

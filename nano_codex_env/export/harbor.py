@@ -23,7 +23,6 @@ from pathlib import Path
 from nano_codex_env.diff import File
 from nano_codex_env.errors import TaskError
 from nano_codex_env.messages import without_surrogates
-from nano_codex_env.tasks.environment import python_of, requirements_of
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tasks.trees import put_file
 
@@ -74,11 +73,15 @@ def write_task(folder: Path, task: Task, base: Path, hidden: Mapping[str, File |
     Raises:
         TaskError: no Dockerfile can be written for its environment.
     """
+    try:
+        dockerfile, tests = _dockerfile(task), _tests(task, hidden)
+    except TaskError as error:
+        raise TaskError(f"{task.instance_id}: {error}") from error
     for name in ("environment", "tests/hidden", "solution"):
         (folder / name).mkdir(parents=True)
     (folder / "instruction.md").write_text(task.problem_statement.rstrip() + _WHERE, encoding="utf-8")
     (folder / "task.toml").write_text(_toml(task), encoding="utf-8")
-    (folder / "environment" / "Dockerfile").write_text(_dockerfile(task), encoding="utf-8")
+    (folder / "environment" / "Dockerfile").write_text(dockerfile, encoding="utf-8")
     shutil.copytree(
         base,
         folder / "environment" / "testbed",
@@ -87,12 +90,6 @@ def write_task(folder: Path, task: Task, base: Path, hidden: Mapping[str, File |
     )
     _write_script(folder / "tests" / "test.sh", _TEST)
     shutil.copyfile(_VERIFY, folder / "tests" / "verify.py")
-    tests = {
-        "fail_to_pass": list(task.FAIL_TO_PASS),
-        "pass_to_pass": list(task.PASS_TO_PASS),
-        "pythonpath": _texts(task, "pythonpath") or ["."],
-        "removed": [path for path, file in hidden.items() if file is None],
-    }
     (folder / "tests" / "tests.json").write_text(json.dumps(tests, indent=2) + "\n", encoding="ascii")
     for path, file in hidden.items():
         if file:
@@ -112,21 +109,22 @@ def _write_script(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def _texts(task: Task, key: str) -> list[str]:
-    given = task.environment.get(key) or []
-    if not isinstance(given, list | tuple) or not all(isinstance(text, str) for text in given):
-        raise TaskError(f"{task.instance_id}: environment.{key} must be a list of strings; got {given!r:.120}")
-    return list(given)
+def _tests(task: Task, hidden: Mapping[str, File | None]) -> dict[str, list[str]]:
+    return {
+        "fail_to_pass": list(task.FAIL_TO_PASS),
+        "pass_to_pass": list(task.PASS_TO_PASS),
+        "pythonpath": list(task.environment.pythonpath),
+        "removed": [path for path, file in hidden.items() if file is None],
+    }
 
 
 def _dockerfile(task: Task) -> str:
-    kind, wanted = task.environment.get("kind", "host"), python_of(task.environment)
+    environment = task.environment
+    kind = environment.get("kind", "host")
     if kind not in ("host", "venv"):
-        raise TaskError(
-            f"{task.instance_id}: its environment is of kind {kind!r}; Harbor tasks are made of host and venv"
-        )
-    python = wanted or f"{sys.version_info.major}.{sys.version_info.minor}"
-    packages = requirements_of(task.environment) if kind == "venv" else []
+        raise TaskError(f"its environment is of kind {kind!r}; Harbor tasks are made of host and venv")
+    python = environment.python or f"{sys.version_info.major}.{sys.version_info.minor}"
+    packages = list(environment.packages) if environment.kind == "venv" else []
     if not any(name.startswith("pytest") for name in packages):
         packages.append(f"pytest=={metadata.version('pytest')}")
     return _DOCKERFILE.format(python=python, install=json.dumps(["pip", "install", "--no-cache-dir", *packages]))

@@ -1,4 +1,4 @@
-"""Workspaces: mirrors, base trees, and the files that an episode touches."""
+"""Repositories on disk: mirrors, base trees, and the files that an episode changes."""
 
 from nano_codex_env.repo.checkout import bring_back
 from nano_codex_env.repo.files import MAX_FILE

@@ -1,4 +1,4 @@
-"""Bring what an episode changed into a user's own checkout: all of it or nothing, and nothing of theirs is lost."""
+"""Apply an episode's changes to a user's own checkout."""
 
 from __future__ import annotations
 
@@ -14,24 +14,46 @@ from nano_codex_env.repo.workspace import Workspace
 
 
 def bring_back(workspace: Workspace, root: Path, cache: Path) -> None:
-    """Make the touched files those of the checkout at `root`, which must still be what the episode started from.
+    """Write the files that an episode changed to the checkout at `root`: all of them, or none.
 
-    A checkout that keeps its lines with CRLF gets them so. A file that git says is unchanged but that is not what the
-    episode saw (ignored, hidden from git, or stored through a filter) stops it all.
+    A checkout whose lines end with CRLF gets such lines. A file that differs from the one the episode started from,
+    although git reports it as unchanged (ignored, hidden from git, or stored through a filter), is an error.
 
     Raises:
-        WorkspaceError: it is dirty, at another commit, or a file cannot be changed; nothing was.
+        WorkspaceError: the checkout is dirty or at another commit, or a file cannot be changed; none was.
     """
     root = root.resolve()
     if find(str(root), "", cache).commit != workspace.commit:
         raise WorkspaceError(f"{root} is at another commit than when the run started")
-    touched = {parts: file for parts, file in workspace.snapshot().items() if file != files.read(workspace.base, parts)}
+    old: dict[files.Parts, File | None] = {}
+    new: dict[files.Parts, File] = {}
     try:
-        old = {parts: _current(root, parts) for parts in touched}
-        new = {parts: _form(workspace.base, parts, old[parts], file) for parts, file in touched.items()}
+        for parts, file in workspace.snapshot().items():
+            base = files.read(workspace.base, parts)
+            if file != base:
+                old[parts] = _current(root, parts)
+                new[parts] = _converted(parts, base, old[parts], file)
         _write_all(root, old, new)
     except (ToolError, OSError) as error:
         raise WorkspaceError(f"cannot change {root}: {error}") from error
+
+
+def _write_all(root: Path, old: Mapping[files.Parts, File | None], new: Mapping[files.Parts, File]) -> None:
+    """Write the new files, or restore the old ones."""
+    begun: list[files.Parts] = []
+    try:
+        for parts, file in new.items():
+            begun.append(parts)
+            files.write(root, parts, file)
+    except BaseException:
+        for parts in begun:
+            before = old[parts]
+            with contextlib.suppress(ToolError, OSError):  # the first error is the one to report
+                if before is None:
+                    files.remove(root, parts)
+                else:
+                    files.write(root, parts, before)
+        raise
 
 
 def _current(root: Path, parts: files.Parts) -> File | None:
@@ -41,32 +63,13 @@ def _current(root: Path, parts: files.Parts) -> File | None:
     return files.read(root, parts)
 
 
-def _form(base: Path, parts: files.Parts, current: File | None, new: File) -> File:
-    """`new` as this checkout keeps it."""
-    before = files.read(base, parts)
-    if (before and before.data) == (current and current.data):
+def _converted(parts: files.Parts, base: File | None, current: File | None, new: File) -> File:
+    """`new` with the line ends of the checkout's current file."""
+    if (base and base.data) == (current and current.data):
         return new
-    if before and current and before.data.replace(b"\n", b"\r\n") == current.data:
+    if base and current and base.data.replace(b"\n", b"\r\n") == current.data:
         return File(new.data.replace(b"\n", b"\r\n"), new.executable)
-    found = "is there already" if before is None else "is not what the run started from"
-    raise ToolError(f"{'/'.join(parts)} {found} (git does not tell of it: ignored, hidden, or stored through a filter)")
-
-
-def _write_all(root: Path, old: Mapping[files.Parts, File | None], new: Mapping[files.Parts, File]) -> None:
-    begun: list[files.Parts] = []
-    try:
-        for parts, file in new.items():
-            begun.append(parts)
-            files.write(root, parts, file)
-    except BaseException:
-        for parts in begun:
-            with contextlib.suppress(ToolError, OSError):  # the first error is the one to tell
-                _put_back(root, parts, old[parts])
-        raise
-
-
-def _put_back(root: Path, parts: files.Parts, file: File | None) -> None:
-    if file is None:
-        files.remove(root, parts)
-    else:
-        files.write(root, parts, file)
+    problem = "exists already" if base is None else "is not what the run started from"
+    raise ToolError(
+        f"{'/'.join(parts)} {problem} (git does not report it: ignored, hidden, or stored through a filter)"
+    )

@@ -1,8 +1,8 @@
-"""Read and write one file below a folder, component by component, following no symbolic link.
+"""Read and write one file below a folder without following symbolic links.
 
-Each step opens a folder relative to the one before (`openat` with O_NOFOLLOW), so that nothing outside the root can
-be reached whatever a path says and whoever swaps a folder meanwhile. A write goes to a temporary file in the same
-folder and is renamed over the target: it is there whole, or not at all.
+Each folder of the path is opened relative to its parent (`openat` with O_NOFOLLOW), so nothing outside the root can be
+reached, whatever the path is and whoever replaces a folder meanwhile. A write goes to a temporary file that is renamed
+over the target, so that the target is never incomplete.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import errno
 import os
 import stat
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from nano_codex_env.atomic import write_all
 from nano_codex_env.diff import File
 from nano_codex_env.errors import ToolError
 from nano_codex_env.sandbox.base import TESTBED
@@ -27,27 +28,27 @@ MAX_NAME = 1024
 """Bytes of the longest path."""
 
 MAX_DEPTH = 64
-"""Components of the longest path: removing a tree takes a descriptor for each level."""
+"""Components of the longest path; `shutil.rmtree` needs a descriptor for each."""
 
 _ODD = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-"""Unicode categories that no file name needs: control, format (zero width, bidi), surrogates, line separators."""
+"""Unicode categories that are refused: control, format (zero width, bidi), surrogates, line separators."""
 
 _IGNORED = (
     (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F),
     (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF),
     (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
 )  # fmt: skip
-"""Unicode's default ignorable code points: Linux drops them from names in a folder that folds case (ext4, f2fs)."""
+"""Unicode's default ignorable code points, which a case-folding folder (ext4, f2fs) drops from names."""
 
 Parts = tuple[str, ...]
 
 
 @lru_cache(maxsize=256)
 def parts_of(file: str) -> Parts:
-    """The components of a policy's file name, which is relative to the repository or starts with /testbed/.
+    """The components of a file name from a policy; it is relative to the repository or starts with /testbed/.
 
     Raises:
-        ToolError: it leads outside, into `.git`, or holds what no sensible file name holds.
+        ToolError: it leads outside or into `.git`, is too long, or holds characters that are refused.
     """
     inside = file.removeprefix(TESTBED + "/")
     if inside.startswith("/"):
@@ -77,7 +78,7 @@ def _shown(file: str) -> str:
 
 
 def _is_git(part: str) -> bool:
-    """`.git` in every spelling that git guards against for other file systems (CVE-2014-9390)."""
+    """Whether a file system could take the name for `.git` (CVE-2014-9390)."""
     seen = "".join(char for char in part if not any(first <= ord(char) <= last for first, last in _IGNORED))
     pieces = unicodedata.normalize("NFKC", seen).casefold().replace("\\", "/").split("/")
     plain = [piece.partition(":")[0].rstrip(". ") for piece in pieces]
@@ -88,129 +89,119 @@ def read(root: Path, parts: Parts) -> File | None:
     """The file below `root`; None where there is none.
 
     Raises:
-        ToolError: a component is a symbolic link or no folder, or the file is no regular file, or is too large.
+        ToolError: a component is a symbolic link or not a folder, or the file is not a regular one, or is too large.
     """
-    folder = _walk(root, parts[:-1], make=False)
-    if folder is None:
-        return None
-    try:
-        handle = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-    except OSError as error:
-        if error.errno == errno.ENOENT:
+    with _parent(root, parts) as folder:
+        if folder is None:
             return None
-        raise _refusal(folder, parts, len(parts) - 1, error) from error
-    finally:
-        os.close(folder)
+        try:
+            handle = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _refusal(folder, parts, error) from error
     try:
-        status = os.fstat(handle)
-        _check_kind("/".join(parts), status)
+        status, name = os.fstat(handle), "/".join(parts)
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+            raise ToolError(f"{name} is {kind}; only regular files can be patched")
+        if status.st_size > MAX_FILE:
+            raise ToolError(f"{name} is too large to patch ({status.st_size} bytes; the limit is {MAX_FILE})")
         with open(handle, "rb", closefd=False) as stream:
             return File(stream.read(), bool(status.st_mode & 0o100))
     finally:
         os.close(handle)
 
 
-def _check_kind(name: str, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-        raise ToolError(f"{name} is {kind}; only regular files can be patched")
-    if status.st_size > MAX_FILE:
-        raise ToolError(f"{name} is too large to patch ({status.st_size} bytes; the limit is {MAX_FILE})")
+def write(root: Path, parts: Parts, file: File, settle: Callable[[int], None] = lambda handle: None) -> None:
+    """Write `file` below `root`, and create the folders that it needs.
 
-
-def write(root: Path, parts: Parts, file: File, settle: Callable[[int], None] | None = None) -> None:
-    """Put `file` below `root`, with the folders that it needs; no file is changed if that fails.
-
-    `settle` is given a descriptor of the file and of each folder that was changed, to set modes and times.
+    `settle` is called with a descriptor of the file and of each changed folder, to set modes and times.
 
     Raises:
-        ToolError: a component is a symbolic link or no folder.
+        ToolError: a component is a symbolic link or not a folder; no file was changed.
     """
-    folder = _walk(root, parts[:-1], make=True, settle=settle)
-    if folder is None:
-        raise FileNotFoundError(errno.ENOENT, "a folder was removed while it was made", "/".join(parts))
-    try:
-        _put(folder, parts[-1], file, settle)
-        if settle:
-            settle(folder)
-    finally:
-        os.close(folder)
-
-
-def _put(folder: int, name: str, file: File, settle: Callable[[int], None] | None) -> None:
-    temporary = f".{os.urandom(8).hex()}.tmp"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        handle = os.open(temporary, flags, 0o600, dir_fd=folder)
+    with _parent(root, parts, make=True, settle=settle) as folder:
+        if folder is None:
+            raise FileNotFoundError(errno.ENOENT, "a folder was removed while it was made", "/".join(parts))
+        temporary = f".{os.urandom(8).hex()}.tmp"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            data = memoryview(file.data)
-            while data:
-                data = data[os.write(handle, data) :]
-            os.fchmod(handle, 0o755 if file.executable else 0o644)
-            if settle:
+            handle = os.open(temporary, flags, 0o600, dir_fd=folder)
+            try:
+                write_all(handle, file.data)
+                os.fchmod(handle, 0o755 if file.executable else 0o644)
                 settle(handle)
-        finally:
-            os.close(handle)
-        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=folder)
-        raise
+            finally:
+                os.close(handle)
+            os.rename(temporary, parts[-1], src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=folder)
+            raise
+        settle(folder)
 
 
 def remove(root: Path, parts: Parts) -> None:
-    """Remove the file below `root`, if it is there.
+    """Remove the file below `root`, if it exists.
 
     Raises:
-        ToolError: a component is a symbolic link or no folder.
+        ToolError: a component is a symbolic link or not a folder.
     """
-    folder = _walk(root, parts[:-1], make=False)
-    if folder is None:
-        return
-    try:
-        with contextlib.suppress(FileNotFoundError):
+    with _parent(root, parts) as folder, contextlib.suppress(FileNotFoundError):
+        if folder is not None:
             os.unlink(parts[-1], dir_fd=folder)
-    finally:
-        os.close(folder)
 
 
-def _walk(root: Path, parts: Parts, *, make: bool, settle: Callable[[int], None] | None = None) -> int | None:
-    """A descriptor of the folder `parts` below `root`; None where it is not there and shall not be made."""
+def check_folder(root: Path, parts: Parts) -> None:
+    """Check that a path below `root` is a folder or does not exist.
+
+    Raises:
+        ToolError: it is a file or a symbolic link.
+    """
+    with _parent(root, (*parts, "")):
+        pass
+
+
+@contextlib.contextmanager
+def _parent(
+    root: Path, parts: Parts, *, make: bool = False, settle: Callable[[int], None] = lambda handle: None
+) -> Iterator[int | None]:
+    """A descriptor of the folder that holds `parts`; None where it does not exist and `make` is false."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     handle = os.open(root, flags)
-    for depth, part in enumerate(parts):
-        try:
-            made = make and _make(part, handle)
-            below = os.open(part, flags, dir_fd=handle)
-            if made:
-                os.fchmod(below, 0o755)
-                if settle:
-                    settle(handle)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise _refusal(handle, parts, depth, error) from error
-        finally:
-            os.close(handle)
-        handle = below
-    return handle
-
-
-def _make(part: str, folder: int) -> bool:
-    """Make a folder; whether it was not there."""
     try:
-        os.mkdir(part, 0o755, dir_fd=folder)
-    except FileExistsError:
-        return False
-    return True
+        for depth, part in enumerate(parts[:-1], 1):
+            made = False
+            try:
+                if make:
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(part, 0o755, dir_fd=handle)
+                        made = True
+                below = os.open(part, flags, dir_fd=handle)
+            except FileNotFoundError:
+                yield None
+                return
+            except OSError as error:
+                raise _refusal(handle, parts[:depth], error) from error
+            try:
+                if made:
+                    os.fchmod(below, 0o755)
+                    settle(handle)
+            finally:
+                os.close(handle)
+                handle = below
+        yield handle
+    finally:
+        os.close(handle)
 
 
-def _refusal(folder: int, parts: Parts, depth: int, error: OSError) -> Exception:
-    """A link or a file in the way is the policy's affair; anything else that the system says is ours."""
-    name = "/".join(parts[: depth + 1])
+def _refusal(folder: int, parts: Parts, error: OSError) -> Exception:
+    """The error for `parts`, the last of which is in `folder`; a `ToolError` where a link or a file is in the way."""
+    name = "/".join(parts)
     if error.errno in (errno.ELOOP, errno.ENOTDIR):
         try:
-            target = os.readlink(parts[depth], dir_fd=folder)
+            target = os.readlink(parts[-1], dir_fd=folder)
         except OSError:
             return ToolError(f"{name} is a file, not a folder")
         return ToolError(
@@ -219,14 +210,3 @@ def _refusal(folder: int, parts: Parts, depth: int, error: OSError) -> Exception
     if error.errno in (errno.ENXIO, errno.EISDIR):
         return ToolError(f"{name} is no regular file; only regular files can be patched")
     return error
-
-
-def check_folder(root: Path, parts: Parts) -> None:
-    """Let pass a path below `root` that is a folder or is not there.
-
-    Raises:
-        ToolError: it is a file or a symbolic link.
-    """
-    handle = _walk(root, parts, make=False) if parts else None
-    if handle is not None:
-        os.close(handle)

@@ -1,16 +1,16 @@
-"""A repository on this machine, read without its configuration: whoever wrote that must not run anything here.
+"""Read a repository on this machine without its configuration, which could make git run programs.
 
 A repository's own configuration can name programs (filters, a monitor of files, a remote's transport) that git starts
-while it only looks. So git is never run on a repository that a task names. It is run on a *view*: a temporary git
-directory of ours with a configuration of ours, which borrows the repository's refs, index and objects. Of its
-configuration only plain settings that decide how files are compared are taken over (`_SAFE`), by their values.
+even when it only reads. So git never runs on a repository that a task names, but on a *view*: a temporary git directory
+with a configuration of our own that borrows the repository's refs, index and objects. Of its configuration, only the
+settings in `_SAFE`, which decide how files are compared, are copied.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,13 +37,13 @@ _SAFE: dict[str, frozenset[str]] = {
     "extensions.objectformat": frozenset({"sha256"}),
     "extensions.refstorage": frozenset({"reftable"}),
 }
-"""Settings that are taken over, with the values that they may have."""
+"""Settings that are copied, with their allowed values."""
 
 _LARGEST = 16 << 20
 """Bytes of the largest file in a git directory that is read or copied."""
 
 _MOST = 1000
-"""Submodules, those of submodules too, that are looked at."""
+"""Submodules that are looked at, including nested ones."""
 
 QUICK, STATUS = 60.0, 300.0
 """Seconds for a command that reads a few refs, and for one that looks at each file of a checkout."""
@@ -51,11 +51,11 @@ QUICK, STATUS = 60.0, 300.0
 
 @dataclass(frozen=True)
 class Repository:
-    """Where a repository's parts lie; nothing of it was run or interpreted by git."""
+    """Where the parts of a repository are, found without running git."""
 
     path: Path
     git_dir: Path
-    """HEAD and the index: those of this work tree."""
+    """HEAD and the index of this work tree."""
     common: Path
     """Refs, objects and configuration, which several work trees share."""
     settings: Mapping[str, str]
@@ -67,7 +67,7 @@ def locate(path: Path) -> Repository:
     """The repository whose root is the folder `path`.
 
     Raises:
-        WorkspaceError: it is none, or a folder inside one.
+        WorkspaceError: it is not a repository, or is a folder inside one.
     """
     git_dir = _git_dir(path)
     if git_dir is None:
@@ -76,7 +76,10 @@ def locate(path: Path) -> Repository:
             raise WorkspaceError(f"{path} is a folder inside the repository {above}; give the repository's root")
         raise WorkspaceError(f"{path} is not a git repository; run `git init` and commit, or give another path")
     common = _common(git_dir)
-    settings = _settings(common / "config") | _settings(git_dir / "config.worktree")
+    settings: dict[str, str] = {}
+    for file in (common / "config", git_dir / "config.worktree"):
+        if text := _read(file):
+            settings |= _safe(_configuration("--no-includes", "--file", "-", stdin=text))
     bare = settings.get("core.bare") in _TRUE and common == git_dir
     return Repository(path, git_dir, common, settings, bare or git_dir == path)
 
@@ -87,7 +90,7 @@ def _git_dir(path: Path) -> Path | None:
     if os.path.isfile(link):
         link = path / _text(link).removeprefix("gitdir:").strip("\r\n ")
     for candidate in (link, path):
-        head = os.path.isfile(candidate / "HEAD") or os.path.islink(candidate / "HEAD")  # an old one is a link to a ref
+        head = os.path.isfile(candidate / "HEAD") or os.path.islink(candidate / "HEAD")  # old git made it a link
         if head and (os.path.isdir(candidate / "objects") or os.path.isfile(candidate / "commondir")):
             return candidate
     return None
@@ -99,7 +102,7 @@ def _common(git_dir: Path) -> Path:
 
 
 def folders_at(path: Path) -> tuple[Path, ...]:
-    """The folders in which the objects of the repository at `path` can be read: its own, and those it borrows from."""
+    """The folders that hold objects of the repository at `path`: its own, and those that it borrows from."""
     found, git_dir = [path], _git_dir(path)
     if git_dir is not None:
         common = _common(git_dir)
@@ -110,16 +113,12 @@ def folders_at(path: Path) -> tuple[Path, ...]:
 
 
 def _text(path: Path) -> str:
-    """A file's text without NUL, which is in no path; empty where there is none."""
+    """A file's text without NUL, which no path can hold; empty where there is none."""
     return os.fsdecode(_read(path)).replace("\0", "")
 
 
 def _read(path: Path) -> bytes:
-    """What a regular file holds; empty where there is none, or something else in its place.
-
-    Raises:
-        WorkspaceError: it is too large for what it is.
-    """
+    """The content of a regular file; empty where there is none."""
     try:
         with open_regular(path) as file:
             data = file.read(_LARGEST + 1)
@@ -130,60 +129,49 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _settings(file: Path) -> dict[str, str]:
-    """The plain settings in a repository's configuration file; what that includes is not read."""
-    text = _read(file)
-    listed = _listed(["--no-includes", "--file", "-"], stdin=text) if text else {}
-    return {name: value.lower() for name, value in listed.items() if value.lower() in _SAFE.get(name, ())}
-
-
-def _users_settings() -> dict[str, str]:
-    """The same ones of the user and the machine, who are trusted, and the user's file of names to ignore."""
-    listed = _listed(["--includes"], as_user=True)
-    safe = {name: value.lower() for name, value in listed.items() if value.lower() in _SAFE.get(name, ())}
-    kept = {name: value for name, value in safe.items() if not name.startswith("extensions.")}
-    return kept | {name: listed[name] for name in ("core.excludesfile",) if name in listed}
-
-
-def _listed(where: list[str], *, stdin: bytes = b"", as_user: bool = False) -> dict[str, str]:
-    with tempfile.TemporaryDirectory(prefix="nano-codex-") as folder:  # no repository, so none is read besides
-        listed = run_git(
-            ["config", "-z", *where, "--list"], cwd=Path(folder), stdin=stdin, as_user=as_user, timeout=QUICK
-        )
+def _configuration(*source: str, stdin: bytes = b"", as_user: bool = False) -> dict[str, str]:
+    """The settings that `git config` lists; it runs in an empty folder, so that it reads no repository's."""
+    with tempfile.TemporaryDirectory(prefix="nano-codex-") as folder:
+        command = ["config", "-z", *source, "--list"]
+        listed = run_git(command, cwd=Path(folder), stdin=stdin, as_user=as_user, timeout=QUICK)
     entries = (os.fsdecode(entry).partition("\n") for entry in listed.split(b"\0"))
     return {name.lower(): value if given else "true" for name, given, value in entries}
 
 
+def _safe(settings: Mapping[str, str]) -> dict[str, str]:
+    return {name: value.lower() for name, value in settings.items() if value.lower() in _SAFE.get(name, ())}
+
+
 @contextmanager
 def view(repository: Repository) -> Iterator[Path]:
-    """A bare git directory of ours that shows the repository's refs and objects; gone with the block."""
+    """A temporary bare git directory of our own with the repository's refs and objects."""
     with tempfile.TemporaryDirectory(prefix="nano-codex-") as folder:
-        made, common = Path(folder), repository.common
-        _check_files(common, ("refs", "reftable", "packed-refs", "objects/info", "objects/pack"))
-        (made / "HEAD").write_bytes(_head(repository.git_dir / "HEAD"))
-        (made / "objects" / "info").mkdir(parents=True)
-        (made / "objects" / "info" / "alternates").write_bytes(os.fsencode(quoted(common / "objects")) + b"\n")
+        ours, common = Path(folder), repository.common
+        _check_files(common)
+        head = repository.git_dir / "HEAD"
+        target = os.readlink(head) if os.path.islink(head) else ""
+        (ours / "HEAD").write_bytes(os.fsencode(f"ref: {target}\n") if target.startswith("refs/") else _read(head))
+        for name in ("objects/info", "info"):
+            (ours / name).mkdir(parents=True)
+        (ours / "objects" / "info" / "alternates").write_bytes(os.fsencode(quoted(common / "objects")) + b"\n")
         for name in ("refs", "packed-refs", "reftable"):
-            if (common / name).is_dir() or (common / name).is_file():  # not a pipe, which would never end
-                (made / name).symlink_to((common / name).absolute())
-        (made / "refs").mkdir(exist_ok=True)
-        (made / "config").write_bytes(os.fsencode(_configuration(repository.settings)))
-        (made / "info").mkdir()
-        (made / "info" / "attributes").write_text("* -filter\n", encoding="ascii")
-        (made / "info" / "exclude").write_bytes(_read(common / "info" / "exclude"))
-        yield made
+            if (common / name).is_dir() or (common / name).is_file():  # not a pipe, which git would wait for
+                (ours / name).symlink_to((common / name).absolute())
+        (ours / "refs").mkdir(exist_ok=True)
+        lines = ["[core]\n\trepositoryformatversion = 1\n"]
+        for name, value in repository.settings.items():
+            section, _, key = name.partition(".")
+            if name != "core.bare":
+                lines.append(f"[{section}]\n\t{key} = {_quoted(value)}\n")
+        (ours / "config").write_bytes(os.fsencode("".join(lines)))
+        (ours / "info" / "attributes").write_text("* -filter\n", encoding="ascii")
+        (ours / "info" / "exclude").write_bytes(_read(common / "info" / "exclude"))
+        yield ours
 
 
-def _head(path: Path) -> bytes:
-    """What HEAD says; old versions of git made it a link to a ref."""
-    if os.path.islink(path) and (target := os.readlink(path)).startswith("refs/"):
-        return os.fsencode(f"ref: {target}\n")
-    return _read(path)
-
-
-def _check_files(common: Path, names: Sequence[str]) -> None:
-    """A pipe or a device in the place of a ref or a pack would hold git up for ever, or fill the memory."""
-    left = [common / name for name in names]
+def _check_files(common: Path) -> None:
+    """Refuse a pipe or a device among refs and packs: git would wait for ever, or fill the memory."""
+    left = [common / name for name in ("refs", "reftable", "packed-refs", "objects/info", "objects/pack")]
     while left:
         path = left.pop()
         if os.path.isdir(path) and not os.path.islink(path):
@@ -193,47 +181,46 @@ def _check_files(common: Path, names: Sequence[str]) -> None:
 
 
 def quoted(path: Path) -> str:
-    """A path in git's list of object folders, where a bare colon or line break would part it."""
-    return '"' + str(path.absolute()).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+    """A path in git's list of object folders, where colons and line breaks separate entries."""
+    return _quoted(str(path.absolute()))
 
 
-def _configuration(settings: Mapping[str, str]) -> str:
-    lines = ["[core]\n\trepositoryformatversion = 1"]
-    for name, value in settings.items():
-        section, _, key = name.partition(".")
-        plain = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        if name != "core.bare":
-            lines.append(f'[{section}]\n\t{key} = "{plain}"')
-    return "\n".join(lines) + "\n"
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
 def changes(repository: Repository) -> list[str]:
-    """The paths of a checkout that are not as committed, those in its submodules too; empty for a bare repository.
+    """The paths that differ from the commit, including those in submodules; empty for a bare repository.
 
-    Filters are not run: a file that is stored through one (Git LFS) counts as changed once git would have to read it.
+    Filters are not run: a file that is stored through one (Git LFS) counts as changed once git has to read it.
     """
-    return [] if repository.is_bare else _changes(repository, _users_settings(), "", set())
-
-
-def _changes(repository: Repository, user: Mapping[str, str], prefix: str, seen: set[str]) -> list[str]:
-    place = os.path.realpath(repository.path)
-    if place in seen:
+    if repository.is_bare:
         return []
-    seen.add(place)
-    if len(seen) > _MOST:
-        raise WorkspaceError(f"{repository.path}: there are more than {_MOST} submodules, those of submodules included")
-    with view(replace(repository, settings={**user, **repository.settings})) as ours:
-        for path in (repository.git_dir / "index", *repository.git_dir.glob("sharedindex.*")):
-            if path.is_file():
-                (ours / path.name).symlink_to(path.absolute())
-        git = [f"--git-dir={ours}", f"--work-tree={repository.path.absolute()}"]
-        status = [*git, "status", "--porcelain", "-z", "--ignore-submodules=dirty"]
-        said = run_git(status, cwd=repository.path, timeout=STATUS).decode("utf-8", "backslashreplace")
-        staged = run_git([*git, "ls-files", "--stage", "-z"], cwd=repository.path, timeout=STATUS).split(b"\0")
-    entries = iter(said.split("\0"))
-    found = [prefix + entry[3:] for entry in entries if entry and (entry[0] not in "RC" or next(entries, ""))]
-    for entry in staged:
-        name = os.fsdecode(entry.partition(b"\t")[2])
-        if entry.startswith(b"160000 ") and (repository.path / name / ".git").exists():
-            found += _changes(locate(repository.path / name), user, f"{prefix}{name}/", seen)
+    listed = _configuration("--includes", as_user=True)  # the user is trusted
+    user = {name: value for name, value in _safe(listed).items() if not name.startswith("extensions.")}
+    user |= {name: listed[name] for name in ("core.excludesfile",) if name in listed}
+    found: list[str] = []
+    left, seen = [(repository, "")], set[str]()
+    while left:
+        repository, prefix = left.pop(0)
+        path = repository.path
+        if os.path.realpath(path) in seen:
+            continue
+        seen.add(os.path.realpath(path))
+        if len(seen) > _MOST:
+            raise WorkspaceError(f"{path}: there are more than {_MOST} submodules, including nested ones")
+        with view(replace(repository, settings={**user, **repository.settings})) as ours:
+            for index in (repository.git_dir / "index", *repository.git_dir.glob("sharedindex.*")):
+                if index.is_file():
+                    (ours / index.name).symlink_to(index.absolute())
+            git = [f"--git-dir={ours}", f"--work-tree={path.absolute()}"]
+            status = [*git, "status", "--porcelain", "-z", "--ignore-submodules=dirty"]
+            changed = run_git(status, cwd=path, timeout=STATUS).decode("utf-8", "backslashreplace")
+            staged = run_git([*git, "ls-files", "--stage", "-z"], cwd=path, timeout=STATUS).split(b"\0")
+        entries = iter(changed.split("\0"))
+        found += [prefix + entry[3:] for entry in entries if entry and (entry[0] not in "RC" or next(entries, ""))]
+        for entry in staged:
+            name = os.fsdecode(entry.partition(b"\t")[2])
+            if entry.startswith(b"160000 ") and (path / name / ".git").exists():
+                left.append((locate(path / name), f"{prefix}{name}/"))
     return found

@@ -1,7 +1,7 @@
-"""An episode's files: a shared base tree and the few files that were touched.
+"""A workspace: a shared base tree, and the files that an episode has written.
 
-Nothing is copied at the start, so a reset costs the same for any repository; a diff, a snapshot and a disposal cost
-what was touched. `write` is the only writer; the box sees both layers as one, read-only.
+Nothing is copied at the start, so a reset costs the same for any repository; a diff, a snapshot and closing cost what
+was written. A box shows both layers as one read-only tree.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nano_codex_env.repo.base_tree import base_tree
 from nano_codex_env.sandbox.rootfs import MTIME, settle
 
 _TOUCHED = MTIME + 86400
-"""A touched file is a day younger than the base, so that git sees that it was touched."""
+"""Modification time of written files, a day after the base's, so that git sees that they were written."""
 
 
 class Workspace:
@@ -28,14 +28,14 @@ class Workspace:
         """Open `repo` (a path, a URL or `owner/name`) at `commit` (empty: HEAD).
 
         Raises:
-            WorkspaceError: it is no repository, is dirty, has no such commit or cannot be cloned.
+            WorkspaceError: it is not a repository, is dirty, has no such commit or cannot be cloned.
         """
         self._cache = cache_dir(cache)
         self.base, self.commit = base_tree(repo, commit, self._cache)
         self._touched: dict[files.Parts, File] = {}
         self._scratch: Scratch | None = None
         self.version = 0
-        """Goes up with every write: a box opened at an earlier version shows old files."""
+        """Incremented by every write; a box opened at an earlier version shows old files."""
 
     @property
     def layers(self) -> tuple[Path, ...]:
@@ -44,7 +44,7 @@ class Workspace:
 
     @property
     def touched(self) -> tuple[str, ...]:
-        """The paths that were written, sorted."""
+        """The written paths, sorted."""
         return tuple(sorted("/".join(parts) for parts in self._touched))
 
     @property
@@ -53,7 +53,7 @@ class Workspace:
         return any(file != self._original(parts) for parts, file in self._touched.items())
 
     def _original(self, parts: files.Parts) -> File | None:
-        """The base's file below a touched one; it could be read when that was written."""
+        """The base's file at a written path; it was readable when that was written."""
         try:
             with disk_errors(f"reading {'/'.join(parts)} of the base"):
                 return files.read(self.base, parts)
@@ -64,57 +64,54 @@ class Workspace:
         """The file as it is now; None where there is none.
 
         Raises:
-            ToolError: the path is none that may be patched, see `files`.
+            ToolError: the path may not be patched, see `files`.
         """
         parts = files.parts_of(file)
-        self._check_way(parts)
+        self._check_conflict(parts)
         with disk_errors(f"reading {'/'.join(parts)}"):
             return self._touched.get(parts) or files.read(self.base, parts)
 
     def write(self, file: str, content: File) -> None:
-        """Put `content` at `file`.
+        """Write `content` to `file`.
 
         Raises:
-            ToolError: the path is none that may be patched.
+            ToolError: the path may not be patched.
             WorkspaceError: the disk is full or broken.
         """
         self._write(files.parts_of(file), content)
 
-    def _check_way(self, parts: files.Parts) -> None:
-        """A file may not stand where a touched one needs a folder, nor below a touched file."""
+    def _check_conflict(self, parts: files.Parts) -> None:
+        """Refuse a path that a written file needs as a folder, or that is below a written file."""
         if parts in self._touched:
             return
         for other in self._touched:
-            shorter, longer = sorted((parts, other), key=len)
-            if shorter != longer and longer[: len(shorter)] == shorter:
-                words = (
-                    "is a folder; only regular files can be patched" if shorter == parts else "is a file, not a folder"
-                )
-                raise ToolError(f"{'/'.join(shorter)} {words}")
+            if len(parts) < len(other) and other[: len(parts)] == parts:
+                raise ToolError(f"{'/'.join(parts)} is a folder; only regular files can be patched")
+            if len(other) < len(parts) and parts[: len(other)] == other:
+                raise ToolError(f"{'/'.join(other)} is a file, not a folder")
 
     def _write(self, parts: files.Parts, content: File) -> None:
-        self._check_way(parts)
+        self._check_conflict(parts)
         with disk_errors(f"writing {'/'.join(parts)}"):
             if parts not in self._touched:
-                files.read(self.base, parts)  # what may not be read may not be covered either
+                files.read(self.base, parts)  # a file that may not be read may not be replaced either
             files.check_folder(self.base, parts[:-1])  # a link or a file of the base may not become a folder
-            scratch = self._scratch or Scratch(self._cache)
-            self._scratch = scratch
-            files.write(scratch.path, parts, content, lambda handle: settle(handle, _TOUCHED))
+            self._scratch = self._scratch or Scratch(self._cache)
+            files.write(self._scratch.path, parts, content, lambda handle: settle(handle, _TOUCHED))
         self._touched[parts] = content
         self.version += 1
 
     def diff(self) -> str:
-        """What was changed, as a patch in git's format that `git apply` takes on a clean checkout."""
+        """The changes as a patch in git's format, which `git apply` accepts on a clean checkout."""
         ordered = sorted(self._touched.items(), key=lambda item: "/".join(item[0]).encode("utf-8", "surrogateescape"))
         return "".join(file_diff("/".join(parts), self._original(parts), file) for parts, file in ordered)
 
     def snapshot(self) -> Mapping[files.Parts, File]:
-        """The touched files; costs nothing, since their contents are never changed in place."""
+        """The written files; cheap, since their contents are never changed in place."""
         return dict(self._touched)
 
     def restore(self, snapshot: Mapping[files.Parts, File]) -> None:
-        """Make the touched files those of `snapshot`."""
+        """Make the written files those of `snapshot`."""
         if snapshot == self._touched:
             return
         self.close()
@@ -123,7 +120,7 @@ class Workspace:
         self.version += 1
 
     def close(self) -> None:
-        """Remove the touched files; a second call does nothing."""
+        """Remove the written files; a second call does nothing."""
         scratch, self._scratch, self._touched = self._scratch, None, {}
         if scratch:
             try:

@@ -16,7 +16,6 @@ from nano_codex_env.errors import WorkspaceError
 from nano_codex_env.git import run_git
 from nano_codex_env.runtimes import Runtime
 from nano_codex_env.sandbox import TESTBED
-from nano_codex_env.tasks.environment import allowed_edits_of
 from nano_codex_env.tasks.task import Task
 
 _CONFIGURATION = {
@@ -52,7 +51,7 @@ def keep_source(patch: str, task: Task, base: Path, runtime: Runtime) -> tuple[s
     roots = [root for root in dict.fromkeys([*folders, *_test_roots(task, base)]) if (base / root).is_dir()]
     hidden = {path for part in split(read_patch(task.test_patch)) for path in part.paths}
     reference = {path for part in split(read_patch(task.patch)) for path in part.paths}
-    allowed = reference | allowed_edits_of(task.environment)
+    allowed = reference.union(task.environment.allowed_edits)
     near = {path.rpartition("/")[0] for path in reference}
     taken = sys.stdlib_module_names | _RUNNER_MODULES | runtime.top_level
     kept: list[FilePatch] = []

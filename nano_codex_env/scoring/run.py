@@ -18,7 +18,6 @@ from nano_codex_env.errors import RewardError, TaskError
 from nano_codex_env.repo.base_tree import base_tree
 from nano_codex_env.repo.source import folders_of
 from nano_codex_env.runtimes import Runtime, runtime_of
-from nano_codex_env.runtimes.base import pytest_arguments
 from nano_codex_env.sandbox import TESTBED, ExecResult, Limits, Sandbox, View
 from nano_codex_env.scoring.canary import make_canaries
 from nano_codex_env.scoring.hidden_tests import Files, hidden_files
@@ -190,7 +189,7 @@ def _configures_pytest(name: str, text: bytes) -> bool:
 
 def _options(task: Task, runtime: Runtime) -> list[str]:
     plugins = [argument for name in runtime.plugins for argument in ("-p", name)]
-    return [*plugins, *pytest_arguments(task.environment)]
+    return [*plugins, *task.environment.pytest_args]
 
 
 @contextlib.contextmanager

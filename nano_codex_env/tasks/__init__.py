@@ -1,4 +1,4 @@
-"""Tasks: where they come from."""
+"""Tasks and where they are loaded from."""
 
 from nano_codex_env.tasks.load import Rows, load_tasks, save_tasks
 

@@ -1,13 +1,13 @@
-"""The bundled tasks: small libraries in the package, each with bugs that were put into it.
+"""The bundled tasks: small libraries in this package, each with injected bugs.
 
-    bundled/<library>/tree/            the library as it should be, with its own tests
-    bundled/<library>/<task>/bug/      the files that the bug changes, whole; laid over `tree` they are the base
+    bundled/<library>/tree/            the correct library, with its own tests
+    bundled/<library>/<task>/bug/      the complete files that the bug changes; copied over `tree` they make the base
     bundled/<library>/<task>/hidden/   the hidden tests
     bundled/<library>/<task>/issue.md  the issue
     bundled/<library>/<task>/task.toml kind, difficulty, test ids
 
-To add one, add such a folder; `nano-codex tasks validate bundled` says whether it holds. On first use a library
-becomes a git repository in the cache, with one commit per task.
+To add a task, add such a folder and run `nano-codex tasks validate bundled`. On first use, a library becomes a git
+repository in the cache, with one commit per task.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from nano_codex_env.cache import cache_dir, publish
 from nano_codex_env.diff import File
+from nano_codex_env.tasks.environment import Environment
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tasks.trees import Tree, commits_of, fast_import, make_repository, tree_patch
 
@@ -26,7 +27,7 @@ ROOT = Path(__file__).with_name("bundled")
 
 
 def bundled_tasks(cache_folder: Path | None = None) -> list[Task]:
-    """All bundled tasks, sorted by name; their repositories are made in the cache if they are not there."""
+    """All bundled tasks, sorted by name; their repositories are created in the cache on first use."""
     folder = cache_folder or cache_dir()
     return [task for library in sorted(ROOT.iterdir()) if library.is_dir() for task in _tasks(library, folder)]
 
@@ -49,7 +50,9 @@ def _tasks(library: Path, cache_folder: Path) -> Iterator[Task]:
             test_patch=tree_patch(base, hidden),
             FAIL_TO_PASS=tuple(about.pop("fail_to_pass")),
             PASS_TO_PASS=tuple(about.pop("pass_to_pass")),
-            environment={"kind": "host", "pythonpath": ["src" if (library / "tree" / "src").is_dir() else "."]},
+            environment=Environment(
+                {"kind": "host", "pythonpath": ["src" if (library / "tree" / "src").is_dir() else "."]}
+            ),
             metadata={"library": library.name, **about},
         )
 
@@ -60,7 +63,7 @@ def _tree(folder: Path) -> Tree:
 
 
 def _repository(name: str, bases: Mapping[str, Tree], cache_folder: Path) -> tuple[Path, dict[str, str]]:
-    """A bare repository with one commit per tree, and the commits' ids; made once for this very content."""
+    """A bare repository with one commit per tree, and the commits' ids; its name has a hash of the content."""
     stream = fast_import(bases)
     path = cache_folder / "bundled" / f"{name}-{hashlib.sha256(stream).hexdigest()[:16]}.git"
     publish(path, lambda folder: make_repository(folder, stream))

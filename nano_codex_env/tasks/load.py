@@ -1,4 +1,4 @@
-"""From a name to tasks: the bundled ones, a file, a folder, or a dataset on the Hugging Face hub."""
+"""Load tasks by name: the bundled ones, a file, a folder, or a dataset on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ from nano_codex_env.tasks.libraries import bundled_tasks
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.untrusted import FILE_LIMIT, lines_of, open_regular, parse_json, read_file
 
-_SUFFIXES = (".jsonl", ".json", ".parquet")
-
-
 Rows = Iterable[Mapping[str, Any] | Task]
 """Rows, or tasks, or both: a list, or a `datasets.Dataset`."""
 
@@ -25,38 +22,28 @@ Rows = Iterable[Mapping[str, Any] | Task]
 def load_tasks(source: str | os.PathLike[str] | Rows = "bundled", *, split: str | None = None) -> list[Task]:
     """The tasks of `source`, in order.
 
-    `source`: "bundled"; rows that are there already (a `datasets.Dataset`, a list of dicts or tasks); a `.jsonl`,
-    `.json` or `.parquet` file, or a folder of such files; a folder that `datasets.Dataset.save_to_disk` wrote; or a
-    dataset's name on the hub. `split` chooses one; the default is "test" or, where there is none, "train". Rows have
-    SWE-bench's columns; a repository path is relative to the file it is in.
+    Args:
+        source: "bundled"; rows or tasks (a `datasets.Dataset`, a list); a `.jsonl`, `.json` or `.parquet` file, or a
+            folder of such files; a folder that `datasets.Dataset.save_to_disk` wrote; or a dataset's name on the hub.
+            Rows have SWE-bench's columns; a repository path is relative to the file it is in.
+        split: the split to load; the default is "test" or, where there is none, "train".
 
     Raises:
-        TaskError: there is no such source, or a row cannot be used.
+        TaskError: there is no such source, or a row is invalid.
     """
     if source == "bundled":
         return bundled_tasks()
     rows = list(_rows(source, split))
-    if not all(isinstance(row, Mapping | Task) for row in rows):
-        raise TaskError(
-            f"rows must be objects; got {next(row for row in rows if not isinstance(row, Mapping | Task))!r}"
-        )
+    for row in rows:
+        if not isinstance(row, Mapping | Task):
+            raise TaskError(f"rows must be objects; got {row!r}")
     tasks = [row if isinstance(row, Task) else Task.from_row(row) for row in rows]
     if not tasks:
         raise TaskError(f"{source!s:.80} holds no tasks")
-    names = [task.instance_id for task in tasks]
-    twice = sorted(name for name, count in Counter(names).items() if count > 1)
-    if twice:
+    names = Counter(task.instance_id for task in tasks)
+    if twice := sorted(name for name, count in names.items() if count > 1):
         raise TaskError(f"{source!s:.80}: instance_id {twice[0]!r} occurs more than once; ids must be unique")
     return tasks
-
-
-def _rows(source: str | os.PathLike[str] | Rows, split: str | None) -> Rows:
-    if not isinstance(source, str | os.PathLike):
-        return _choose(source, split, "the dataset")
-    path = Path(os.path.expanduser(source))
-    if path.suffix in _SUFFIXES or os.path.exists(path):
-        return _rows_at(path, split)
-    return _from_hub(str(source), split)
 
 
 def save_tasks(tasks: Sequence[Task], path: Path) -> None:
@@ -64,28 +51,38 @@ def save_tasks(tasks: Sequence[Task], path: Path) -> None:
     write_whole(path, "".join(json.dumps(task.to_row()) + "\n" for task in tasks).encode("ascii"))
 
 
+def _rows(source: str | os.PathLike[str] | Rows, split: str | None) -> Rows:
+    if not isinstance(source, str | os.PathLike):
+        return _split(source, split, "the dataset")
+    path = Path(os.path.expanduser(source))
+    if path.suffix in _READERS or os.path.exists(path):
+        return _rows_at(path, split)
+    return _from_hub(str(source), split)
+
+
 def _rows_at(path: Path, split: str | None) -> Iterator[Mapping[str, Any]]:
     if not os.path.exists(path):
         raise TaskError(f"there is no file {path}")
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES)
-        if (path / "dataset_info.json").exists() or (path / "dataset_dict.json").exists():
-            yield from _from_disk(path, split)
-            return
+    if not path.is_dir():
+        if path.suffix not in _READERS:
+            raise TaskError(f"{path}: tasks are read from {', '.join(_READERS)} files")
+        try:
+            for row in _READERS[path.suffix](path):
+                yield _with_repository(row, path.parent)
+        except OSError as error:
+            raise TaskError(f"cannot read {path}: {error}") from error
+    elif (path / "dataset_info.json").exists() or (path / "dataset_dict.json").exists():
+        yield from _from_disk(path, split)
+    else:
+        files = sorted(file for file in path.iterdir() if file.suffix in _READERS)
         if not files:
-            raise TaskError(f"the folder {path} holds no {', '.join(_SUFFIXES)} files")
+            raise TaskError(f"the folder {path} holds no {', '.join(_READERS)} files")
         for file in files:
             yield from _rows_at(file, split)
-        return
-    read = {".jsonl": _jsonl, ".json": _json, ".parquet": _parquet}.get(path.suffix)
-    if read is None:
-        raise TaskError(f"{path}: tasks are read from {', '.join(_SUFFIXES)} files")
-    for row in read(path):
-        yield _with_repository(row, path.parent)
 
 
 def _with_repository(row: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
-    """A repository named by a relative path lies beside the file, if it is there."""
+    """The row with an absolute path to its repository, if that is in the file's folder."""
     repo = row.get("repo")
     if isinstance(repo, str) and repo and not repo.startswith(("/", "~")) and os.path.isdir(folder / repo):
         return {**row, "repo": str((folder / repo).absolute())}
@@ -93,30 +90,22 @@ def _with_repository(row: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
 
 
 def _jsonl(path: Path) -> Iterator[Mapping[str, Any]]:
-    try:
-        with open_regular(path) as file:  # bytes: a text file would also be cut at U+2028
-            for number, line in enumerate(lines_of(file), 1):
-                if line.strip():
-                    yield _row(line, f"{path}, line {number}")
-    except OSError as error:
-        raise TaskError(f"cannot read {path}: {error}") from error
-
-
-def _row(text: bytes, where: str) -> Mapping[str, Any]:
-    try:
-        row = parse_json(text)
-    except ValueError as error:
-        raise TaskError(f"{where} is not JSON: {error}") from error
-    if not isinstance(row, dict):
-        raise TaskError(f"{where} is no object; got {type(row).__name__}")
-    return row
+    with open_regular(path) as file:  # bytes: a text file would also be split at U+2028
+        for number, line in enumerate(lines_of(file), 1):
+            if not line.strip():
+                continue
+            try:
+                row = parse_json(line)
+            except ValueError as error:
+                raise TaskError(f"{path}, line {number} is not JSON: {error}") from error
+            if not isinstance(row, dict):
+                raise TaskError(f"{path}, line {number} is no object; got {type(row).__name__}")
+            yield row
 
 
 def _json(path: Path) -> Iterator[Mapping[str, Any]]:
     try:
         rows = parse_json(read_file(path), FILE_LIMIT)  # a whole dataset may be one document
-    except OSError as error:
-        raise TaskError(f"cannot read {path}: {error}") from error
     except ValueError as error:
         raise TaskError(f"{path} is not JSON: {error}") from error
     if isinstance(rows, dict):
@@ -127,14 +116,18 @@ def _json(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
-    import pyarrow  # comes with datasets
+    import pyarrow  # a dependency of datasets
     import pyarrow.parquet as parquet
 
     try:
         with open_regular(path) as file:
-            yield from parquet.read_table(file).to_pylist()
+            rows = parquet.read_table(file).to_pylist()
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise TaskError(f"{path} is no Parquet file that can be read: {error}") from error
+    yield from rows
+
+
+_READERS = {".jsonl": _jsonl, ".json": _json, ".parquet": _parquet}
 
 
 def _from_disk(path: Path, split: str | None) -> Iterator[Mapping[str, Any]]:
@@ -142,9 +135,9 @@ def _from_disk(path: Path, split: str | None) -> Iterator[Mapping[str, Any]]:
 
     try:
         loaded = datasets.load_from_disk(str(path))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # whatever its files hold
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # its files may hold anything
         raise TaskError(f"{path} is no dataset that can be read: {type(error).__name__}: {error!s:.300}") from error
-    yield from _choose(loaded, split, str(path))
+    yield from _split(loaded, split, str(path))
 
 
 def _from_hub(name: str, split: str | None) -> Iterator[Mapping[str, Any]]:
@@ -159,10 +152,11 @@ def _from_hub(name: str, split: str | None) -> Iterator[Mapping[str, Any]]:
             f"cannot load {name!r}: there is no such file, and as a dataset of the hub it says: "
             f"{str(error).splitlines()[0]}"
         ) from error
-    yield from _choose(loaded, split, name)
+    yield from _split(loaded, split, name)
 
 
-def _choose(loaded: Any, split: str | None, name: str) -> Iterator[Mapping[str, Any]]:
+def _split(loaded: Any, split: str | None, name: str) -> Iterator[Mapping[str, Any]]:
+    """The rows of one split of a `DatasetDict`, or all rows of anything else."""
     if not hasattr(loaded, "keys"):
         yield from loaded
         return

@@ -1,4 +1,4 @@
-"""A task: a repository at a commit, an issue, and how its tests decide whether the issue is solved."""
+"""A task: a repository at a commit, an issue, and the tests that decide whether the issue is solved."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from nano_codex_env.errors import ConfigError, TaskError
+from nano_codex_env.tasks.environment import Environment
 from nano_codex_env.untrusted import for_terminal, parse_json
 
 _LONGEST_NAME = 500
+"""Characters of an instance_id."""
+
 _DEEPEST = 50
-"""Levels of lists and objects inside a column."""
+"""Levels of nested lists and objects that a column may have."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One row in SWE-bench's words (https://www.swebench.com, its dataset card).
+    """One row of a dataset with SWE-bench's columns (https://www.swebench.com, see its dataset card).
 
-    Only the first four are needed for an episode; the rest is for the reward.
+    An episode needs only the first four; the rest is for the reward.
     """
 
     instance_id: str
@@ -42,14 +45,19 @@ class Task:
     version: str = ""
     created_at: str = ""
     environment_setup_commit: str = ""
-    environment: Mapping[str, Any] = field(default_factory=dict)
-    """How the tests run: `{"kind": "host" | "venv", "pythonpath": [...], "packages": [...]}`; see `runtimes`."""
+    environment: Environment = field(default_factory=Environment)
+    """What the tests need to run; a mapping is accepted, such as `{"kind": "venv", "packages": ["six>=1.16"]}`."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """Whatever else the row held: difficulty, kind, licence ..."""
+    """All other columns of the row: difficulty, kind, licence ..."""
+
+    def __post_init__(self) -> None:
+        """Make a mapping that is given as environment an `Environment`."""
+        if not isinstance(self.environment, Environment):
+            object.__setattr__(self, "environment", Environment(self.environment))
 
     @property
     def has_tests(self) -> bool:
-        """Whether the default reward can judge it."""
+        """Whether the default reward can score the task."""
         return bool(self.FAIL_TO_PASS)
 
     @classmethod
@@ -57,8 +65,8 @@ class Task:
         """A task from a dataset row; unknown columns go to `metadata`.
 
         Raises:
-            TaskError: a needed column is missing, has the wrong type, or cannot be logged: a list where text should be,
-                a lone surrogate, more than 50 levels of nesting, an instance_id that is no name on one line.
+            TaskError: a required column is missing, has the wrong type, or cannot be logged: a list in place of text,
+                a lone surrogate, more than 50 levels of nesting, an instance_id that is not a name on one line.
         """
         if not isinstance(row, Mapping):
             raise TaskError(f"a row must be an object; got {type(row).__name__}")
@@ -67,23 +75,24 @@ class Task:
         name = _name(values.get("instance_id", "a row"))
         missing = [key for key in ("instance_id", "repo", "problem_statement") if key not in values]
         if missing:
-            raise TaskError(f"{name}: no column {', '.join(missing)}; it has {sorted(map(_column, row))!s:.400}")
+            columns = sorted(key if isinstance(key, str) else _shown(key) for key in row)
+            raise TaskError(f"{name}: no column {', '.join(missing)}; it has {columns!s:.400}")
         for key in ("FAIL_TO_PASS", "PASS_TO_PASS"):
-            values[key] = _ids(values.get(key, ()), name, key)
+            values[key] = _ids(values.get(key, ()), f"{name}: {key}")
         for key in ("environment", "metadata"):
-            values[key] = _mapping(values.get(key, {}), name, key)
-        rest = _mapping({key: value for key, value in row.items() if key not in known}, name, "a column", nulls=True)
-        values["metadata"] = {**rest, **values["metadata"]}
-        whole = _TEXTS - {"problem_statement"}  # of that the episode says itself where it is no valid text
-        texts = {key: _text(value, f"{name}: {key}", key in whole) for key, value in values.items() if key in _TEXTS}
+            values[key] = _mapping(values.get(key, {}), f"{name}: {key}")
+        rest = {key: value for key, value in row.items() if key not in known}
+        values["metadata"] = {**_mapping(rest, f"{name}: a column", nulls=True), **values["metadata"]}
+        for key in _TEXTS & values.keys():  # the episode itself reports an issue with a lone surrogate
+            values[key] = _text(values[key], f"{name}: {key}", surrogates=key == "problem_statement")
         for key in ("repo", "base_commit", "environment_setup_commit"):
-            if "\0" in texts.get(key, ""):
-                raise TaskError(f"{name}: {key} holds a NUL character: {texts[key]!r:.120}")
-        return cls(**{"base_commit": "", **values, **texts})
+            if "\0" in values.get(key, ""):
+                raise TaskError(f"{name}: {key} holds a NUL character: {values[key]!r:.120}")
+        return cls(**{"base_commit": "", **values})
 
     def to_row(self) -> dict[str, Any]:
         """The row that `from_row` reads back to an equal task."""
-        row = {item.name: getattr(self, item.name) for item in fields(self)}
+        row = {item.name: getattr(self, item.name) for item in fields(self)} | {"environment": self.environment.row}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in row.items()}
 
     def with_(self, **changes: Any) -> Task:
@@ -111,11 +120,7 @@ _TEXTS = {item.name for item in fields(Task) if item.type == "str"}
 
 
 def _name(value: object) -> str:
-    """The task's id, which stands in tables, logs and names of folders.
-
-    Raises:
-        TaskError: it is empty, long, or holds what a terminal would not show as it is.
-    """
+    """The task's id; it appears in tables, logs and folder names, so a terminal must be able to print it."""
     name = _text(value, "instance_id")
     if not name.strip() or len(name) > _LONGEST_NAME or "\n" in name or "\t" in name or for_terminal(name) != name:
         raise TaskError(
@@ -124,46 +129,47 @@ def _name(value: object) -> str:
     return name
 
 
-def _text(value: object, where: str, whole: bool = True) -> str:
-    """A column that is text; numbers and dates are written out.
-
-    Raises:
-        TaskError: it is a list or an object, or (if it must be `whole`) holds half a character.
-    """
+def _text(value: object, where: str, surrogates: bool = False) -> str:
+    """A text column; numbers and dates are converted. `surrogates`: lone ones are allowed."""
     if isinstance(value, Mapping | list | tuple | set | bytes | bytearray):
         raise TaskError(f"{where} must be text; got {type(value).__name__}")
     try:
         text = value if isinstance(value, str) else str(value)
-        if whole:
+        if not surrogates:
             text.encode("utf-8", "surrogateescape")
     except ValueError as error:  # a lone surrogate, or an integer of thousands of digits
         raise TaskError(f"{where} cannot be written as text: {error!s:.120}") from error
     return text
 
 
-def _column(key: object) -> str:
-    return key if isinstance(key, str) else _told(key)
-
-
-def _ids(value: object, name: str, key: str) -> tuple[str, ...]:
+def _ids(value: object, where: str) -> tuple[str, ...]:
+    """A column of test ids: a list, a numpy array (as pandas reads Parquet), or the JSON text of a list."""
     if isinstance(value, str):
         try:
             value = parse_json(value)
         except ValueError as error:
-            raise TaskError(f"{name}: {key} is neither a list nor a JSON list: {value!r:.120}") from error
-    if hasattr(value, "tolist"):  # a numpy array, from Parquet by pandas
+            raise TaskError(f"{where} is neither a list nor a JSON list: {value!r:.120}") from error
+    if hasattr(value, "tolist"):
         value = value.tolist()
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise TaskError(f"{name}: {key} must be a list of test ids; got {_told(value)}")
-    return tuple(_text(item, f"{name}: {key}") for item in value)
+        raise TaskError(f"{where} must be a list of test ids; got {_shown(value)}")
+    return tuple(_text(item, where) for item in value)
+
+
+def _mapping(value: object, where: str, *, nulls: bool = False) -> dict[str, Any]:
+    """A column that is an object or the JSON text of one; null values are dropped unless `nulls`."""
+    if isinstance(value, str):
+        try:
+            value = parse_json(value) if value else {}
+        except ValueError as error:
+            raise TaskError(f"{where} is no JSON object: {value!r:.120}") from error
+    if not isinstance(value, Mapping):
+        raise TaskError(f"{where} must be an object; got {_shown(value)}")
+    return {_text(key, where): _plain(item, where) for key, item in value.items() if nulls or item is not None}
 
 
 def _plain(value: object, where: str, depth: int = 0) -> Any:
-    """A value that JSON knows: a column may hold dates, arrays or bytes.
-
-    Raises:
-        TaskError: it is nested too deeply, or holds an integer of hundreds of digits.
-    """
+    """A value as JSON types; dates, bytes and the like become text."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if depth > _DEEPEST:
@@ -177,20 +183,8 @@ def _plain(value: object, where: str, depth: int = 0) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
-def _mapping(value: object, name: str, key: str, *, nulls: bool = False) -> dict[str, Any]:
-    if isinstance(value, str):
-        try:
-            value = parse_json(value) if value else {}
-        except ValueError as error:
-            raise TaskError(f"{name}: {key} is no JSON object: {value!r:.120}") from error
-    if not isinstance(value, Mapping):
-        raise TaskError(f"{name}: {key} must be an object; got {_told(value)}")
-    where = f"{name}: {key}"
-    return {_text(k, where): _plain(v, where) for k, v in value.items() if nulls or v is not None}
-
-
-def _told(value: object) -> str:
-    """A value in words; one whose words are without end, or which has none, by its kind."""
+def _shown(value: object) -> str:
+    """A value's repr, or its type where it has no finite one."""
     try:
         return f"{value!r:.120}"
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Trees in memory: from files to a patch between two of them, to a git repository with a commit for each, to disk."""
+"""Trees of files in memory: as a patch, as a git repository, and on disk."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _WHO = "nano-codex <nano-codex@localhost> 946684800 +0000"
 
 
 def tree_patch(old: Tree, new: Tree) -> str:
-    """What turns `old` into `new`."""
+    """The patch that turns `old` into `new`."""
     return "".join(file_diff(path, old.get(path), new.get(path)) for path in sorted(old.keys() | new.keys()))
 
 
 def fast_import(trees: Mapping[str, Tree]) -> bytes:
-    """The trees as a stream for `git fast-import`, each on a branch of its own; the same trees, the same commits."""
+    """A stream for `git fast-import` with one branch per tree; the same trees give the same commit ids."""
     stream = io.BytesIO()
     for name, tree in sorted(trees.items()):
         stream.write(f"commit refs/heads/{name}\ncommitter {_WHO}\ndata 4\nbase\n".encode())
@@ -34,7 +34,7 @@ def fast_import(trees: Mapping[str, Tree]) -> bytes:
 
 
 def make_repository(folder: Path, stream: bytes) -> None:
-    """A bare repository in `folder` from what `fast_import` wrote.
+    """Create a bare repository in `folder` from a stream of `fast_import`.
 
     Raises:
         WorkspaceError: git failed.
@@ -46,7 +46,7 @@ def make_repository(folder: Path, stream: bytes) -> None:
 
 @cache
 def commits_of(repo: Path) -> dict[str, str]:
-    """Branch -> commit id; a repository made here does not change."""
+    """Branch -> commit id; cached, since these repositories never change."""
     import git
 
     with git.Repo(repo) as found:
@@ -54,7 +54,7 @@ def commits_of(repo: Path) -> dict[str, str]:
 
 
 def file_at(root: Path, path: str) -> File | None:
-    """A file below `root` as git has it; a link is what it points to, which may be anything, and is never followed."""
+    """The file below `root` as git would store it; symbolic links, also in the path, are not followed."""
     *folders, name = path.split("/")
     folder = root
     for part in folders:
@@ -68,7 +68,7 @@ def file_at(root: Path, path: str) -> File | None:
 
 
 def put_file(target: Path, file: File) -> None:
-    """Put a file there, with the folders that it needs, readable for everyone."""
+    """Write a file, readable for everyone, and create the folders that it needs."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if file.is_link:
         target.symlink_to(os.fsdecode(file.data))

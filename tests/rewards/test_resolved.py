@@ -17,6 +17,7 @@ from nano_codex_env.errors import BrokenTaskError, RewardError, SandboxError, Ta
 from nano_codex_env.runtimes import Runtime
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.scoring import keep_source
+from nano_codex_env.tasks.environment import Environment
 from tests.conftest import BUG, FIX, HIDDEN, git, mostly_slow
 
 FIXED = BUG.replace("a - b", "a + b")
@@ -453,7 +454,7 @@ def test_shadows_are_looked_for_where_modules_are_found(resolved: Resolved, make
             {}, {"tests/test_sums.py": "from sums import add\n\n\ndef test_add():\n    assert add(2, 3) == 5\n"}
         ),
         FAIL_TO_PASS=(ADD,),
-        environment={"pythonpath": ["src"]},
+        environment=Environment({"pythonpath": ["src"]}),
     )
     diff = patch({"src/sums.py": BUG}, {"src/sums.py": FIXED, "src/random.py": "x\n", "src/deep/random.py": "x = 1\n"})
     score = resolved(task, [], diff)

@@ -13,7 +13,7 @@ import pytest
 
 from nano_codex_env.errors import WorkspaceError
 from nano_codex_env.runtimes.venv import build_venv, find_uv, venv_runtime
-from nano_codex_env.tasks.environment import requirements_of
+from nano_codex_env.tasks.environment import Environment
 
 
 def wheel(folder: Path, name: str, files: dict[str, str]) -> None:
@@ -60,7 +60,7 @@ def test_a_wheel_is_installed_and_compiled_and_runs_nothing(index: Path, tmp_pat
     """A `.pth` file runs whenever an interpreter starts with it: on the host none does."""
     touch = f"import pathlib; pathlib.Path({str(tmp_path / 'ran')!r}).touch()\n"
     wheel(index, "evil_of_nobody", {"evil.py": touch, "evil.pth": touch, "sitecustomize.py": touch})
-    folder = build_venv({"packages": ["evil_of_nobody==1.0"]}, tmp_path / "cache")
+    folder = build_venv(Environment({"packages": ["evil_of_nobody==1.0"]}), tmp_path / "cache")
     [site] = folder.glob("lib/python3*/site-packages")
     assert (site / "evil.pth").exists()
     assert list((site / "__pycache__").glob("evil.*.pyc"))
@@ -81,7 +81,7 @@ def test_a_wheel_cannot_put_a_program_in_the_interpreters_place(
     old.chmod(0o755)
     monkeypatch.setattr("nano_codex_env.runtimes.venv.find_uv", lambda: str(old))
     with pytest.raises(WorkspaceError, match="one of pytest replaces the environment's interpreter; it is not used"):
-        build_venv({"packages": []}, tmp_path / "cache")
+        build_venv(Environment({"packages": []}), tmp_path / "cache")
     assert not (tmp_path / "ran").exists()
 
 
@@ -89,7 +89,7 @@ def test_a_wheel_cannot_put_a_program_in_the_interpreters_place(
 def test_metadata_that_cannot_be_read_is_an_error_of_ours(index: Path, tmp_path: Path, text: str) -> None:
     wheel(index, "odd_of_nobody", {"odd.py": "", "odd_of_nobody-1.0.dist-info/entry_points.txt": text})
     with contextlib.suppress(WorkspaceError):
-        venv_runtime({"packages": ["odd_of_nobody"]}, tmp_path / "cache", tmp_path)
+        venv_runtime(Environment({"packages": ["odd_of_nobody"]}), tmp_path / "cache", tmp_path)
 
 
 def test_a_package_without_a_wheel_is_built_only_where_the_user_allows_it(index: Path, tmp_path: Path) -> None:
@@ -102,10 +102,10 @@ def test_a_package_without_a_wheel_is_built_only_where_the_user_allows_it(index:
     with pytest.raises(
         WorkspaceError, match=f"(?s)package-of-nobody.*Packages are installed from wheels only.*{advice}"
     ):
-        build_venv({"packages": ["package-of-nobody"]}, tmp_path / "cache")
+        build_venv(Environment({"packages": ["package-of-nobody"]}), tmp_path / "cache")
     assert not (tmp_path / "ran").exists()
     with pytest.raises(WorkspaceError):  # its build fails, but it was begun
-        build_venv({"packages": ["package-of-nobody"]}, tmp_path / "cache", allow_builds=True)
+        build_venv(Environment({"packages": ["package-of-nobody"]}), tmp_path / "cache", allow_builds=True)
     assert (tmp_path / "ran").exists()
     assert [path for path in (tmp_path / "cache" / "venvs").iterdir() if path.is_dir()] == []
 
@@ -120,16 +120,16 @@ def test_a_checkout_that_we_run_in_has_no_say(index: Path, tmp_path: Path, monke
     (checkout / ".venv" / "pyvenv.cfg").write_text("home = /usr/bin\n")
     (checkout / "uv.toml").write_text('no-such-setting = "x"\n')
     monkeypatch.chdir(checkout)
-    build_venv({"packages": []}, tmp_path / "cache")
+    build_venv(Environment({"packages": []}), tmp_path / "cache")
     assert not (tmp_path / "ran").exists()
 
 
 def test_what_takes_too_long_is_stopped(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nano_codex_env.runtimes.venv._LIMIT", 0.001)
     with pytest.raises(WorkspaceError, match=r"uv failed: it took more than 0\.001 seconds"):
-        build_venv({"packages": []}, tmp_path / "cache")
+        build_venv(Environment({"packages": []}), tmp_path / "cache")
 
 
 @pytest.mark.parametrize("name", ["six", "six>=1.16,<2", "requests[socks]==2.*", "tomli; python_version < '3.11'"])
 def test_names_versions_extras_and_markers_are_requirements(name: str) -> None:
-    assert requirements_of({"packages": [name]}) == [name]
+    assert Environment({"packages": [name]}).packages == (name,)

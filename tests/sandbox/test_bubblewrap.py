@@ -340,7 +340,7 @@ def test_python_killed_over_a_busy_box_leaves_no_process_and_the_next_one_remove
         assert until(mark, wanted=2) == 2
         process.send_signal(signal.SIGKILL)
     assert until(mark, wanted=0) == 0
-    left = list((tmp_path / "sessions").glob("s-*/e-*/touched"))
+    left = list((tmp_path / "sessions").glob("s-*/touched"))
     assert len(left) == 1
     Scratch(tmp_path).close()
     assert not list((tmp_path / "sessions").glob("s-*"))

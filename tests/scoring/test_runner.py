@@ -16,7 +16,7 @@ import pytest
 from nano_codex_env import Task
 from nano_codex_env.cache import cache_dir
 from nano_codex_env.diff import File, file_diff
-from nano_codex_env.runtimes.base import Runtime
+from nano_codex_env.runtimes import Runtime
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.scoring import FAILED, PASSED, Scorer
 from nano_codex_env.scoring.inside.runner import without_harmful

@@ -22,6 +22,7 @@ from nano_codex_env.diff import split
 from nano_codex_env.errors import TaskError
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.scoring import is_test
+from nano_codex_env.tasks.environment import Environment
 from nano_codex_env.tasks.libraries import ROOT, bundled_tasks
 from nano_codex_env.untrusted import for_terminal
 from tests.conftest import git
@@ -235,6 +236,15 @@ def test_columns_that_are_empty_or_not_text_become_what_they_should_be() -> None
     row = {**ROW, "version": 1.5, "hints_text": None, "created_at": datetime.date(2024, 1, 2), "base_commit": None}
     task = Task.from_row({**row, "instance_id": 7, "environment": None, "PASS_TO_PASS": None})
     assert task == TASK.with_(instance_id="7", version="1.5", created_at="2024-01-02", base_commit="")
+
+
+def test_an_environment_with_an_unknown_key_is_refused_when_it_is_used_and_the_known_keys_are_listed() -> None:
+    task = Task.from_row({**ROW, "environment": {"kind": "host", "python_path": ["src"]}})
+    assert task.to_row()["environment"] == {"kind": "host", "python_path": ["src"]}
+    with pytest.raises(TaskError, match=r"no key 'python_path'; there are: kind, python, packages, pythonpath, pytest"):
+        _ = task.environment.kind
+    ignored = Environment({"kind": "host", "packages": "six", "python": 3.11})  # of a venv: nobody asks a host for them
+    assert (ignored.kind, ignored.pythonpath, ignored.pytest_args, ignored.allowed_edits) == ("host", (".",), (), ())
 
 
 def test_an_environment_may_be_an_object_or_the_text_of_one() -> None:
