@@ -95,7 +95,7 @@ def spawn(
 
 
 @dataclass(frozen=True)
-class Done:
+class CompletedRun:
     """The outcome of `run`."""
 
     status: int | None
@@ -106,7 +106,7 @@ class Done:
 
 def run(
     argv: Sequence[str], *, env: Mapping[str, str], stdin: bytes = b"", timeout: float, memory: int | None = None
-) -> Done:
+) -> CompletedRun:
     """Run a program to its end; after `timeout` seconds it is stopped, with all that it started.
 
     `memory`: bytes that it, and each process that it starts, may allocate.
@@ -135,4 +135,4 @@ def run(
                     process.wait(patience)
         for file in files:
             file.seek(0)
-        return Done(status, files[1].read(), files[2].read())
+        return CompletedRun(status, files[1].read(), files[2].read())

@@ -27,7 +27,7 @@ _TOOLS = ("git", "python3", "awk", "sed", "grep", "find", "file", "diff")
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """A row of the table."""
 
     name: str
@@ -57,40 +57,42 @@ def _doctor(arguments: argparse.Namespace) -> int:
     return int(bool(missing))
 
 
-def _guarded(check: Callable[[], Finding]) -> Finding:
+def _guarded(check: Callable[[], Diagnosis]) -> Diagnosis:
     try:
         return check()
     except (NanoCodexError, OSError, subprocess.SubprocessError) as error:
         found, _, fix = str(error).partition("; ")
-        return Finding(check.__name__.strip("_"), found, fix, ok=False)
+        return Diagnosis(check.__name__.strip("_"), found, fix, ok=False)
 
 
-def _python() -> Finding:
-    return Finding("python", f"{platform.python_version()} at {sys.base_prefix}")
+def _python() -> Diagnosis:
+    return Diagnosis("python", f"{platform.python_version()} at {sys.base_prefix}")
 
 
-def _kernel() -> Finding:
+def _kernel() -> Diagnosis:
     ok = platform.system() == "Linux"
-    return Finding("kernel", f"{platform.system()} {platform.release()}", "" if ok else "use Linux, or a Linux VM", ok)
+    return Diagnosis(
+        "kernel", f"{platform.system()} {platform.release()}", "" if ok else "use Linux, or a Linux VM", ok
+    )
 
 
 def _version(path: str) -> str:
     return subprocess.run([path, "--version"], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
 
 
-def _git() -> Finding:
+def _git() -> Diagnosis:
     path = shutil.which("git")
     if path is None:
-        return Finding("git", "not on PATH", "install git >= 2.25", ok=False)
+        return Diagnosis("git", "not on PATH", "install git >= 2.25", ok=False)
     inside = path.startswith(("/usr/", "/bin/"))
-    return Finding(
+    return Diagnosis(
         "git", _version(path), "" if inside else "policies need a git below /usr as well: install the package"
     )
 
 
-def _bwrap() -> Finding:
+def _bwrap() -> Diagnosis:
     path = find_bwrap()
-    return Finding("bwrap", f"{'.'.join(map(str, bwrap_version(path)))} at {path}")
+    return Diagnosis("bwrap", f"{'.'.join(map(str, bwrap_version(path)))} at {path}")
 
 
 def _try_bwrap(*arguments: str) -> str | None:
@@ -100,28 +102,28 @@ def _try_bwrap(*arguments: str) -> str | None:
     return done.stderr.strip() if done.returncode else None
 
 
-def _namespaces() -> Finding:
+def _namespaces() -> Diagnosis:
     user = "an ordinary user"
     if os.geteuid() == 0:
         may = "may mount" if can_mount() else "may not mount: cache and Python must be readable for everyone"
         user = f"root, {may}"
     if (error := _try_bwrap()) is not None:
-        return Finding("namespaces", f"{user}: {error}", advice(error), ok=False)
-    return Finding("namespaces", user)
+        return Diagnosis("namespaces", f"{user}: {error}", advice(error), ok=False)
+    return Diagnosis("namespaces", user)
 
 
-def _overlay() -> Finding:
+def _overlay() -> Diagnosis:
     with tempfile.TemporaryDirectory() as folder:
         layers = [Path(folder, name) for name in ("lower", "upper")]
         for layer in layers:
             layer.mkdir()
         sources = [word for layer in layers for word in ("--overlay-src", str(layer))]
         if (error := _try_bwrap(*sources, "--ro-overlay", "/mnt")) is not None:
-            return Finding("overlay", error, "Linux 5.11 or newer allows overlays in user namespaces", ok=False)
-    return Finding("overlay", "in a user namespace")
+            return Diagnosis("overlay", error, "Linux 5.11 or newer allows overlays in user namespaces", ok=False)
+    return Diagnosis("overlay", "in a user namespace")
 
 
-def _sandbox() -> Finding:
+def _sandbox() -> Diagnosis:
     """A box as an episode gets it, and the tools that a policy finds in it."""
     sandbox = Bubblewrap()
     with tempfile.TemporaryDirectory() as folder:
@@ -130,20 +132,20 @@ def _sandbox() -> Finding:
             result = box.run(f"for tool in {' '.join(_TOOLS)}; do command -v $tool; done", timeout=20, keep=4096)
     missing = sorted(set(_TOOLS) - {Path(path).name for path in result.output.text().split()})
     fix = f"policies will miss {', '.join(missing)}: install them below /usr" if missing else ""
-    return Finding("sandbox", "self-test passed: namespaces, seccomp, read-only root, no network", fix)
+    return Diagnosis("sandbox", "self-test passed: namespaces, seccomp, read-only root, no network", fix)
 
 
-def _uv() -> Finding:
+def _uv() -> Diagnosis:
     installed = Path(sys.executable).with_name("uv")
     path = str(installed) if installed.exists() else shutil.which("uv")
     if path is None:
-        return Finding("uv", "not installed", "only for tasks with packages: pip install uv", ok=False, needed=False)
-    return Finding("uv", _version(path), needed=False)
+        return Diagnosis("uv", "not installed", "only for tasks with packages: pip install uv", ok=False, needed=False)
+    return Diagnosis("uv", _version(path), needed=False)
 
 
-def _cache() -> Finding:
+def _cache() -> Diagnosis:
     folder = cache_dir()
     removed = remove_dead_sessions(folder)
     free = shutil.disk_usage(folder).free >> 30
     left = f"; {len(removed)} left-over session folder(s) removed" if removed else ""
-    return Finding("cache", f"{folder}, {free} GiB free{left}")
+    return Diagnosis("cache", f"{folder}, {free} GiB free{left}")

@@ -34,6 +34,8 @@ _CLOSING = 5.0
 _LINGERING = 0.5
 """Seconds that the pipes of a program that has ended may stay open."""
 _MAX_REPORTS = 64 << 20
+_ANSWER = re.compile(rb"([0-9a-f]{16}) ([0-9]{1,3})\0")
+"""The resident shell's answer: the nonce of its request, and the exit status."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +236,8 @@ class ResidentShell(Box):
         nonce = secrets.token_hex(8).encode()
         request = nonce + b"\0" + direct(command).encode() + b"\0"
         result = self._exchange(request, timeout=timeout, keep=keep, until=b"\0")
-        answer = re.fullmatch(rb"%b ([0-9]{1,3})\0" % nonce, result.reports)
-        if result.flooded or not answer:
+        answer = _ANSWER.fullmatch(result.reports)
+        if result.flooded or not answer or answer[1] != nonce:
             self.close()
-        return replace(result, exit_code=int(answer[1]) if answer and not result.flooded else None, reports=b"")
+            return replace(result, reports=b"")
+        return replace(result, exit_code=int(answer[2]), reports=b"")

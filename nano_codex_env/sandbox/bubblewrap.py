@@ -119,12 +119,12 @@ class Bubblewrap(Sandbox):
         seccomp = os.memfd_create("seccomp")  # bwrap reads to its end, which for a pipe a fork could hold open
         os.write(seccomp, program(shell=shell))
         os.lseek(seccomp, 0, os.SEEK_SET)
-        args += ["--chdir", TESTBED, "--seccomp", str(seccomp), "--", *command]
+        args += ["--seccomp", str(seccomp), "--", *command]
         return Launch(drop.wrap(bwrap, args), depth=drop.depth, descriptors=(seccomp,), group=group)
 
 
 def _mounts(drop: PrivilegeDrop, root: Path, view: View, *, shell: bool) -> list[str]:
-    """The mounts, in order: our root, the system, what the view adds, the tree; at last the root becomes read-only.
+    """The mounts, in order: our root, the system, what the view adds, the tree; at last the root is made read-only.
 
     Mounts of the view may need folders that our root does not have, so then it lies under an overlay in memory.
     """
@@ -143,7 +143,7 @@ def _mounts(drop: PrivilegeDrop, root: Path, view: View, *, shell: bool) -> list
         args += ["--tmp-overlay" if view.writable else "--ro-overlay", TESTBED]
     else:
         args += ["--ro-bind", layers[0], TESTBED]
-    return [*args, "--remount-ro", "/"]
+    return [*args, "--chdir", TESTBED, "--remount-ro", "/"]
 
 
 def _ulimits(limits: Limits) -> str:

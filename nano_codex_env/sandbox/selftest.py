@@ -58,7 +58,8 @@ def check_isolation(open_box: Callable[[View], Shell]) -> None:
             layer.chmod(0o755)
         with closing(open_box(View(layers))) as box:
             result = box.run(script, timeout=20, keep=8192)
-    missing = sorted(set(_PROTECTIONS) - set(result.output.text().split()), key=list(_PROTECTIONS).index)
+    working = result.output.text().split()
+    missing = [name for name in _PROTECTIONS if name not in working]
     if missing or result.exit_code != 0:
         raise SandboxError(
             f"the sandbox is not isolated ({', '.join(missing) or 'no answer'}); nothing will be run in it. "

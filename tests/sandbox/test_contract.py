@@ -24,6 +24,7 @@ from nano_codex_env.repo import Workspace
 from nano_codex_env.sandbox import Bubblewrap, ExecResult, Limits, Sandbox, Shell, View
 from nano_codex_env.sandbox.box import Box
 from nano_codex_env.sandbox.rootfs import MTIME, settle
+from nano_codex_env.testing import check_sandbox
 
 ENOUGH = 2.0
 """Seconds for a line to be printed, however busy the machine is, before the program that hangs is stopped."""
@@ -104,6 +105,11 @@ def several(sandbox: Sandbox, *views: View) -> Iterator[list[Shell]]:
             boxes.append(sandbox.open(view))
             stack.callback(boxes[-1].close)
         yield boxes
+
+
+def test_the_published_contract_is_kept(sandbox: Sandbox) -> None:
+    """What is below goes further, into what only a box of ours promises."""
+    check_sandbox(sandbox)
 
 
 # What a command prints and how it ends.
