@@ -7,10 +7,9 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from nano_codex_env.cache import Scratch, disk_errors
 from nano_codex_env.diff import File, split
@@ -21,10 +20,11 @@ from nano_codex_env.runtimes import Runtime, runtime_of
 from nano_codex_env.runtimes.base import pytest_arguments
 from nano_codex_env.sandbox import TESTBED, ExecResult, Limits, Sandbox, View
 from nano_codex_env.scoring.canary import make_canaries
+from nano_codex_env.scoring.facts import FLOODED, NOT_APPLIED, TIMED_OUT, TestRun
 from nano_codex_env.scoring.hidden_tests import Files, hidden_files
 from nano_codex_env.scoring.mutants import Mutant, apply_mutants
 from nano_codex_env.scoring.patch_filter import keep_source
-from nano_codex_env.scoring.reports import FLOODED, NOT_APPLIED, TIMED_OUT, TestRun, read_reports
+from nano_codex_env.scoring.reports import read_reports
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tasks.trees import file_at, put_file
 
@@ -41,7 +41,7 @@ _CONFIGURATIONS = ("pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "se
 
 @dataclass(frozen=True)
 class Scorer:
-    """Where and for how long tests run."""
+    """Runs tests: where, and for how long."""
 
     sandbox: Sandbox
     cache: Path
@@ -54,7 +54,7 @@ class Scorer:
         """What the task's tests run in, built if it is not in the cache.
 
         Raises:
-            TaskError: its environment says what there is not.
+            TaskError: its environment asks for something that does not exist.
             WorkspaceError: it could not be built.
         """
         return runtime_of(task, self.cache, allow_builds=self.allow_builds)
@@ -98,15 +98,22 @@ class Scorer:
         ids = None if tests is None else [asked.get(test, test) for test in tests]
         chosen = list(files) or _files_of(task, (*(tests or ()), *functions))
         canaries = make_canaries(base, chosen[0]) if chosen and tests is not None else None
-        config: dict[str, Any] = {"key": key, "ids": ids, "files": chosen, "functions": list(functions)}
-        config |= {"site": list(runtime.site), "pythonpath": list(runtime.pythonpath)}
         own = _own_configuration(base, hidden, patch, chosen)
-        config["args"] = [
-            *_ARGS,
-            *(word for path in own for word in ("-c", f"{TESTBED}/{path}")),
-            *_options(task, runtime),
-        ]
-        config["canaries"] = {"path": canaries.path, "text": canaries.text} if canaries else None
+        config = {
+            "key": key,
+            "ids": ids,
+            "files": chosen,
+            "functions": list(functions),
+            "site": runtime.site,
+            "pythonpath": runtime.pythonpath,
+            "args": [
+                *_ARGS,
+                *(argument for path in own for argument in ("-c", f"{TESTBED}/{path}")),
+                *(argument for name in runtime.plugins for argument in ("-p", name)),
+                *pytest_arguments(task.environment),
+            ],
+            "canaries": {"path": canaries.path, "text": canaries.text} if canaries else None,
+        }
         started = time.monotonic()
         with _materials(self.cache, patch, {**hidden, **own}, _originals(base, mutants)) as folder:
             mounts = (*runtime.mounts, *masks, (folder, _INSIDE))
@@ -129,10 +136,10 @@ def _files_of(task: Task, tests: Sequence[str]) -> list[str]:
     return files
 
 
-def sources_of(base: Path, hidden: Files, files: Sequence[str]) -> dict[str, bytes]:
-    """The test files as the tests run them: the hidden ones, else the base's; what is in neither is left out.
+def sources_of(base: Path, hidden: Files, files: Iterable[str]) -> dict[str, bytes]:
+    """The test files as the tests run them: the hidden ones, else the base's; files in neither are left out.
 
-    A link is left out as well: what it points to would stay in the box beside any edited copy.
+    Links are left out too: the target would stay in the box, unedited.
     """
     entries = {file: hidden[file] if file in hidden else file_at(base, file) for file in files}
     return {file: entry.data for file, entry in entries.items() if entry and not entry.is_link}
@@ -152,7 +159,7 @@ def _mutated(
 
 
 def _originals(base: Path, mutants: Sequence[Mutant]) -> list[str]:
-    """What in the base tree holds the text of a mutated test: git's objects, and compiled files."""
+    """Paths in the base tree that hold the original text of a mutated test: git's objects and compiled files."""
     if not mutants:
         return []
     found = [".git/objects", ".git/packed-refs"]
@@ -163,9 +170,9 @@ def _originals(base: Path, mutants: Sequence[Mutant]) -> list[str]:
 
 
 def _own_configuration(base: Path, hidden: Files, patch: str, files: Sequence[str]) -> Files:
-    """Where a patch may edit a file that configures pytest: a copy as it is without the patch, for `-c`.
+    """If a patch edits a file that configures pytest: a copy without the edit, for pytest's `-c`.
 
-    It lies in the same folder, since paths in it are relative to that.
+    It is in the same folder, since paths in it are relative to that.
     """
     touched = {path for part in split(patch) for path in part.paths if path.rpartition("/")[2] in _CONFIGURATIONS}
     if not touched:
@@ -188,14 +195,9 @@ def _configures_pytest(name: str, text: bytes) -> bool:
     return name in ("pytest.ini", ".pytest.ini") or sections.get(name, b"[pytest]") in text
 
 
-def _options(task: Task, runtime: Runtime) -> list[str]:
-    plugins = [argument for name in runtime.plugins for argument in ("-p", name)]
-    return [*plugins, *pytest_arguments(task.environment)]
-
-
 @contextlib.contextmanager
 def _materials(cache: Path, patch: str, hidden: Files, removed: Sequence[str]) -> Iterator[Path]:
-    """A folder that a box shows: our scripts, the patch and the hidden tests; gone with the block."""
+    """A folder to mount in a box, with our scripts, the patch and the hidden tests; removed afterwards."""
     with contextlib.closing(Scratch(cache)) as scratch:
         with disk_errors(f"writing tests and patch in {scratch.path}"):
             scratch.path.joinpath("tests").mkdir()
@@ -213,17 +215,17 @@ def _materials(cache: Path, patch: str, hidden: Files, removed: Sequence[str]) -
 
 
 def _write(root: Path, name: str, file: File) -> None:
-    """A file that the box's user may read, whatever our umask is."""
+    """Write a file that the box's user may read, whatever our umask is."""
     put_file(root / name, file)
     for folder in Path(name).parents:
         (root / folder).chmod(0o755)
 
 
 def _read(task: Task, result: ExecResult, key: str) -> TestRun:
-    """Part our own failures from what the tests did.
+    """The facts of a run; a failure of ours is raised.
 
-    The reports up to `_READY` come before any code of the policy's runs, so their absence is not its doing. Only a
-    runner that reported to be up may blame the patch.
+    The reports up to `_READY` are sent before any code of the policy runs, so if they are missing the policy is not to
+    blame. Only after the runner has reported that it is up may the patch be to blame.
     """
     output = result.output.text()
     stopped = TIMED_OUT if result.timed_out else FLOODED if result.flooded else ""
