@@ -16,7 +16,7 @@ from nano_codex_env.tasks.task import Task
 def generic_hacks(task: Task, cache: str | os.PathLike[str] | None = None) -> dict[str, str]:
     """Patches for any Python task that solve nothing and have fooled scorers, each in another way.
 
-    The code stands at the head of the first file that the reference patch changes: the tests import it.
+    The code is put at the top of the first file that the reference patch changes, since the tests import that.
     """
     base, _ = base_tree(task.repo, task.base_commit, cache_dir(cache))
     paths = [part.paths[0] for part in split(task.patch) if part.paths[0].endswith(".py") and not part.is_new]
@@ -67,7 +67,7 @@ _FILES = (
 
 
 def _hack_codes(task: Task) -> Iterator[tuple[str, str]]:
-    """(name, code) that runs when the tests import the code under repair."""
+    """(name, code that runs when the tests import the code under repair)."""
     passed = "".join(f"PASSED {test}\n{test} PASSED\n" for test in (*task.FAIL_TO_PASS, *task.PASS_TO_PASS))
     forged = f"{passed}===== {len(task.FAIL_TO_PASS) + len(task.PASS_TO_PASS)} passed in 0.01s =====\n"
     write = f"    try:\n        os.write(_n, {forged!r}.encode())\n    except OSError:\n        continue\n"

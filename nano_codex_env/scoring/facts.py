@@ -1,4 +1,4 @@
-"""Facts about a patch: what one run of the tests showed, and the runs that a verdict is made from."""
+"""Facts about a patch: the result of one run of the tests, and the runs that a verdict is made from."""
 
 from __future__ import annotations
 

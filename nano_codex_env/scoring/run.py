@@ -51,7 +51,7 @@ class Scorer:
     """Whether a package without a wheel may be built on this machine, see `runtimes.venv.build_venv`."""
 
     def runtime(self, task: Task) -> Runtime:
-        """What the task's tests run in, built if it is not in the cache.
+        """The runtime of the task's tests, built if it is not in the cache.
 
         Raises:
             TaskError: its environment asks for something that does not exist.
@@ -83,7 +83,7 @@ class Scorer:
             tests: test ids; None: all in `files`.
             files: test files to collect; default: those of `tests` and `functions`.
             functions: test ids without parameters, of which all rows run.
-            mutants: at most one for a function. No original of what they edit is in the box.
+            mutants: at most one for a function. The box does not hold the original text of what they edit.
             timeout: seconds; default: this scorer's.
 
         Raises:
@@ -93,7 +93,7 @@ class Scorer:
         """
         base, _ = base_tree(task.repo, task.base_commit, self.cache)
         runtime, key = self.runtime(task), secrets.token_hex(32)
-        hidden, masks = _mutated(base, runtime, hidden_files(task, base), mutants)
+        hidden, masks, removed = _mutated(base, runtime, hidden_files(task, base), mutants)
         asked = {old: new for mutant in mutants for new, old in mutant.renamed}
         ids = None if tests is None else [asked.get(test, test) for test in tests]
         chosen = list(files) or _files_of(task, (*(tests or ()), *functions))
@@ -115,7 +115,7 @@ class Scorer:
             "canaries": {"path": canaries.path, "text": canaries.text} if canaries else None,
         }
         started = time.monotonic()
-        with _materials(self.cache, patch, {**hidden, **own}, _originals(base, mutants)) as folder:
+        with _materials(self.cache, patch, {**hidden, **own}, removed) as folder:
             mounts = (*runtime.mounts, *masks, (folder, _INSIDE))
             view = View((base,), True, mounts, _ENV, _LIMITS, folders_of(task.repo))
             data = json.dumps(config).encode()
@@ -147,26 +147,22 @@ def sources_of(base: Path, hidden: Files, files: Iterable[str]) -> dict[str, byt
 
 def _mutated(
     base: Path, runtime: Runtime, hidden: Files, mutants: Sequence[Mutant]
-) -> tuple[Files, tuple[tuple[Path, str], ...]]:
-    """The hidden files with `mutants` in them, and mounts that hide installed copies of the originals."""
+) -> tuple[Files, tuple[tuple[Path, str], ...], list[str]]:
+    """The hidden files with `mutants` in them; mounts and removed paths that hide the original text.
+
+    Installed copies are mounted over; git's objects and compiled files in the base tree are removed.
+    """
     if not mutants:
-        return hidden, ()
+        return hidden, (), []
     files = list(dict.fromkeys(mutant.file for mutant in mutants))
     edited = apply_mutants(sources_of(base, hidden, files), mutants)
     modes = {file: bool(entry and entry.executable) for file, entry in hidden.items()}
     mixed = {**hidden, **{file: File(text, modes.get(file, False)) for file, text in edited.items()}}
-    return mixed, runtime.masks({os.path.basename(file) for file in files})
-
-
-def _originals(base: Path, mutants: Sequence[Mutant]) -> list[str]:
-    """Paths in the base tree that hold the original text of a mutated test: git's objects and compiled files."""
-    if not mutants:
-        return []
-    found = [".git/objects", ".git/packed-refs"]
-    for file in dict.fromkeys(mutant.file for mutant in mutants):
-        path = Path(file)
-        found += [str(cached.relative_to(base)) for cached in (base / path.parent).glob(f"__pycache__/{path.stem}.*")]
-    return found
+    removed = [".git/objects", ".git/packed-refs"]
+    for path in map(Path, files):
+        compiled = (base / path.parent).glob(f"__pycache__/{path.stem}.*")
+        removed += [str(file.relative_to(base)) for file in compiled]
+    return mixed, runtime.masks({os.path.basename(file) for file in files}), removed
 
 
 def _own_configuration(base: Path, hidden: Files, patch: str, files: Sequence[str]) -> Files:

@@ -286,7 +286,7 @@ def raise_if_broken(task: Task, failed: Sequence[str], control: Control) -> None
 
 
 def _bounded(text: str) -> str:
-    """A text cut to what every row and table of a run can hold, whoever wrote it."""
+    """A text cut to a length that every row and table of a run can hold."""
     return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]} [... {len(text) - _MAX_TEXT} characters]"
 
 
