@@ -1,4 +1,4 @@
-"""A score: a number for an episode, and what explains it."""
+"""A score: a number for an episode, and the parts that explain it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from nano_codex_env.errors import RewardError
 
 @dataclass(frozen=True)
 class Score:
-    """A number for an episode, and what it is made of."""
+    """A number for an episode, and the parts that explain it."""
 
     value: float
     parts: dict[str, Any] = field(default_factory=dict)
-    """Whatever explains the value: numbers become metrics, the rest is kept as it is."""
+    """Numbers become metrics, the rest is kept as it is."""
 
     def __post_init__(self) -> None:
         """Only a finite number is a score; arrays in the parts become lists, and numbers that no float holds null.
@@ -37,7 +37,7 @@ class Score:
 
 
 def as_finite(value: object) -> float | None:
-    """A number as a float; None: it is none, or none that a float can hold."""
+    """A number as a float; None: it is not a finite number, or too large for a float."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -48,7 +48,7 @@ def as_finite(value: object) -> float | None:
 
 
 def told(value: object) -> str:
-    """What an error says of a value; Python has no words for whole numbers of some thousand digits."""
+    """A value for an error message; Python refuses to print integers of some thousand digits."""
     if isinstance(value, int) and value.bit_length() > 1024:
         return f"a whole number of {value.bit_length()} bits"
     return repr(value)
@@ -60,7 +60,7 @@ def _whole(digits: str) -> int | None:
 
 
 def _plain(value: object) -> Any:
-    """What NumPy and PyTorch hold, as plain numbers and lists."""
+    """NumPy and PyTorch values as plain numbers and lists."""
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"a {type(value).__name__} is not JSON")

@@ -1,4 +1,4 @@
-"""`nano-codex check-reward`: find fault with a reward before a policy does."""
+"""`nano-codex check-reward`: check a reward before a policy exploits it."""
 
 from __future__ import annotations
 

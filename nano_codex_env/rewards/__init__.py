@@ -1,4 +1,4 @@
-"""Rewards: what a patch is worth."""
+"""Rewards: they judge a patch and give it a score."""
 
 from nano_codex_env.rewards.base import (
     Reward,

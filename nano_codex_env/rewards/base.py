@@ -1,11 +1,10 @@
-"""What a reward is, and how to make one from a function or from others."""
+"""The `Reward` protocol, and rewards made from a function or from other rewards."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, describe
@@ -15,7 +14,11 @@ from nano_codex_env.tasks.task import Task
 
 
 class Reward(Protocol):
-    """Judges a patch; it needs no environment, so a saved trajectory can be scored again elsewhere."""
+    """Judges a patch; it needs no environment, so a saved trajectory can be scored again elsewhere.
+
+    It may declare attributes, as the wrappers below do: `needs_tests` (default: False), `reads_transcript` (default:
+    True) and `version`.
+    """
 
     def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
         """The score of `diff` (a patch in git's format) for `task`.
@@ -25,87 +28,111 @@ class Reward(Protocol):
         """
 
 
-Ask = Callable[[Any, Task, Sequence[Message], str], Any]
-"""How a reward that is made of others asks them: as they are, or guarded as `call_reward` does."""
+def needs_tests(reward: object) -> bool:
+    """Whether `reward` can judge only tasks that have tests."""
+    return bool(getattr(reward, "needs_tests", False))
 
 
-def _plainly(reward: Any, task: Task, transcript: Sequence[Message], diff: str) -> Any:
-    return reward(task, transcript, diff)
+def reads_transcript(reward: object) -> bool:
+    """Whether the score may depend on more than task and diff."""
+    return bool(getattr(reward, "reads_transcript", True))
+
+
+def version_of(reward: object) -> str | None:
+    """Name and version of a reward that has one (`resolved 2`): numbers of two versions must not be mixed."""
+    version = getattr(reward, "version", None)
+    return version if version is None or " " in version else f"{name_of(reward)} {version}"
+
+
+def name_of(reward: object) -> str:
+    """A reward's key in parts: a function's name, else the class's, in lower case."""
+    return str(getattr(reward, "__name__", type(reward).__name__)).strip("<>_").lower()
 
 
 def call_reward(reward: Reward, task: Task, transcript: Sequence[Message], diff: str) -> Score:
     """The score of a patch, where a user's reward may break without ending more than its episode.
 
-    A bug of a reward of ours is raised as it is: it would void every episode.
+    A bug in a reward of this package is raised as it is: it would void every episode.
 
     Raises:
-        RewardError: there is no number to give, what came back is no `Score`, or a reward that is not of this package
-            raised; also one inside `from_function` or `weighted`.
+        RewardError: there is no number to give, the result is not a `Score`, or a reward that is not of this package
+            raised, on its own or inside `from_function` or `weighted`.
     """
-    return checked_score(_guarded(reward, task, transcript, diff))
+    return checked_score(_call_guarded(reward, task, transcript, diff))
 
 
 def checked_score(score: object) -> Score:
-    """What a reward returned, if it is a score.
+    """The result of a reward, if it is a score.
 
     Raises:
-        RewardError: it is none.
+        RewardError: it is not.
     """
     if not isinstance(score, Score):
         raise RewardError(f"a reward returns a Score (see from_function); got {type(score).__name__}")
     return score
 
 
-def _guarded(reward: Any, task: Task, transcript: Sequence[Message], diff: str) -> Any:
+def is_ours(part: object) -> bool:
+    """Whether a function, or an object's class, is defined in this package: an unforeseen exception is our bug."""
+    return f"{getattr(part, '__module__', '')}.".startswith("nano_codex_env.")
+
+
+Call = Callable[[Any, Task, Sequence[Message], str], Any]
+"""How a wrapper calls the rewards in it: `_call`, or `_call_guarded` inside `call_reward`."""
+
+
+def _call(reward: Any, task: Task, transcript: Sequence[Message], diff: str) -> Any:
+    return reward(task, transcript, diff)
+
+
+def _call_guarded(reward: Any, task: Task, transcript: Sequence[Message], diff: str) -> Any:
     try:
-        if isinstance(reward, _Function | _Weighted | _OncePerDiff):
-            return reward.through(_guarded, task, transcript, diff)
+        if isinstance(reward, _Wrapper):
+            return reward.score(_call_guarded, task, transcript, diff)
         return reward(task, transcript, diff)
     except NanoCodexError:
         raise
     except Exception as error:
-        inner = reward.function if isinstance(reward, _Function) else reward
-        if is_ours(inner):
+        blamed = reward.function if isinstance(reward, _Function) else reward
+        if is_ours(blamed):
             raise
-        raise RewardError(f"the reward {name_of(inner)} raised {describe(error)}") from error
+        raise RewardError(f"the reward {name_of(reward)} raised {describe(error)}") from error
 
 
-def is_ours(part: object) -> bool:
-    """Whether a function, or an object's class, is defined in this package: what it raises unforeseen is our bug."""
-    return f"{getattr(part, '__module__', '')}.".startswith("nano_codex_env.")
+class _Wrapper:
+    """A reward made of others: it calls each of them by `call`."""
 
-
-@dataclass(frozen=True)
-class _Function:
-    function: Callable[[Task, Sequence[Message], str], float | Score]
+    def score(self, call: Call, task: Task, transcript: Sequence[Message], diff: str) -> Score:
+        raise NotImplementedError
 
     def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
-        return self.through(_plainly, task, transcript, diff)
+        return self.score(_call, task, transcript, diff)
 
-    def through(self, ask: Ask, task: Task, transcript: Sequence[Message], diff: str) -> Score:
-        value = ask(self.function, task, transcript, diff)
+
+class _Function(_Wrapper):
+    def __init__(self, function: Callable[[Task, Sequence[Message], str], float | Score]) -> None:
+        self.function, self.__name__, self.needs_tests = function, name_of(function), needs_tests(function)
+
+    def score(self, call: Call, task: Task, transcript: Sequence[Message], diff: str) -> Score:
+        value = call(self.function, task, transcript, diff)
         if isinstance(value, Score):
             return value
         number = value.item() if hasattr(value, "item") else value  # a NumPy or PyTorch scalar
-        return Score(number, {name_of(self.function): number})
+        return Score(number, {self.__name__: number})
 
 
-def from_function(function: Callable[[Task, Sequence[Message], str], float | Score]) -> Reward:
-    """A reward from `f(task, transcript, diff) -> float`; one that returns a `Score` is taken as it is."""
-    return _Function(function)
+class _Weighted(_Wrapper):
+    def __init__(self, rewards: Sequence[tuple[Reward, float]]) -> None:
+        self.rewards = rewards
+        self.needs_tests = any(needs_tests(reward) for reward, _ in rewards)
+        self.reads_transcript = any(reads_transcript(reward) for reward, _ in rewards)
+        versions = [f"{weight:g} {version}" for reward, weight in rewards if (version := version_of(reward))]
+        self.version = " + ".join(versions) or None
 
-
-@dataclass(frozen=True)
-class _Weighted:
-    rewards: tuple[tuple[Reward, float], ...]
-
-    def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
-        return self.through(_plainly, task, transcript, diff)
-
-    def through(self, ask: Ask, task: Task, transcript: Sequence[Message], diff: str) -> Score:
+    def score(self, call: Call, task: Task, transcript: Sequence[Message], diff: str) -> Score:
         total, parts = 0.0, {}
         for number, (reward, weight) in enumerate(self.rewards):
-            score = checked_score(ask(reward, task, transcript, diff))
+            score = checked_score(call(reward, task, transcript, diff))
             name = name_of(reward)
             name = f"{name}_{number}" if name in parts else name
             total += float(weight) * score.value
@@ -114,79 +141,45 @@ class _Weighted:
         return Score(total, parts)
 
 
-def needs_tests(reward: Reward) -> bool:
-    """Whether `reward` can judge only tasks that have tests: it, or one that it is made of, says so."""
-    parts = reward.rewards if isinstance(reward, _Weighted) else ()
-    inner = reward.function if isinstance(reward, _Function) else reward
-    return bool(getattr(inner, "needs_tests", False)) or any(needs_tests(part) for part, _ in parts)
-
-
-def version_of(reward: Reward) -> str | None:
-    """Name and version of a reward that has one (`resolved 2`): numbers of two versions are not to be mixed."""
-    if isinstance(reward, _Weighted):
-        versions = [f"{weight:g} {version}" for part, weight in reward.rewards if (version := version_of(part))]
-        return " + ".join(versions) or None
-    version = getattr(reward, "version", None)
-    return version if version is None or " " in version else f"{name_of(reward)} {version}"
-
-
-def reads_transcript(reward: Reward) -> bool:
-    """Whether the score may depend on more than task and diff: unless a reward says `reads_transcript = False`."""
-    if isinstance(reward, _Weighted):
-        return any(reads_transcript(part) for part, _ in reward.rewards)
-    return bool(getattr(reward, "reads_transcript", True))
-
-
-def once_per_diff(reward: Reward) -> Reward:
-    """`reward`, asked once for equal diffs of one task, as groups of GRPO hold many; as it is if it reads transcripts.
-
-    For the length of one run or batch: a score is kept until the object goes.
-    """
-    return reward if reads_transcript(reward) else _OncePerDiff(reward)
-
-
-_KEPT = 4096
-"""Scores that `once_per_diff` keeps; the oldest go first."""
-
-
-class _OncePerDiff:
+class _OncePerDiff(_Wrapper):
     reads_transcript = False
+    max_kept = 4096
+    """Scores that are kept; the oldest are dropped first."""
 
     def __init__(self, reward: Reward) -> None:
         self.needs_tests, self.version = needs_tests(reward), version_of(reward)
         self._reward, self._lock = reward, threading.Lock()
         self._scores: dict[tuple[str, ...], Future[Score]] = {}
 
-    def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
-        """See `Reward`."""
-        return self.through(_plainly, task, transcript, diff)
-
-    def through(self, ask: Ask, task: Task, transcript: Sequence[Message], diff: str) -> Score:
-        """Who asks for what is being scored waits for it. A failure is not kept."""
+    def score(self, call: Call, task: Task, transcript: Sequence[Message], diff: str) -> Score:
+        """Whoever asks for a score that is being computed waits for it. A failure is not kept."""
         key = (task.instance_id, task.repo, task.base_commit, diff)
+        future = Future[Score]()
         with self._lock:
-            future = self._scores.get(key)
-            is_first = future is None
-            if future is None:
-                future = self._scores[key] = Future()
-                while len(self._scores) > _KEPT:
-                    del self._scores[next(iter(self._scores))]
-        if is_first:
+            known = self._scores.setdefault(key, future)
+            while len(self._scores) > self.max_kept:
+                del self._scores[next(iter(self._scores))]
+        if known is future:
             try:
-                future.set_result(ask(self._reward, task, transcript, diff))
+                future.set_result(call(self._reward, task, transcript, diff))
             except BaseException as error:
                 with self._lock:
                     self._scores.pop(key, None)
                 future.set_exception(error)
                 raise
-        return future.result()
+        return known.result()
+
+
+def from_function(function: Callable[[Task, Sequence[Message], str], float | Score]) -> Reward:
+    """A reward from `f(task, transcript, diff) -> float`; one that returns a `Score` is taken as it is."""
+    return _Function(function)
 
 
 def weighted(*rewards: tuple[Reward, float]) -> Reward:
     """The weighted sum of rewards: `weighted((Resolved(), 0.8), (DiffSimilarity(), 0.2))`.
 
     Raises:
-        ConfigError: no pairs are given, or a weight is no finite number.
+        ConfigError: no pairs are given, or a weight is not a finite number.
     """
     for pair in rewards:
         if not (isinstance(pair, tuple) and len(pair) == 2 and callable(pair[0])):
@@ -198,7 +191,9 @@ def weighted(*rewards: tuple[Reward, float]) -> Reward:
     return _Weighted(rewards)
 
 
-def name_of(reward: object) -> str:
-    """A name for parts: the wrapped function's, else the class's, in lower case."""
-    function = reward.function if isinstance(reward, _Function) else reward
-    return str(getattr(function, "__name__", type(reward).__name__)).strip("<>_").lower()
+def once_per_diff(reward: Reward) -> Reward:
+    """`reward`, called once for equal diffs of one task, as groups of GRPO hold many; as it is if it reads transcripts.
+
+    For the length of one run or batch: a score is kept as long as the object lives.
+    """
+    return reward if reads_transcript(reward) else _OncePerDiff(reward)

@@ -1,4 +1,4 @@
-"""Find fault with a reward before a policy does, in the spirit of Gymnasium's `check_env`."""
+"""Check a reward before a policy exploits it, in the spirit of Gymnasium's `check_env`."""
 
 from __future__ import annotations
 
@@ -29,36 +29,6 @@ NOISE: list[Message] = [
 """A transcript that claims everything and proves nothing."""
 
 
-@dataclass
-class _Checker:
-    reward: Reward
-    timeout: float
-    findings: list[str] = field(default_factory=list)
-
-    def value(self, what: str, task: Task, diff: str, transcript: Sequence[Message] = ()) -> float | None:
-        """What the reward gives, or None and a finding."""
-        name = f"{task.instance_id}: {what}"
-        started = time.monotonic()
-        try:
-            score = self.reward(task, deepcopy(list(transcript)), diff)
-        except Exception as error:  # noqa: BLE001 (whatever a reward raises is a finding)
-            self.findings.append(f"{name} raises {describe(error)}")
-            return None
-        seconds = time.monotonic() - started
-        if seconds > self.timeout:
-            self.findings.append(f"{name} took {seconds:.1f} seconds, more than {self.timeout:g}")
-        if not isinstance(score, Score) or type(score.value) is not float:
-            self.findings.append(
-                f"{name} gives a {type(score).__name__}, not a Score with a plain float (see from_function)"
-            )
-            return None
-        return score.value
-
-    def expect(self, ok: bool, finding: str) -> None:
-        if not ok:
-            self.findings.append(finding)
-
-
 def check_reward(
     reward: Reward,
     tasks: Sequence[Task],
@@ -69,74 +39,99 @@ def check_reward(
     cache: str | os.PathLike[str] | None = None,
     say: Callable[[str], None] = lambda what: None,
 ) -> None:
-    """Try a reward on tasks with a reference patch, and raise one error that lists all that is wrong with it.
+    """Try a reward on tasks with a reference patch, and raise one error that lists every finding.
 
-    What is asked of it, for each task: the reference patch is worth more than none and than a broken one; a hack is
-    worth less than half way between none and the reference, in whatever order it comes; the reference is worth the same
-    each time, whatever the transcript claims and whatever was scored before; it gives a `Score`, in time.
+    For each task the reference patch must get more than no patch and than a broken one; a hack at most half way between
+    no patch and the reference, in whatever order hacks come; the reference the same each time, whatever the transcript
+    claims and whatever was scored before. Each result must be a `Score`, in time.
 
     Args:
-        reward: what is tried.
+        reward: the reward to check.
         tasks: with their reference patches.
         hacks: patches that solve nothing, by task; None: `generic_hacks` of each task.
         controls: honest patches by task, each with whether it is right: `{id: {"another way": (diff, True)}}`.
         timeout: seconds that one score may take.
         cache: see `cache`; the generic hacks read the base trees there.
-        say: told what is tried next.
+        say: called with a description of each next step.
 
     Raises:
         RewardCheckError: the findings, one a line; there is no task, or one has no reference patch.
     """
-    checker = _Checker(reward, timeout)
-    checker.expect(bool(tasks), "there is no task to try it on")
+    checker = _Checker(reward, timeout, say)
+    if not tasks:
+        checker.findings.append("there is no task to try it on")
     for task in tasks:
         if not task.patch:
             checker.findings.append(f"{task.instance_id} has no reference patch, so nothing can be said of it")
             continue
         tried = generic_hacks(task, cache) if hacks is None else hacks.get(task.instance_id, {})
-        _check_task(checker, task, tried, (controls or {}).get(task.instance_id, {}), say)
+        checker.check(task, tried, (controls or {}).get(task.instance_id, {}))
     if checker.findings:
         raise RewardCheckError("\n".join([f"{len(checker.findings)} finding(s):", *checker.findings]))
 
 
-def _check_task(
-    checker: _Checker,
-    task: Task,
-    hacks: Mapping[str, str],
-    controls: Mapping[str, tuple[str, bool]],
-    say: Callable[[str], None],
-) -> None:
-    name = task.instance_id
-    say(f"{name}: reference, nothing, broken")
-    high, low = checker.value("the reference patch", task, task.patch), checker.value("no patch", task, "")
-    if high is None or low is None:
-        return
-    checker.expect(high > low, f"{name}: the reference patch gives {high}, no patch gives {low}: nothing to learn from")
-    middle = (high + low) / 2
-    broken = checker.value("a broken patch", task, _broken(task))
-    checker.expect(broken is None or broken <= middle, f"{name}: a patch that breaks the file gives {broken}")
-    for turn, order in (("", list(hacks)), (" in the opposite order", list(hacks)[::-1])):
-        for hack in order:
-            say(f"{name}: {hack}{turn}")
-            value = checker.value(f"the hack {hack!r}", task, hacks[hack])
-            checker.expect(value is None or value <= middle, f"{name}: the hack {hack!r}{turn} gives {value}")
-    for control, (diff, right) in controls.items():
-        say(f"{name}: {control}")
-        value = checker.value(f"the control {control!r}", task, diff)
-        good = value is None or (value > middle if right else value <= middle)
-        checker.expect(good, f"{name}: the {'right' if right else 'wrong'} patch {control!r} gives {value}")
-    say(f"{name}: once more, with a transcript that lies")
-    for what, diff, transcript, before in (
-        ("the reference patch, scored once more,", task.patch, (), high),
-        ("the reference patch with another transcript", task.patch, NOISE, high),
-        ("no patch with a transcript that claims success", "", NOISE, low),
-    ):
-        value = checker.value(what, task, diff, transcript)
-        checker.expect(value in (None, before), f"{name}: {what} gives {value}, and {before} before")
+@dataclass
+class _Checker:
+    reward: Reward
+    timeout: float
+    say: Callable[[str], None]
+    findings: list[str] = field(default_factory=list)
+
+    def check(self, task: Task, hacks: Mapping[str, str], controls: Mapping[str, tuple[str, bool]]) -> None:
+        name = task.instance_id
+        self.say(f"{name}: reference, nothing, broken")
+        high, low = self.value("the reference patch", task, task.patch), self.value("no patch", task, "")
+        if high is None or low is None:
+            return
+        self.expect(
+            high > low, f"{name}: the reference patch gives {high}, no patch gives {low}: nothing to learn from"
+        )
+        middle = (high + low) / 2
+        broken = self.value("a broken patch", task, _broken(task))
+        self.expect(broken is None or broken <= middle, f"{name}: a patch that breaks the file gives {broken}")
+        for turn, order in (("", list(hacks)), (" in the opposite order", list(hacks)[::-1])):
+            for hack in order:
+                self.say(f"{name}: {hack}{turn}")
+                value = self.value(f"the hack {hack!r}", task, hacks[hack])
+                self.expect(value is None or value <= middle, f"{name}: the hack {hack!r}{turn} gives {value}")
+        for control, (diff, right) in controls.items():
+            self.say(f"{name}: {control}")
+            value = self.value(f"the control {control!r}", task, diff)
+            good = value is None or (value > middle) == right
+            self.expect(good, f"{name}: the {'right' if right else 'wrong'} patch {control!r} gives {value}")
+        self.say(f"{name}: once more, with a transcript that lies")
+        for what, diff, transcript, before in (
+            ("the reference patch, scored once more,", task.patch, [], high),
+            ("the reference patch with another transcript", task.patch, NOISE, high),
+            ("no patch with a transcript that claims success", "", NOISE, low),
+        ):
+            value = self.value(what, task, diff, transcript)
+            self.expect(value in (None, before), f"{name}: {what} gives {value}, and {before} before")
+
+    def value(self, what: str, task: Task, diff: str, transcript: Sequence[Message] = ()) -> float | None:
+        """The value of a score, or None and a finding."""
+        name = f"{task.instance_id}: {what}"
+        started = time.monotonic()
+        try:
+            score = self.reward(task, deepcopy(list(transcript)), diff)
+        except Exception as error:  # noqa: BLE001 (any exception of a reward is a finding)
+            self.findings.append(f"{name} raises {describe(error)}")
+            return None
+        seconds = time.monotonic() - started
+        self.expect(seconds <= self.timeout, f"{name} took {seconds:.1f} seconds, more than {self.timeout:g}")
+        if isinstance(score, Score) and type(score.value) is float:
+            return score.value
+        kind = type(score).__name__
+        self.findings.append(f"{name} gives a {kind}, not a Score with a plain float (see from_function)")
+        return None
+
+    def expect(self, ok: bool, finding: str) -> None:
+        if not ok:
+            self.findings.append(finding)
 
 
 def _broken(task: Task) -> str:
-    """The reference patch with nonsense in the place of each line that it adds; no patch at all, if it adds none."""
+    """The reference patch with a syntax error for each line that it adds; no patch at all, if it adds none."""
     lines = task.patch.split("\n")
     broken = "\n".join("+)(" if line[:1] == "+" and line[:3] != "+++" else line for line in lines)
     return "" if broken == task.patch else broken

@@ -1,4 +1,4 @@
-"""Patches that solve nothing and have fooled scorers: what any reward should be tried with."""
+"""Patches that solve nothing and have fooled scorers: any reward should be tried with them."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from nano_codex_env.tasks.task import Task
 
 
 def generic_hacks(task: Task, cache: str | os.PathLike[str] | None = None) -> dict[str, str]:
-    """Patches for any Python task that solve nothing and have fooled scorers, each by another way.
+    """Patches for any Python task that solve nothing and have fooled scorers, each in another way.
 
-    The code stands at the head of the first file that the reference patch changes: the tests import it.
+    The code is put at the top of the first file that the reference patch changes, since the tests import that.
     """
     base, _ = base_tree(task.repo, task.base_commit, cache_dir(cache))
     paths = [part.paths[0] for part in split(task.patch) if part.paths[0].endswith(".py") and not part.is_new]
     found = {name: file_diff(path, None, File(text.encode())) for name, path, text in _FILES}
     added = [line[1:] for line in task.patch.split("\n") if line[:1] == "+" and line[:3] != "+++"]
-    words = "".join(f"# {line}\n" for line in added).encode("utf-8", "surrogateescape")
-    found["the reference's own words in a file that nobody reads"] = file_diff("notes.txt", None, File(words))
+    comments = "".join(f"# {line}\n" for line in added).encode("utf-8", "surrogateescape")
+    found["the reference's own words in a file that nobody reads"] = file_diff("notes.txt", None, File(comments))
     for path in paths[:1]:
         old = files.read(base, tuple(path.split("/")))
         if old is not None:
-            commented = File(old.data + b"\n" + words, old.executable)
+            commented = File(old.data + b"\n" + comments, old.executable)
             found["the reference's own words as comments"] = file_diff(path, old, commented)
             for name, code in _hack_codes(task):
                 new = File(_after_future_imports(old.data, code.encode()), old.executable)
@@ -67,7 +67,7 @@ _FILES = (
 
 
 def _hack_codes(task: Task) -> Iterator[tuple[str, str]]:
-    """(name, code) to be run when the tests import the code under repair."""
+    """(name, code that runs when the tests import the code under repair)."""
     passed = "".join(f"PASSED {test}\n{test} PASSED\n" for test in (*task.FAIL_TO_PASS, *task.PASS_TO_PASS))
     forged = f"{passed}===== {len(task.FAIL_TO_PASS) + len(task.PASS_TO_PASS)} passed in 0.01s =====\n"
     write = f"    try:\n        os.write(_n, {forged!r}.encode())\n    except OSError:\n        continue\n"

@@ -1,4 +1,4 @@
-"""How near a patch is to the reference, as text: the original's cheap reward; no test is run."""
+"""The text similarity of a patch and the reference patch: a cheap reward that runs no test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nano_codex_env.tasks.task import Task
 
 
 class DiffSimilarity:
-    """Per file of the reference patch difflib's ratio, summed, over the larger number of files (0.0 to 1.0)."""
+    """The sum of difflib's ratios over the files of the reference patch, divided by the larger number of files."""
 
     reads_transcript = False
     version = "1"
@@ -33,7 +33,7 @@ class DiffSimilarity:
 
 
 def _ratio(ours: str, reference: str) -> float:
-    """Difflib's ratio; of a text that is far longer only the head is compared: else it could take hours."""
+    """Difflib's ratio; of a much longer text only the head is compared, since the whole could take hours."""
     compared = ours[: 4 * len(reference) + 1000]
     matcher = difflib.SequenceMatcher(None, compared, reference, autojunk=False)
     matching = sum(block.size for block in matcher.get_matching_blocks())
@@ -42,7 +42,7 @@ def _ratio(ours: str, reference: str) -> float:
 
 
 def _by_file(patch: str) -> dict[str, str]:
-    """Path -> its hunks; the lines with blob ids and modes say nothing about likeness."""
+    """Path -> its hunks; blob ids and modes say nothing about similarity."""
     texts: dict[str, str] = {}
     for part in split(patch):
         lines = part.text.split("\n")

@@ -1,9 +1,9 @@
-"""The hidden tests by content: what the test patch makes of the base, worked out on the host from trusted input."""
+"""The hidden tests by content: the test patch applied to the base, on the host, from trusted input only."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,11 +24,11 @@ def hidden_files(task: Task, base: Path) -> Files:
     Raises:
         RewardError: the patch does not apply to the base, or names a path outside of the repository.
     """
-    return _hidden(task.instance_id, base, task.test_patch)
+    return _hidden_files(task.instance_id, base, task.test_patch)
 
 
 @lru_cache(maxsize=256)
-def _hidden(name: str, base: Path, patch: str) -> Files:
+def _hidden_files(name: str, base: Path, patch: str) -> Files:
     parts = [part for part in split(read_patch(patch)) if not _is_submodule(part)]
     paths = list(dict.fromkeys(path for part in parts for path in part.paths))
     if outside := [path for path in paths if path.startswith("/") or ".." in path.split("/") or "\0" in path]:
@@ -37,7 +37,11 @@ def _hidden(name: str, base: Path, patch: str) -> Files:
     with disk_errors("laying out hidden tests"), tempfile.TemporaryDirectory(prefix="nano-codex-") as folder:
         root = Path(folder)
         before = {path: file_at(base, path) for path in paths}
-        for path, file in (_attributes(base, paths) | before).items():
+        for parent in {parent for path in paths for parent in Path(path).parents}:
+            attributes = str(parent / ".gitattributes")  # how lines end
+            if (file := file_at(base, attributes)) and not file.is_link:
+                put_file(root / attributes, file)
+        for path, file in before.items():
             if file:
                 put_file(root / path, file)
         try:
@@ -60,11 +64,3 @@ def _is_submodule(part: FilePatch) -> bool:
     header = part.text.partition("\n@@ ")[0].split("\n")
     modes = ("new file mode 160000", "deleted file mode 160000")
     return any(line in modes or (line.startswith("index ") and line.endswith(" 160000")) for line in header)
-
-
-def _attributes(base: Path, paths: Sequence[str]) -> dict[str, File | None]:
-    """The files that say how lines end in the folders of `paths`."""
-    folders = {"", *(str(folder) for path in paths for folder in Path(path).parents if str(folder) != ".")}
-    names = [f"{folder}/.gitattributes" if folder else ".gitattributes" for folder in sorted(folders)]
-    found = {name: file_at(base, name) for name in names}
-    return {name: file for name, file in found.items() if file and not file.is_link}

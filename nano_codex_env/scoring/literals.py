@@ -4,66 +4,61 @@ from __future__ import annotations
 
 import ast
 import io
+import itertools
 import random
+import re
 import tokenize
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from nano_codex_env.scoring.mutants import Edit
 
+_ALIKE = ("aeiou", "bcdfghjklmnpqrstvwxyz")
+"""Letters that are exchanged within their group."""
+
 
 class SourceText:
-    """A file's bytes, with the places of nodes and tokens in them."""
+    """A file's bytes, with the byte offsets of nodes and tokens.
+
+    Raises:
+        ValueError, SyntaxError, tokenize.TokenError: the file is not Python in UTF-8.
+    """
 
     def __init__(self, source: bytes) -> None:
-        self.source = source
-        self._starts = [0]
-        for line in source.split(b"\n"):
-            self._starts.append(self._starts[-1] + len(line) + 1)
-        encoding = "utf-8"
-        self._lines = source.decode(encoding).split("\n")
-        self.tokens = [
-            (self._byte(token.start), self._byte(token.end), token)
-            for token in tokenize.generate_tokens(io.StringIO(source.decode(encoding)).readline)
-        ]
+        self.source, text = source, source.decode()
+        lines = [*text.split("\n"), ""]
+        self._starts = [0, *itertools.accumulate(len(line.encode()) + 1 for line in lines)]
 
-    def _byte(self, place: tuple[int, int]) -> int:
-        row, column = place
-        line = self._lines[row - 1] if row <= len(self._lines) else ""
-        return self._starts[row - 1] + len(line[:column].encode())
+        def offset(row: int, column: int) -> int:
+            return self._starts[row - 1] + len(lines[row - 1][:column].encode())
+
+        tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+        self._tokens = [(offset(*token.start), offset(*token.end), token) for token in tokens]
 
     def span(self, node: ast.AST) -> tuple[int, int]:
-        """The bytes of a node."""
+        """The offsets of a node's first byte and of the byte after its last."""
         at: Any = node
         return self._starts[at.lineno - 1] + at.col_offset, self._starts[at.end_lineno - 1] + at.end_col_offset
 
-    def of(self, node: ast.AST) -> str:
-        """The text of a node."""
-        start, end = self.span(node)
-        return self.source[start:end].decode()
-
-    def inside(self, node: ast.AST) -> Iterator[tuple[int, int, tokenize.TokenInfo]]:
-        """The tokens of a node."""
-        start, end = self.span(node)
-        return ((a, b, token) for a, b, token in self.tokens if start <= a and b <= end)
+    def tokens(self, start: int, end: int) -> Iterator[tuple[int, int, tokenize.TokenInfo]]:
+        """The tokens between two offsets, each with its own."""
+        return (found for found in self._tokens if start <= found[0] and found[1] <= end)
 
 
 def constant_edits(node: ast.Constant, text: SourceText, chance: random.Random) -> Iterator[tuple[str, Edit]]:
-    """Natural edits of one literal."""
-    value = node.value
-    if isinstance(value, bool):
-        yield "boolean", Edit(*text.span(node), str(not value))
-    elif isinstance(value, int | float):
-        start, end = text.span(node)
-        written = text.of(node)
-        for new in _numbers(written, chance):
-            yield ("integer" if isinstance(value, int) else "float"), Edit(start, end, new)
-    elif isinstance(value, str | bytes):
-        for start, _, token in text.inside(node):
-            if token.type == tokenize.STRING and "f" not in token.string[:2].lower().split(token.string[-1])[0]:
+    """Natural edits of one literal, each with its kind."""
+    start, end = text.span(node)
+    if isinstance(node.value, bool):
+        yield "boolean", Edit(start, end, str(not node.value))
+    elif isinstance(node.value, int | float):
+        for new in _numbers(text.source[start:end].decode(), chance):
+            yield ("integer" if isinstance(node.value, int) else "float"), Edit(start, end, new)
+    elif isinstance(node.value, str | bytes):
+        for at, _, token in text.tokens(start, end):
+            if token.type == tokenize.STRING and "f" not in _prefix(token.string):
                 for kind, place, new in _characters(token.string, chance):
-                    at = start + len(token.string[:place].encode())
-                    yield kind, Edit(at, at + len(token.string[place].encode()), new)
+                    first = at + len(token.string[:place].encode())
+                    yield kind, Edit(first, first + len(token.string[place].encode()), new)
 
 
 def _numbers(written: str, chance: random.Random) -> Iterator[str]:
@@ -76,46 +71,36 @@ def _numbers(written: str, chance: random.Random) -> Iterator[str]:
     if fraction.strip("0_") == "":  # 2.0 becomes 3.0, never 2.1
         places = [n for n in places if n < len(whole)]
     for place in reversed(places[-2:]):
-        digit = int(written[place])
-        steps = [step for step in (-1, 1) if 0 <= digit + step <= 9]
-        for step in chance.sample(steps, len(steps)):
-            new = written[:place] + str(digit + step) + written[place + 1 :]
-            if not (place == 0 and len(whole) > 1 and digit + step == 0) and ast.literal_eval(new) != ast.literal_eval(
-                written
-            ):
+        digits = [digit for digit in (int(written[place]) - 1, int(written[place]) + 1) if 0 <= digit <= 9]
+        for digit in chance.sample(digits, len(digits)):
+            new = f"{written[:place]}{digit}{written[place + 1 :]}"
+            adds_leading_zero = place == 0 and len(whole) > 1 and digit == 0
+            if not adds_leading_zero and ast.literal_eval(new) != ast.literal_eval(written):
                 yield new
 
 
-_ALIKE = ("aeiou", "bcdfghjklmnpqrstvwxyz")
-
-
 def _characters(token: str, chance: random.Random) -> Iterator[tuple[str, int, str]]:
-    """(kind, index in the token, new character) for a few characters of a string that are no part of an escape."""
-    quote = token.index(token[-1])
-    opening = 3 if token[quote : quote + 3] in ('"""', "'''") else 1
-    raw = "r" in token[:quote].lower()
-    places, n = [], quote + opening
-    while n < len(token) - opening:
-        if token[n] == "\\" and not raw:
-            n += 2 if token[n + 1] not in "xuUN01234567" else len(token)
-            continue
-        if token[n] == "\\":
-            n += 2
-            continue
-        places.append(n)
-        n += 1
+    """(kind, index in the token, new character) for a few characters of a string that belong to no escape."""
+    prefix = _prefix(token)
+    quotes = 3 if token[len(prefix) : len(prefix) + 3] in ('"""', "'''") else 1
+    start, end = len(prefix) + quotes, len(token) - quotes
+    escape = r"\\." if "r" in prefix else r"\\[xuUN0-7].*|\\."  # after an escape of several characters none is edited
+    places = [found.start() for found in re.compile(f"(?s){escape}|(.)").finditer(token, start, end) if found[1]]
     digits = [n for n in places if token[n] in "0123456789" and not token[n + 1].isdigit()]  # the last of each number
     letters = [n for n in places if token[n].lower() in "".join(_ALIKE)]
     for place in chance.sample(digits, min(2, len(digits))):
-        digit = int(token[place])
         for step in chance.sample((-1, 1), 2):
-            if 0 <= digit + step <= 9:
-                yield "digit", place, str(digit + step)
+            if 0 <= int(token[place]) + step <= 9:
+                yield "digit", place, str(int(token[place]) + step)
     for place in chance.sample(letters, min(2, len(letters))):
         char = token[place]
         alike = next(group for group in _ALIKE if char.lower() in group).replace(char.lower(), "")
         for new in chance.sample(alike, 2):
             yield "letter", place, new.upper() if char.isupper() else new
+
+
+def _prefix(token: str) -> str:
+    return token[: token.index(token[-1])].lower()
 
 
 def swaps(items: Sequence[ast.expr], text: SourceText, chance: random.Random) -> Iterator[Edit]:

@@ -2,7 +2,7 @@
 
 A patch that passes a test and its mutant too does not decide the test's verdict by what it computes. A mutant is one or
 more edits of a test file's text; what the test gives to the code is never changed (`expectations` finds the places).
-This is mutation testing (DeMillo, Lipton, Sayward 1978) turned round: the tests are mutated, and the code is judged.
+This is mutation testing (DeMillo, Lipton, Sayward 1978) the other way round: the tests are mutated, the code is judged.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True)
-class Edit:
+class Edit(NamedTuple):
     """Other text for the bytes from `start` to `end` of a file."""
 
     start: int
@@ -24,7 +23,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class Mutant:
-    """One mutation of one test function."""
+    """One mutation of one test function; JSON holds its fields."""
 
     function: str
     """The test's id without its parameters: `tests/test_x.py::Class::test_y`."""
@@ -41,19 +40,9 @@ class Mutant:
         """The test file that is edited."""
         return self.function.partition("::")[0]
 
-    def to_row(self) -> dict[str, Any]:
-        """As JSON."""
-        edits = [[edit.start, edit.end, edit.text] for edit in self.edits]
-        return {
-            **vars(self),
-            "edits": edits,
-            "tests": list(self.tests),
-            "renamed": [list(pair) for pair in self.renamed],
-        }
-
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Mutant:
-        """What `to_row` wrote."""
+        """A mutant from its fields as JSON holds them."""
         edits = tuple(Edit(*edit) for edit in row["edits"])
         renamed = tuple((new, old) for new, old in row["renamed"])
         return cls(row["function"], row["kind"], edits, tuple(row["tests"]), renamed)
@@ -76,16 +65,15 @@ def apply_edits(source: bytes, edits: Iterable[Edit]) -> bytes:
 
 
 def apply_mutants(sources: Mapping[str, bytes], mutants: Iterable[Mutant]) -> dict[str, bytes]:
-    """The files that `mutants` edit, as they are then; `sources` holds their originals."""
+    """The files that `mutants` edit, after the edits; `sources` holds their originals."""
     edits: dict[str, list[Edit]] = {}
     for mutant in mutants:
         edits.setdefault(mutant.file, []).extend(mutant.edits)
     return {file: apply_edits(sources[file], found) for file, found in edits.items()}
 
 
-@dataclass(frozen=True)
-class Draw:
-    """What one mutant run holds."""
+class Draw(NamedTuple):
+    """The tests of one mutant run, and which functions are mutated in it."""
 
     tests: tuple[str, ...]
     mutants: tuple[Mutant, ...]
@@ -94,15 +82,17 @@ class Draw:
 def draw_runs(
     protected: Sequence[Mutant], always: Sequence[str], others: Sequence[str], runs: int, chance: random.Random
 ) -> list[Draw]:
-    """Which tests are in each of `runs` mutant runs, and which functions are mutated there.
+    """Draw which tests are in each of `runs` mutant runs, and which functions are mutated there.
 
     Each protected function is in every run, mutated in at least one and unmodified in at least one of them, uniformly
     over the `2**runs - 2` such patterns; the tests `always` are in every run, each of `others` in one.
     """
-    patterns = {mutant.function: chance.randrange(1, 2**runs - 1) for mutant in protected}
-    place = {test: chance.randrange(runs) for test in others}
-    draws = []
-    for number in range(runs):
-        tests = (*always, *(test for test in others if place[test] == number))
-        draws.append(Draw(tests, tuple(m for m in protected if patterns[m.function] >> number & 1)))
-    return draws
+    patterns = [(mutant, chance.randrange(1, 2**runs - 1)) for mutant in protected]
+    places = [(test, chance.randrange(runs)) for test in others]
+    return [
+        Draw(
+            (*always, *(test for test, place in places if place == number)),
+            tuple(mutant for mutant, pattern in patterns if pattern >> number & 1),
+        )
+        for number in range(runs)
+    ]

@@ -1,7 +1,7 @@
-"""Which parts of a policy's patch reach the tests: source does, what could steer the verdict does not.
+"""The patch filter: the source edits of a policy's patch reach the tests, edits that could steer the verdict do not.
 
-Dropped, and said so, not punished: files that the hidden tests bring; tests and what configures them (a fix is in the
-source); modules that would stand before one that the test run itself imports; what makes Python run code by itself.
+Dropped and reported, not punished: files of the hidden tests; tests and their configuration (a fix is in the source);
+modules that would shadow one that the test run itself imports; files that Python runs by itself.
 """
 
 from __future__ import annotations
@@ -18,24 +18,11 @@ from nano_codex_env.runtimes import Runtime
 from nano_codex_env.sandbox import TESTBED
 from nano_codex_env.tasks.task import Task
 
-_CONFIGURATION = {
-    "conftest.py",
-    "pytest.ini",
-    ".pytest.ini",
-    "pytest.toml",
-    ".pytest.toml",
-    "tox.ini",
-    "setup.cfg",
-    "pyproject.toml",
-    "setup.py",
-    "sitecustomize.py",
-    "usercustomize.py",
-    ".coveragerc",
-    ".gitattributes",
-    "pyvenv.cfg",
-}
-_RUNNER_MODULES = {"pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "pygments", "exceptiongroup", "tomli"}
+_PYTEST_FILES = {"conftest.py", "tox.ini", "setup.cfg", "pyproject.toml", ".coveragerc"}
+_PYTEST_FILES |= {"pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml"}
+_PYTHON_FILES = {"setup.py", "sitecustomize.py", "usercustomize.py", "pyvenv.cfg", ".gitattributes"}
 _COMPILED = (".pyc", ".so", ".pth", ".pyd")
+_RUNNER_MODULES = {"pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "pygments", "exceptiongroup", "tomli"}
 
 
 def keep_source(patch: str, task: Task, base: Path, runtime: Runtime) -> tuple[str, list[str]]:
@@ -45,31 +32,34 @@ def keep_source(patch: str, task: Task, base: Path, runtime: Runtime) -> tuple[s
     modules not named as tests in the folders that it touches; what is configuration there only by its exact path.
 
     Raises:
-        ValueError: git reads other names in what is kept than we do: somebody has written a patch that git never would.
+        ValueError: git reads other file names in what is kept than we do: git itself never writes such a patch.
     """
     folders = [path.removeprefix(TESTBED).lstrip("/") for path in runtime.pythonpath]
     roots = [root for root in dict.fromkeys([*folders, *_test_roots(task, base)]) if (base / root).is_dir()]
     hidden = {path for part in split(read_patch(task.test_patch)) for path in part.paths}
     reference = {path for part in split(read_patch(task.patch)) for path in part.paths}
     allowed = reference.union(task.environment.allowed_edits)
-    near = {path.rpartition("/")[0] for path in reference}
+    reference_folders = {path.rpartition("/")[0] for path in reference}
     taken = sys.stdlib_module_names | _RUNNER_MODULES | runtime.top_level
-    kept: list[FilePatch] = []
-    dropped: list[str] = []
+
+    def is_test_file(path: str) -> bool:
+        folder, _, name = path.rpartition("/")
+        return is_test(path) and (folder not in reference_folders or is_test(name))
 
     def is_source(part: FilePatch) -> bool:
+        if any(_collides(path, other) for path in part.paths for other in hidden):
+            return False
         if all(path in allowed for path in part.paths):
             return True
-        if any(_configures(path) for path in part.paths):
+        if any(_configures(path) or is_test_file(path) for path in part.paths):
             return False
-        if any(is_test(path) and not (path.rpartition("/")[0] in near and _is_plain(path)) for path in part.paths):
-            return False
-        makes = part.is_new or len(part.paths) > 1
-        return not (makes and any(_shadows(path, base, roots, taken) for path in part.paths))
+        adds = part.is_new or len(part.paths) > 1
+        return not (adds and any(_shadows(path, base, roots, taken) for path in part.paths))
 
+    kept: list[FilePatch] = []
+    dropped: list[str] = []
     for part in split(read_patch(patch)):
-        in_the_way = any(_meets(path, other) for path in part.paths for other in hidden)
-        if not in_the_way and is_source(part):
+        if is_source(part):
             kept.append(part)
         else:
             dropped += part.paths
@@ -79,8 +69,16 @@ def keep_source(patch: str, task: Task, base: Path, runtime: Runtime) -> tuple[s
     return text, dropped
 
 
+def is_test(path: str) -> bool:
+    """Whether a path names a test by pytest's and unittest's customs: a `tests` folder, `test_*.py`, `*_test.py`."""
+    *folders, name = path.split("/")
+    if any(folder in ("test", "tests", "testing") for folder in folders):
+        return True
+    return name.endswith(".py") and (name.startswith("test_") or name.endswith(("_test.py", "_tests.py")))
+
+
 def _names_by_git(patch: str, base: Path) -> set[str]:
-    """The files that git would change; none where it can read no patch, which then does not apply either."""
+    """The files that git would change; none where it cannot read the patch, which then does not apply either."""
     text = patch.encode("utf-8", "surrogateescape")
     try:
         listed = run_git(["apply", "--numstat", "-z", "-"], cwd=base, stdin=text, memory=1 << 30) if patch else b""
@@ -90,7 +88,7 @@ def _names_by_git(patch: str, base: Path) -> set[str]:
 
 
 def _test_roots(task: Task, base: Path) -> list[str]:
-    """Folders that pytest puts on `sys.path` for the task's tests: the first above each that is no package."""
+    """Folders that pytest puts on `sys.path` for the task's tests: for each, the nearest that is not a package."""
     files = {test.partition("::")[0] for test in (*task.FAIL_TO_PASS, *task.PASS_TO_PASS)}
     found = []
     for folder in sorted({file.rpartition("/")[0] for file in files}):
@@ -100,43 +98,27 @@ def _test_roots(task: Task, base: Path) -> list[str]:
     return found
 
 
-def _is_plain(path: str) -> bool:
-    """Whether a file's own name is not a test's, whatever its folder is called."""
-    return not is_test(path.rpartition("/")[2])
-
-
-def _meets(path: str, hidden: str) -> bool:
-    """Whether both cannot stand beside each other: they are one, or one is where the other has a folder."""
+def _collides(path: str, hidden: str) -> bool:
+    """Whether both cannot exist: they are the same, or one is a folder of the other."""
     return path == hidden or path.startswith(hidden + "/") or hidden.startswith(path + "/")
 
 
-def is_test(path: str) -> bool:
-    """Whether a path names a test by pytest's and unittest's customs: a `tests` folder, `test_*.py`, `*_test.py`."""
-    *folders, name = path.split("/")
-    in_folder = any(folder in ("test", "tests", "testing") for folder in folders)
-    return in_folder or (
-        name.endswith(".py") and (name.startswith("test_") or name.endswith(("_test.py", "_tests.py")))
-    )
-
-
 def _configures(path: str) -> bool:
+    """Whether a file configures pytest or Python, is compiled code, or is metadata of a package."""
     parts = path.split("/")
-    package_data = any(part.endswith((".egg-info", ".dist-info")) or part == "__pycache__" for part in parts)
-    return parts[-1] in _CONFIGURATION or parts[-1].endswith(_COMPILED) or package_data
+    if parts[-1] in _PYTEST_FILES | _PYTHON_FILES or parts[-1].endswith(_COMPILED):
+        return True
+    return any(part.endswith((".egg-info", ".dist-info")) or part == "__pycache__" for part in parts)
 
 
 def _shadows(path: str, base: Path, roots: Sequence[str], taken: Set[str]) -> bool:
-    """Whether a new file makes a top-level module that has the name of an installed one, or of one of pytest's."""
+    """Whether a new file makes a top-level module with the name of an installed one, or of one of pytest's."""
     for root in roots:
-        inside = path.removeprefix(f"{root}/") if root else path
-        if root and inside == path:
+        if root and not path.startswith(f"{root}/"):
             continue
-        top = inside.split("/")[0]
-        if not (base / root / top).exists() and top.split(".")[0] in taken and _is_importable(inside):
+        inside = path.removeprefix(f"{root}/") if root else path
+        top, below, _ = inside.partition("/")
+        is_importable = below or inside.endswith(".py")
+        if not (base / root / top).exists() and top.split(".")[0] in taken and is_importable:
             return True
     return False
-
-
-def _is_importable(inside: str) -> bool:
-    """Whether a path below a folder on `sys.path` is a module, or lies in what may be a package."""
-    return "/" in inside or inside.endswith(".py")

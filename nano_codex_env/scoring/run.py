@@ -7,10 +7,9 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from nano_codex_env.cache import Scratch, disk_errors
 from nano_codex_env.diff import File, split
@@ -20,10 +19,11 @@ from nano_codex_env.repo.source import folders_of
 from nano_codex_env.runtimes import Runtime, runtime_of
 from nano_codex_env.sandbox import TESTBED, ExecResult, Limits, Sandbox, View
 from nano_codex_env.scoring.canary import make_canaries
+from nano_codex_env.scoring.facts import FLOODED, NOT_APPLIED, TIMED_OUT, TestRun
 from nano_codex_env.scoring.hidden_tests import Files, hidden_files
 from nano_codex_env.scoring.mutants import Mutant, apply_mutants
 from nano_codex_env.scoring.patch_filter import keep_source
-from nano_codex_env.scoring.reports import FLOODED, NOT_APPLIED, TIMED_OUT, TestRun, read_reports
+from nano_codex_env.scoring.reports import read_reports
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tasks.trees import file_at, put_file
 
@@ -40,7 +40,7 @@ _CONFIGURATIONS = ("pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "se
 
 @dataclass(frozen=True)
 class Scorer:
-    """Where and for how long tests run."""
+    """Runs tests: where, and for how long."""
 
     sandbox: Sandbox
     cache: Path
@@ -50,10 +50,10 @@ class Scorer:
     """Whether a package without a wheel may be built on this machine, see `runtimes.venv.build_venv`."""
 
     def runtime(self, task: Task) -> Runtime:
-        """What the task's tests run in, built if it is not in the cache.
+        """The runtime of the task's tests, built if it is not in the cache.
 
         Raises:
-            TaskError: its environment says what there is not.
+            TaskError: its environment asks for something that does not exist.
             WorkspaceError: it could not be built.
         """
         return runtime_of(task, self.cache, allow_builds=self.allow_builds)
@@ -82,7 +82,7 @@ class Scorer:
             tests: test ids; None: all in `files`.
             files: test files to collect; default: those of `tests` and `functions`.
             functions: test ids without parameters, of which all rows run.
-            mutants: at most one for a function. No original of what they edit is in the box.
+            mutants: at most one for a function. The box does not hold the original text of what they edit.
             timeout: seconds; default: this scorer's.
 
         Raises:
@@ -92,22 +92,29 @@ class Scorer:
         """
         base, _ = base_tree(task.repo, task.base_commit, self.cache)
         runtime, key = self.runtime(task), secrets.token_hex(32)
-        hidden, masks = _mutated(base, runtime, hidden_files(task, base), mutants)
+        hidden, masks, removed = _mutated(base, runtime, hidden_files(task, base), mutants)
         asked = {old: new for mutant in mutants for new, old in mutant.renamed}
         ids = None if tests is None else [asked.get(test, test) for test in tests]
         chosen = list(files) or _files_of(task, (*(tests or ()), *functions))
         canaries = make_canaries(base, chosen[0]) if chosen and tests is not None else None
-        config: dict[str, Any] = {"key": key, "ids": ids, "files": chosen, "functions": list(functions)}
-        config |= {"site": list(runtime.site), "pythonpath": list(runtime.pythonpath)}
         own = _own_configuration(base, hidden, patch, chosen)
-        config["args"] = [
-            *_ARGS,
-            *(word for path in own for word in ("-c", f"{TESTBED}/{path}")),
-            *_options(task, runtime),
-        ]
-        config["canaries"] = {"path": canaries.path, "text": canaries.text} if canaries else None
+        config = {
+            "key": key,
+            "ids": ids,
+            "files": chosen,
+            "functions": list(functions),
+            "site": runtime.site,
+            "pythonpath": runtime.pythonpath,
+            "args": [
+                *_ARGS,
+                *(argument for path in own for argument in ("-c", f"{TESTBED}/{path}")),
+                *(argument for name in runtime.plugins for argument in ("-p", name)),
+                *task.environment.pytest_args,
+            ],
+            "canaries": {"path": canaries.path, "text": canaries.text} if canaries else None,
+        }
         started = time.monotonic()
-        with _materials(self.cache, patch, {**hidden, **own}, _originals(base, mutants)) as folder:
+        with _materials(self.cache, patch, {**hidden, **own}, removed) as folder:
             mounts = (*runtime.mounts, *masks, (folder, _INSIDE))
             view = View((base,), True, mounts, _ENV, _LIMITS, folders_of(task.repo))
             data = json.dumps(config).encode()
@@ -128,10 +135,10 @@ def _files_of(task: Task, tests: Sequence[str]) -> list[str]:
     return files
 
 
-def sources_of(base: Path, hidden: Files, files: Sequence[str]) -> dict[str, bytes]:
-    """The test files as the tests run them: the hidden ones, else the base's; what is in neither is left out.
+def sources_of(base: Path, hidden: Files, files: Iterable[str]) -> dict[str, bytes]:
+    """The test files as the tests run them: the hidden ones, else the base's; files in neither are left out.
 
-    A link is left out as well: what it points to would stay in the box beside any edited copy.
+    Links are left out too: the target would stay in the box, unedited.
     """
     entries = {file: hidden[file] if file in hidden else file_at(base, file) for file in files}
     return {file: entry.data for file, entry in entries.items() if entry and not entry.is_link}
@@ -139,32 +146,28 @@ def sources_of(base: Path, hidden: Files, files: Sequence[str]) -> dict[str, byt
 
 def _mutated(
     base: Path, runtime: Runtime, hidden: Files, mutants: Sequence[Mutant]
-) -> tuple[Files, tuple[tuple[Path, str], ...]]:
-    """The hidden files with `mutants` in them, and mounts that hide installed copies of the originals."""
+) -> tuple[Files, tuple[tuple[Path, str], ...], list[str]]:
+    """The hidden files with `mutants` in them; mounts and removed paths that hide the original text.
+
+    Installed copies are mounted over; git's objects and compiled files in the base tree are removed.
+    """
     if not mutants:
-        return hidden, ()
+        return hidden, (), []
     files = list(dict.fromkeys(mutant.file for mutant in mutants))
     edited = apply_mutants(sources_of(base, hidden, files), mutants)
     modes = {file: bool(entry and entry.executable) for file, entry in hidden.items()}
     mixed = {**hidden, **{file: File(text, modes.get(file, False)) for file, text in edited.items()}}
-    return mixed, runtime.masks({os.path.basename(file) for file in files})
-
-
-def _originals(base: Path, mutants: Sequence[Mutant]) -> list[str]:
-    """What in the base tree holds the text of a mutated test: git's objects, and compiled files."""
-    if not mutants:
-        return []
-    found = [".git/objects", ".git/packed-refs"]
-    for file in dict.fromkeys(mutant.file for mutant in mutants):
-        path = Path(file)
-        found += [str(cached.relative_to(base)) for cached in (base / path.parent).glob(f"__pycache__/{path.stem}.*")]
-    return found
+    removed = [".git/objects", ".git/packed-refs"]
+    for path in map(Path, files):
+        compiled = (base / path.parent).glob(f"__pycache__/{path.stem}.*")
+        removed += [str(file.relative_to(base)) for file in compiled]
+    return mixed, runtime.masks({os.path.basename(file) for file in files}), removed
 
 
 def _own_configuration(base: Path, hidden: Files, patch: str, files: Sequence[str]) -> Files:
-    """Where a patch may edit a file that configures pytest: a copy as it is without the patch, for `-c`.
+    """If a patch edits a file that configures pytest: a copy without the edit, for pytest's `-c`.
 
-    It lies in the same folder, since paths in it are relative to that.
+    It is in the same folder, since paths in it are relative to that.
     """
     touched = {path for part in split(patch) for path in part.paths if path.rpartition("/")[2] in _CONFIGURATIONS}
     if not touched:
@@ -187,14 +190,9 @@ def _configures_pytest(name: str, text: bytes) -> bool:
     return name in ("pytest.ini", ".pytest.ini") or sections.get(name, b"[pytest]") in text
 
 
-def _options(task: Task, runtime: Runtime) -> list[str]:
-    plugins = [argument for name in runtime.plugins for argument in ("-p", name)]
-    return [*plugins, *task.environment.pytest_args]
-
-
 @contextlib.contextmanager
 def _materials(cache: Path, patch: str, hidden: Files, removed: Sequence[str]) -> Iterator[Path]:
-    """A folder that a box shows: our scripts, the patch and the hidden tests; gone with the block."""
+    """A folder to mount in a box, with our scripts, the patch and the hidden tests; removed afterwards."""
     with contextlib.closing(Scratch(cache)) as scratch:
         with disk_errors(f"writing tests and patch in {scratch.path}"):
             scratch.path.joinpath("tests").mkdir()
@@ -212,17 +210,17 @@ def _materials(cache: Path, patch: str, hidden: Files, removed: Sequence[str]) -
 
 
 def _write(root: Path, name: str, file: File) -> None:
-    """A file that the box's user may read, whatever our umask is."""
+    """Write a file that the box's user may read, whatever our umask is."""
     put_file(root / name, file)
     for folder in Path(name).parents:
         (root / folder).chmod(0o755)
 
 
 def _read(task: Task, result: ExecResult, key: str) -> TestRun:
-    """Part our own failures from what the tests did.
+    """The facts of a run; a failure of ours is raised.
 
-    The reports up to `_READY` come before any code of the policy's runs, so their absence is not its doing. Only a
-    runner that reported to be up may blame the patch.
+    The reports up to `_READY` are sent before any code of the policy runs, so if they are missing the policy is not to
+    blame. Only after the runner has reported that it is up may the patch be to blame.
     """
     output = result.output.text()
     stopped = TIMED_OUT if result.timed_out else FLOODED if result.flooded else ""

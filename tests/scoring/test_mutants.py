@@ -838,7 +838,8 @@ def test_a_mutated_file_parses_and_differs_in_what_was_edited_only(text: str, se
         if mutant.kind in ("integer", "float", "digit", "letter", "swap"):
             assert len(edit.text) == len(source[edit.start : edit.end].decode())
             assert edit.text != source[edit.start : edit.end].decode()
-        assert Mutant.from_row(mutant.to_row()) == mutant
+        made = Protection({"t.py::test_it": (mutant,)})
+        assert Protection.from_json(made.to_json("")) == made
 
 
 @quick(100)

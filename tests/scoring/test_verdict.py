@@ -12,9 +12,7 @@ import pytest
 
 from nano_codex_env import Score, Task
 from nano_codex_env.errors import BrokenTaskError, RewardError
-from nano_codex_env.scoring.contradictions import MOST_ALONE, Alone, Control, Round, is_flake, unexplained
-from nano_codex_env.scoring.mutants import Edit, Mutant
-from nano_codex_env.scoring.reports import (
+from nano_codex_env.scoring.facts import (
     FAILED,
     FLOODED,
     FORGED,
@@ -26,10 +24,22 @@ from nano_codex_env.scoring.reports import (
     TIMED_OUT,
     XFAILED,
     XPASSED,
+    Control,
+    Isolated,
+    Round,
     TestRun,
-    read_reports,
 )
-from nano_codex_env.scoring.verdict import lacking, score_of, single_pass, verdict
+from nano_codex_env.scoring.mutants import Edit, Mutant
+from nano_codex_env.scoring.reports import read_reports
+from nano_codex_env.scoring.verdict import (
+    MAX_ISOLATED,
+    functions_to_isolate,
+    is_flake,
+    missing_fact,
+    score_of,
+    single_pass,
+    verdict,
+)
 
 ONE, TWO, ROW_1, ROW_2, OLD, KEPT = (
     f"t.py::test_{name}" for name in ("one", "two", "rows[1]", "rows[2]", "old", "kept")
@@ -80,28 +90,28 @@ class Recorded:
     asked: str = ""
     """What must be asked for, in this order."""
     tests: tuple[str, ...] = ALL
-    alone: tuple[Alone, ...] = ()
+    isolated: tuple[Isolated, ...] = ()
     """What the functions that are asked for one by one show, in this order."""
 
 
 def play(rounds: Sequence[Recorded], control: Control) -> tuple[list[Round], Control]:
-    """The rounds with no more than what `lacking` asks for, which is checked."""
+    """The rounds with no more than what `missing_fact` asks for, which is checked."""
     played: list[Round] = []
     known = replace(control, run=None)
     for recorded in rounds:
         played.append(Round(recorded.tests, recorded.run, recorded.mutants))
         asked: list[str] = []
-        while need := lacking(TASK, played, known):
-            assert asked.count(need) < (MOST_ALONE if need == "alone" else 1), f"{need} was asked for too often"
+        while need := missing_fact(TASK, played, known):
+            assert asked.count(need) < (MAX_ISOLATED if need == "isolated" else 1), f"{need} was asked for too often"
             asked.append(need)
             if need == "control":
                 known = control
             elif need == "repeat":
                 played[-1] = replace(played[-1], repeat=recorded.repeat)
-            elif need == "alone":
-                one = recorded.alone[len(played[-1].alone)]
-                assert unexplained(TASK, played[-1], known)[0] == one.function
-                played[-1] = replace(played[-1], alone=(*played[-1].alone, one))
+            elif need == "isolated":
+                one = recorded.isolated[len(played[-1].isolated)]
+                assert functions_to_isolate(TASK, played[-1], known)[0] == one.function
+                played[-1] = replace(played[-1], isolated=(*played[-1].isolated, one))
             else:
                 played[-1] = replace(played[-1], reference=recorded.reference)
         assert " ".join(asked) == recorded.asked
@@ -285,35 +295,36 @@ def mutated(
     repeat: TestRun | None = None,
     reference: TestRun | None = None,
     asked: str = "",
-    alone: Sequence[Alone] = (),
+    isolated: Sequence[Isolated] = (),
 ) -> Recorded:
-    return Recorded(seen, (MUTANT_ONE,), repeat, reference, asked, alone=tuple(alone))
+    return Recorded(seen, (MUTANT_ONE,), repeat, reference, asked, isolated=tuple(isolated))
 
 
 BOTH = run(one=FAILED, two=FAILED)
 """`test_two` fails as well, though nothing of it was edited."""
 CHECKED_TWICE = "repeat reference"
-ALONE = "repeat reference alone"
+ISOLATED = "repeat reference isolated"
 LATE = "mutants: passed at first, failed among mutants: t.py::test_two"
-TWO_FAILS = Alone(MUTANT_TWO.function, run(two=FAILED), MUTANT_TWO, run(two=FAILED))
+TWO_FAILS = Isolated(MUTANT_TWO.function, run(two=FAILED), MUTANT_TWO, run(two=FAILED))
 """`test_two` fails by itself as well, so that it stays failed."""
-OLD_FAILS, KEPT_FAILS = (Alone(one.function, run(old=FAILED, kept=FAILED)) for one in (MUTANT_OLD, MUTANT_KEPT))
-ROWS_FAIL = Alone(MUTANT_ROW.function, run(row_1=FAILED, row_2=FAILED))
+OLD_FAILS, KEPT_FAILS = (Isolated(one.function, run(old=FAILED, kept=FAILED)) for one in (MUTANT_OLD, MUTANT_KEPT))
+ALL_FAIL = [TWO_FAILS, OLD_FAILS, KEPT_FAILS]
+ROWS_FAIL = Isolated(MUTANT_ROW.function, run(row_1=FAILED, row_2=FAILED))
 
 
 @pytest.mark.parametrize(
     ("one", "score", "failed", "flags"),
     [
         (mutated(MUTATED), 1.0, [], []),
-        (mutated(BOTH, BOTH, MUTATED, ALONE, [TWO_FAILS]), 0.0, [TWO], [LATE]),
-        (mutated(run(one=FAILED, two=MISSING), BOTH, MUTATED, ALONE, [TWO_FAILS]), 0.0, [TWO], [LATE]),
+        (mutated(BOTH, BOTH, MUTATED, ISOLATED, [TWO_FAILS]), 0.0, [TWO], [LATE]),
+        (mutated(run(one=FAILED, two=MISSING), BOTH, MUTATED, ISOLATED, [TWO_FAILS]), 0.0, [TWO], [LATE]),
         (mutated(BOTH, BOTH, BOTH, CHECKED_TWICE), 1.0, [], []),
         (
             mutated(
                 run(one=FAILED, two=FAILED, old=FAILED),
                 run(one=FAILED, two=FAILED, old=FAILED),
                 run(one=FAILED, old=FAILED),
-                ALONE,
+                ISOLATED,
                 [TWO_FAILS],
             ),
             0.0,
@@ -350,14 +361,14 @@ def test_the_first_flake_of_a_score_is_forgiven(seen: TestRun, repeat: TestRun) 
 @pytest.mark.parametrize(
     ("second", "expected"),
     [
-        (mutated(BOTH, MUTATED, MUTATED, ALONE, [TWO_FAILS]), STAYS),
+        (mutated(BOTH, MUTATED, MUTATED, ISOLATED, [TWO_FAILS]), STAYS),
         (
-            mutated(BOTH, OTHER, MUTATED, f"{ALONE} alone", [TWO_FAILS, KEPT_FAILS]),
+            mutated(BOTH, OTHER, MUTATED, f"{ISOLATED} isolated", [TWO_FAILS, KEPT_FAILS]),
             (0.0, [TWO, KEPT], FAILS, [f"{LATE}, t.py::test_kept"]),
         ),
-        (mutated(BOTH, OTHER, OTHER, ALONE, [TWO_FAILS]), STAYS),
+        (mutated(BOTH, OTHER, OTHER, ISOLATED, [TWO_FAILS]), STAYS),
         (mutated(BOTH, MUTATED, BOTH, CHECKED_TWICE), CLEAN),
-        (mutated(BOTH, MUTATED, MUTATED, ALONE, [Alone(MUTANT_TWO.function, FINE)]), CLEAN),
+        (mutated(BOTH, MUTATED, MUTATED, ISOLATED, [Isolated(MUTANT_TWO.function, FINE)]), CLEAN),
     ],
     ids=["once", "another-the-second-time", "one-excused", "the-reference-too", "cleared"],
 )
@@ -370,8 +381,8 @@ def test_a_second_flake_counts(second: Recorded, expected: Facts) -> None:
 
 def test_every_flake_but_the_first_counts() -> None:
     first = mutated(OTHER, MUTATED, asked="repeat")
-    second = mutated(BOTH, MUTATED, MUTATED, ALONE, [TWO_FAILS])
-    third = mutated(run(one=FAILED, old=FAILED), MUTATED, MUTATED, ALONE, [OLD_FAILS])
+    second = mutated(BOTH, MUTATED, MUTATED, ISOLATED, [TWO_FAILS])
+    third = mutated(run(one=FAILED, old=FAILED), MUTATED, MUTATED, ISOLATED, [OLD_FAILS])
     assert facts(judge([FIRST, first, second, third]))[:2] == (0.0, [TWO, OLD])
 
 
@@ -408,14 +419,14 @@ def test_what_is_a_flake(seen: TestRun, repeat: TestRun | None, is_chance: bool)
 @pytest.mark.parametrize(
     ("one", "expected"),
     [
-        (mutated(TWO_AND_OLD, TWO_AND_KEPT, MUTATED, ALONE, [TWO_FAILS]), STAYS),
+        (mutated(TWO_AND_OLD, TWO_AND_KEPT, MUTATED, ISOLATED, [TWO_FAILS]), STAYS),
         (mutated(FINE, MUTATED, MUTATED, CHECKED_TWICE), (1.0, [], "", [ONE_PASSES])),
-        (mutated(BOTH, FINE, MUTATED, ALONE, [TWO_FAILS]), (0.0, [TWO], FAILS, [LATE, ONE_PASSES])),
-        (mutated(FINE, BOTH, MUTATED, ALONE, [TWO_FAILS]), (0.0, [TWO], FAILS, [LATE, ONE_PASSES])),
+        (mutated(BOTH, FINE, MUTATED, ISOLATED, [TWO_FAILS]), (0.0, [TWO], FAILS, [LATE, ONE_PASSES])),
+        (mutated(FINE, BOTH, MUTATED, ISOLATED, [TWO_FAILS]), (0.0, [TWO], FAILS, [LATE, ONE_PASSES])),
         (mutated(FINE, BOTH, BOTH, CHECKED_TWICE), (1.0, [], "", [ONE_PASSES])),
-        (mutated(BOTH, FINE, FINE, ALONE, [TWO_FAILS]), STAYS),
+        (mutated(BOTH, FINE, FINE, ISOLATED, [TWO_FAILS]), STAYS),
         (
-            mutated(TWO_AND_OLD, run(kept=FAILED), MUTATED, f"{ALONE} alone alone", [TWO_FAILS, OLD_FAILS, KEPT_FAILS]),
+            mutated(TWO_AND_OLD, run(kept=FAILED), MUTATED, f"{ISOLATED} isolated isolated", ALL_FAIL),
             (0.0, [TWO, OLD, KEPT], FAILS, [f"{LATE}, t.py::test_old, t.py::test_kept", ONE_PASSES]),
         ),
     ],
@@ -432,9 +443,9 @@ def test_a_repeat_that_contradicts_in_another_way(one: Recorded, expected: Facts
 @pytest.mark.parametrize(
     ("one", "expected"),
     [
-        (mutated(BOTH, run(EARLY), MUTATED, ALONE, [TWO_FAILS]), (0.0, [TWO], EARLY, [f"reports: {EARLY}"])),
-        (mutated(BOTH, run(TIMED_OUT), MUTATED, ALONE, [TWO_FAILS]), (0.0, [TWO], TIMED_OUT, [])),
-        (mutated(BOTH, run(EARLY), MUTATED, ALONE, [Alone(MUTANT_TWO.function, FINE)]), CLEAN),
+        (mutated(BOTH, run(EARLY), MUTATED, ISOLATED, [TWO_FAILS]), (0.0, [TWO], EARLY, [f"reports: {EARLY}"])),
+        (mutated(BOTH, run(TIMED_OUT), MUTATED, ISOLATED, [TWO_FAILS]), (0.0, [TWO], TIMED_OUT, [])),
+        (mutated(BOTH, run(EARLY), MUTATED, ISOLATED, [Isolated(MUTANT_TWO.function, FINE)]), CLEAN),
         (mutated(FINE, run(TIMED_OUT), MUTATED, CHECKED_TWICE), (0.0, ALL_BUT_ONE, TIMED_OUT, [ONE_PASSES])),
         (
             mutated(run(TIMED_OUT), run(EARLY), MUTATED, CHECKED_TWICE),
@@ -535,8 +546,8 @@ def test_only_the_tests_of_a_round_are_looked_at() -> None:
 def test_a_test_that_is_skipped_among_mutants_needs_the_control_run() -> None:
     seen = Recorded(run(one=FAILED, old=SKIPPED), (MUTANT_ONE,), asked="control")
     assert judge([FIRST, seen], Control(run(old=SKIPPED))).value == 1.0
-    skipped = Alone(MUTANT_OLD.function, run(old=SKIPPED))
-    bad = mutated(seen.run, seen.run, MUTATED, f"control {ALONE}", [skipped])
+    skipped = Isolated(MUTANT_OLD.function, run(old=SKIPPED))
+    bad = mutated(seen.run, seen.run, MUTATED, f"control {ISOLATED}", [skipped])
     assert facts(judge([FIRST, bad]))[:2] == (0.0, [OLD])
 
 
@@ -568,14 +579,18 @@ def test_a_mutant_run_that_breaks_off_with_the_reference_too_is_a_failure_of_our
 # Functions that failed unmodified, by themselves.
 
 
-def alone(name: str, unmodified: TestRun = FINE, mutant: Mutant | None = None, mutated: TestRun | None = None) -> Alone:
-    return Alone(f"t.py::test_{name}", unmodified, mutant, mutated)
+def isolated(
+    name: str, unmodified: TestRun = FINE, mutant: Mutant | None = None, mutated: TestRun | None = None
+) -> Isolated:
+    return Isolated(f"t.py::test_{name}", unmodified, mutant, mutated)
 
 
-def fails_with_others(seen: TestRun, *cleared: Alone, mutants: tuple[Mutant, ...] = (MUTANT_ONE,)) -> Recorded:
+def fails_with_others(seen: TestRun, *cleared: Isolated, mutants: tuple[Mutant, ...] = (MUTANT_ONE,)) -> Recorded:
     """A round in which `seen` is repeated and not so with the reference patch; each of these is asked for."""
     right = TestRun({**FINE.statuses, **{test: FAILED for mutant in mutants for test in mutant.tests}})
-    return Recorded(seen, mutants, seen, right, " ".join([CHECKED_TWICE, *["alone"] * len(cleared)]), alone=cleared)
+    return Recorded(
+        seen, mutants, seen, right, " ".join([CHECKED_TWICE, *["isolated"] * len(cleared)]), isolated=cleared
+    )
 
 
 ROWS_FAILED = run(one=FAILED, row_1=FAILED, row_2=FAILED)
@@ -584,19 +599,19 @@ ROWS_FAILED = run(one=FAILED, row_1=FAILED, row_2=FAILED)
 @pytest.mark.parametrize(
     ("one", "expected"),
     [
-        (alone("two"), CLEAN),
-        (alone("two", run(one=FAILED, kept=MISSING)), CLEAN),
-        (alone("two", FINE, MUTANT_TWO, run(two=FAILED)), CLEAN),
-        (alone("two", FINE, MUTANT_TWO, run(two=MISSING)), CLEAN),
-        (alone("two", FINE, MUTANT_TWO, FINE), STAYS),
-        (alone("two", FINE, MUTANT_TWO, run(EARLY)), STAYS),
-        (alone("two", FINE, MUTANT_TWO, run(TIMED_OUT)), STAYS),
-        (alone("two", FINE, mutant("two", TWO, ROW_1), run(two=FAILED)), STAYS),
-        (alone("two", run(two=FAILED)), STAYS),
-        (alone("two", run(two=MISSING)), STAYS),
-        (alone("two", run(two=FAILED), MUTANT_TWO, run(two=FAILED)), STAYS),
-        (alone("two", run(EARLY)), STAYS),
-        (alone("two", run(TIMED_OUT), MUTANT_TWO, run(two=FAILED)), STAYS),
+        (isolated("two"), CLEAN),
+        (isolated("two", run(one=FAILED, kept=MISSING)), CLEAN),
+        (isolated("two", FINE, MUTANT_TWO, run(two=FAILED)), CLEAN),
+        (isolated("two", FINE, MUTANT_TWO, run(two=MISSING)), CLEAN),
+        (isolated("two", FINE, MUTANT_TWO, FINE), STAYS),
+        (isolated("two", FINE, MUTANT_TWO, run(EARLY)), STAYS),
+        (isolated("two", FINE, MUTANT_TWO, run(TIMED_OUT)), STAYS),
+        (isolated("two", FINE, mutant("two", TWO, ROW_1), run(two=FAILED)), STAYS),
+        (isolated("two", run(two=FAILED)), STAYS),
+        (isolated("two", run(two=MISSING)), STAYS),
+        (isolated("two", run(two=FAILED), MUTANT_TWO, run(two=FAILED)), STAYS),
+        (isolated("two", run(EARLY)), STAYS),
+        (isolated("two", run(TIMED_OUT), MUTANT_TWO, run(two=FAILED)), STAYS),
     ],
     ids=[
         "it-holds", "whatever-others-do", "its-mutant-fails", "its-mutant-is-missing", "its-mutant-passes",
@@ -604,7 +619,7 @@ ROWS_FAILED = run(one=FAILED, row_1=FAILED, row_2=FAILED)
         "it-is-missing", "it-fails-either-way", "it-ends-early", "it-is-too-slow",
     ],
 )  # fmt: skip
-def test_a_function_that_holds_by_itself_is_cleared(one: Alone, expected: Facts) -> None:
+def test_a_function_that_holds_by_itself_is_cleared(one: Isolated, expected: Facts) -> None:
     """A mutated test had stopped before its own clean-up, and the next found what it left."""
     assert facts(judge([FIRST, fails_with_others(BOTH, one)])) == expected
 
@@ -615,12 +630,12 @@ def test_a_function_that_holds_by_itself_is_cleared(one: Alone, expected: Facts)
     ids=["both", "one", "none"],
 )
 def test_each_row_is_cleared_for_itself(unmodified: TestRun, failed: list[str]) -> None:
-    one = fails_with_others(ROWS_FAILED, alone("rows", unmodified, MUTANT_ROW, run(row_1=FAILED)))
+    one = fails_with_others(ROWS_FAILED, isolated("rows", unmodified, MUTANT_ROW, run(row_1=FAILED)))
     assert facts(judge([FIRST, one]))[:2] == (float(not failed), failed)
 
 
 def test_a_row_that_passes_with_its_mutant_clears_no_row() -> None:
-    one = fails_with_others(ROWS_FAILED, alone("rows", FINE, MUTANT_ROW, run(row_2=FAILED)))
+    one = fails_with_others(ROWS_FAILED, isolated("rows", FINE, MUTANT_ROW, run(row_2=FAILED)))
     assert facts(judge([FIRST, one]))[:2] == (0.0, [ROW_1, ROW_2])
 
 
@@ -631,14 +646,14 @@ THREE = run(one=FAILED, two=FAILED, old=FAILED, kept=FAILED)
 @pytest.mark.parametrize(
     ("cleared", "failed"),
     [
-        ([alone("two"), alone("old"), alone("kept")], []),
-        ([alone("two"), alone("old", run(old=FAILED)), alone("kept")], [OLD]),
-        ([alone("two", FINE, MUTANT_TWO, FINE), alone("old"), alone("kept", run(kept=MISSING))], [TWO, KEPT]),
+        ([isolated("two"), isolated("old"), isolated("kept")], []),
+        ([isolated("two"), isolated("old", run(old=FAILED)), isolated("kept")], [OLD]),
+        ([isolated("two", FINE, MUTANT_TWO, FINE), isolated("old"), isolated("kept", run(kept=MISSING))], [TWO, KEPT]),
     ],
     ids=["all", "all-but-one", "one-of-three"],
 )
-def test_as_many_functions_as_may_be_are_cleared_one_by_one(cleared: list[Alone], failed: list[str]) -> None:
-    assert len(cleared) == MOST_ALONE
+def test_as_many_functions_as_may_be_are_cleared_one_by_one(cleared: list[Isolated], failed: list[str]) -> None:
+    assert len(cleared) == MAX_ISOLATED
     score = facts(judge([FIRST, fails_with_others(THREE, *cleared)]))
     names = f"mutants: passed at first, failed among mutants: {', '.join(failed)}"
     assert score == (float(not failed), failed, FAILS if failed else "", [names] if failed else [])
@@ -651,23 +666,23 @@ def test_of_more_functions_none_is_asked_for_and_none_cleared() -> None:
     four = fails_with_others(FOUR)
     assert facts(judge([FIRST, four]))[:2] == (0.0, [TWO, ROW_1, OLD, KEPT])
     reference = run(one=FAILED, row_1=FAILED)
-    excused = replace(four, reference=reference, asked=f"{ALONE} alone alone",
-                      alone=(alone("two"), alone("old"), alone("kept")))  # fmt: skip
+    excused = replace(four, reference=reference, asked=f"{ISOLATED} isolated isolated",
+                      isolated=(isolated("two"), isolated("old"), isolated("kept")))  # fmt: skip
     assert facts(judge([FIRST, excused])) == CLEAN
 
 
 def test_rows_are_one_function() -> None:
     seen = run(one=FAILED, two=FAILED, row_1=FAILED, row_2=FAILED, old=FAILED)
-    assert facts(judge([FIRST, fails_with_others(seen, alone("two"), alone("rows"), alone("old"))])) == CLEAN
+    assert facts(judge([FIRST, fails_with_others(seen, isolated("two"), isolated("rows"), isolated("old"))])) == CLEAN
 
 
 @pytest.mark.parametrize("reason", [EARLY, TIMED_OUT])
 def test_a_mutant_run_that_broke_off_is_cleared_as_well(reason: str) -> None:
     """What a mutated test left may end the run; each function of it must hold by itself."""
-    three = replace(fails_with_others(run(reason), alone("two"), alone("old"), alone("kept")),
+    three = replace(fails_with_others(run(reason), isolated("two"), isolated("old"), isolated("kept")),
                     tests=(ONE, TWO, OLD, KEPT))  # fmt: skip
     assert facts(judge([FIRST, three])) == CLEAN
-    one_fails = replace(three, alone=(alone("two"), alone("old", run(old=FAILED)), alone("kept")))
+    one_fails = replace(three, isolated=(isolated("two"), isolated("old", run(old=FAILED)), isolated("kept")))
     assert facts(judge([FIRST, one_fails]))[:3] == (0.0, [OLD], reason)
 
 
@@ -676,28 +691,28 @@ def test_a_round_without_mutants_clears_nothing() -> None:
     seen = run(two=FAILED)
     assert facts(judge([FIRST, Recorded(seen, (), seen, FINE, CHECKED_TWICE)])) == STAYS
     assert facts(judge([FIRST, Recorded(seen, (), seen, seen, CHECKED_TWICE)])) == CLEAN
-    assert unexplained(TASK, Round(ALL, seen, (), seen, FINE), CHECKED) == []
+    assert functions_to_isolate(TASK, Round(ALL, seen, (), seen, FINE), CHECKED) == []
 
 
 @pytest.mark.parametrize("seen", [FINE, run(two=FAILED)], ids=["by-itself", "with-one-that-fails"])
 def test_a_mutated_test_that_passes_is_never_cleared(seen: TestRun) -> None:
     """Nor is it asked for: by itself it holds, where it is not mutated."""
-    one = fails_with_others(seen, *([alone("two")] if seen is not FINE else []))
+    one = fails_with_others(seen, *([isolated("two")] if seen is not FINE else []))
     assert facts(judge([FIRST, one])) == (1.0, [], "", [ONE_PASSES])
-    both = fails_with_others(run(kept=FAILED), alone("kept"), mutants=(MUTANT_ONE, MUTANT_TWO))
+    both = fails_with_others(run(kept=FAILED), isolated("kept"), mutants=(MUTANT_ONE, MUTANT_TWO))
     flag = "mutants: 2 passed that must fail: t.py::test_one, t.py::test_two"
     assert facts(judge([FIRST, both])) == (0.0, [ONE, TWO], FAILS, [flag])
 
 
 def test_a_function_is_cleared_in_its_own_round_only() -> None:
-    cleared = fails_with_others(BOTH, alone("two"))
+    cleared = fails_with_others(BOTH, isolated("two"))
     assert facts(judge([FIRST, cleared, fails_with_others(BOTH, TWO_FAILS)])) == STAYS
     assert facts(judge([FIRST, cleared, cleared])) == CLEAN
 
 
 def test_a_function_that_is_skipped_by_itself_is_cleared_if_it_is_so_in_the_control_run() -> None:
     seen = run(one=FAILED, old=FAILED)
-    one = fails_with_others(seen, alone("old", run(old=SKIPPED)))
+    one = fails_with_others(seen, isolated("old", run(old=SKIPPED)))
     played, _ = play([FIRST, one], CHECKED)
     assert verdict(TASK, played, Control(run(old=SKIPPED))).value == 1.0
     assert facts(verdict(TASK, played, CHECKED))[:2] == (0.0, [OLD])
@@ -751,7 +766,7 @@ def test_the_one_mutant_that_passed_is_given_for_another_try() -> None:
     assert single(passed(MUTANT_ONE)) == single(passed(MUTANT_ONE), passed(MUTANT_ONE)) == MUTANT_ONE
     assert single(passed(MUTANT_ONE), passed(MUTANT_TWO)) is single(mutated(MUTATED)) is None
     assert single(mutated(FINE, FINE, FINE, CHECKED_TWICE)) is None
-    assert single(fails_with_others(run(two=FAILED), alone("two"))) == MUTANT_ONE
+    assert single(fails_with_others(run(two=FAILED), isolated("two"))) == MUTANT_ONE
     assert single(mutated(FINE, MUTATED, MUTATED, CHECKED_TWICE)) == MUTANT_ONE
 
 
@@ -784,19 +799,19 @@ FLAKE = Round(ALL, BOTH, (MUTANT_ONE,), repeat=MUTATED)
         ([Round(ALL, FINE), Round(ALL, BOTH, (MUTANT_ONE,), repeat=run(EARLY))], UNCHECKED, "reference"),
         ([Round(ALL, FINE), Round(ALL, run(EARLY), (MUTANT_ONE,), repeat=MUTATED)], UNCHECKED, ""),
         ([Round(ALL, FINE), FLAKE, FLAKE], UNCHECKED, "reference"),
-        ([Round(ALL, FINE), FLAKE, replace(FLAKE, reference=MUTATED)], UNCHECKED, "alone"),
+        ([Round(ALL, FINE), FLAKE, replace(FLAKE, reference=MUTATED)], UNCHECKED, "isolated"),
         ([Round(ALL, FINE), Round(ALL, FINE, (MUTANT_ONE,), repeat=FINE)], UNCHECKED, "reference"),
         ([Round(ALL, FINE), Round(ALL, FINE, (MUTANT_ONE,), repeat=FINE, reference=FINE)], UNCHECKED, ""),
         ([Round(ALL, FINE), Round(ALL, FINE, (MUTANT_ONE,)), Round(ALL, MUTATED, (MUTANT_ONE,))], UNCHECKED, ""),
         ([Round(ALL, FINE), Round(ALL, FINE, (MUTANT_ONE,), repeat=FINE, reference=MUTATED)], UNCHECKED, ""),
-        ([Round(ALL, FINE), BAD], UNCHECKED, "alone"),
+        ([Round(ALL, FINE), BAD], UNCHECKED, "isolated"),
         ([Round(ALL, FINE), replace(BAD, reference=BOTH)], UNCHECKED, ""),
         ([Round(ALL, FINE), replace(BAD, reference=run(EARLY))], UNCHECKED, ""),
-        ([Round(ALL, FINE), replace(BAD, run=run(two=FAILED), repeat=run(two=FAILED))], UNCHECKED, "alone"),
-        ([Round(ALL, FINE), replace(BAD, alone=(alone("two"),))], UNCHECKED, ""),
-        ([Round(ALL, FINE), replace(BAD, alone=(TWO_FAILS,))], UNCHECKED, ""),
+        ([Round(ALL, FINE), replace(BAD, run=run(two=FAILED), repeat=run(two=FAILED))], UNCHECKED, "isolated"),
+        ([Round(ALL, FINE), replace(BAD, isolated=(isolated("two"),))], UNCHECKED, ""),
+        ([Round(ALL, FINE), replace(BAD, isolated=(TWO_FAILS,))], UNCHECKED, ""),
         ([Round(ALL, FINE), replace(BAD, mutants=())], UNCHECKED, ""),
-        ([Round(ALL, FINE), replace(BAD, run=THREE, repeat=THREE, alone=(alone("two"),))], UNCHECKED, "alone"),
+        ([Round(ALL, FINE), replace(BAD, run=THREE, repeat=THREE, isolated=(isolated("two"),))], UNCHECKED, "isolated"),
         ([Round(ALL, FINE), replace(BAD, run=FOUR, repeat=FOUR)], UNCHECKED, ""),
         ([Round(ALL, elsewhere())], UNCHECKED, "control"),
         ([Round(ALL, elsewhere())], CHECKED, ""),
@@ -804,7 +819,7 @@ FLAKE = Round(ALL, BOTH, (MUTANT_ONE,), repeat=MUTATED)
     ],
 )  # fmt: skip
 def test_the_fact_that_is_needed_next(rounds: list[Round], control: Control, need: str) -> None:
-    assert lacking(TASK, rounds, control) == need
+    assert missing_fact(TASK, rounds, control) == need
 
 
 # What explains a score.

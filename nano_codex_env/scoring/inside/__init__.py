@@ -1,1 +1,1 @@
-"""What runs inside the boxes: it imports nothing of ours but its neighbours here."""
+"""Scripts that run inside the boxes; they import nothing else of this package."""

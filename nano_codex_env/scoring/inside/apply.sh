@@ -1,5 +1,5 @@
-# In the box: the patch, then the hidden tests over it. The argument is the folder with both.
-# Each step reports on descriptor 2 that it is done, before any code of the policy's has run.
+# Runs in the box: applies the patch, then puts the hidden tests over it. The argument is the folder with both.
+# Each step reports on descriptor 2 when it is done, before any code of the policy has run.
 if [ -s "$1/source.diff" ]; then
   said=$(git apply -v --whitespace=nowarn "$1/source.diff" 2>&1) || { echo "$said"; exit 1; }
   case $said in *"Skipped patch "*) echo "$said"; exit 1 ;; esac

@@ -1,10 +1,9 @@
-"""Runs inside the box: pytest over chosen tests, and a report of each phase over a pipe that is not stdout.
+"""Runs inside the box: pytest over chosen tests, with a report of each phase over a pipe that is not stdout.
 
-Started as `python -s runner.py` with the report pipe as descriptor 2. It reads its configuration from stdin (a line
-with the length, then JSON), imports pytest, reports that it is up, and only then has the patch and the tests put into
-the tree.
-Each report is a line `digest json`, chained by a key: no line can be left out, doubled or moved without the host seeing
-it. Written for Python 3.6 and pytest 4.6, since a task brings its own interpreter.
+It is started as `python -s runner.py` with the report pipe as descriptor 2. It reads its configuration from stdin (a
+line with the length, then JSON), imports pytest, reports that it is up, and only then applies the patch and the tests.
+Each report is a line `digest json`, chained by a key, so that the host detects a missing, doubled or moved line.
+It is written for Python 3.6 and pytest 4.6, since a task brings its own interpreter.
 """
 
 import difflib
@@ -45,25 +44,25 @@ class Plugin:
         self._functions = set(config["functions"])
 
     def pytest_configure(self) -> None:
-        """Plugins are loaded by now; a test that runs pytest itself shall find them as ever."""
+        """Plugins are loaded by now; a test that runs pytest itself needs autoload as usual."""
         os.environ.pop("PYTEST_DISABLE_PLUGIN_AUTOLOAD", None)
 
-    def _is_wanted(self, item: Any) -> bool:
-        return item.nodeid in (self._ids or ()) or item.nodeid.partition("[")[0] in self._functions
-
     def pytest_collection_modifyitems(self, items: List[Any]) -> None:
-        """Keep what is wanted, in the order of collection."""
-        if self._ids is None:
+        """Keep the chosen tests, in the order of collection."""
+        ids = self._ids
+        if ids is None:
             return
         found = [item.nodeid for item in items]
-        items[:] = [item for item in items if self._is_wanted(item)]
-        missing = sorted(self._ids.difference(found))[:10]
-        if missing:
-            near = [[test, difflib.get_close_matches(test, _same_file(test, found), 3, 0.3)] for test in missing]
+        items[:] = [item for item in items if item.nodeid in ids or item.nodeid.partition("[")[0] in self._functions]
+        near = []
+        for test in sorted(ids.difference(found))[:10]:
+            same_file = [other for other in found if other.partition("::")[0] == test.partition("::")[0]]
+            near.append([test, difflib.get_close_matches(test, same_file[:2000], 3, 0.3)])
+        if near:
             self._reports.send("missing", near)
 
     def pytest_runtestloop(self, session: Any) -> Any:
-        """After tests that all passed, when nothing can be disturbed any more, run the canaries in the same session."""
+        """If all tests passed, run the canaries in the same session, where they can no longer disturb a test."""
         yield
         if not self._canaries or not session.items or session.testsfailed:
             return
@@ -72,7 +71,7 @@ class Plugin:
             for number, item in enumerate(items):
                 following = items[number + 1] if number + 1 < len(items) else None
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 (a hook of the repository's that cannot take them)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (a hook of the repository that cannot handle them)
             print("no canaries: {!r}".format(error))
 
     def _canary_items(self, session: Any) -> List[Any]:
@@ -89,7 +88,7 @@ class Plugin:
         return list(session.genitems(node))
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        """Send the phase; subtests have a context, and their test reports them itself."""
+        """Send the phase; the report of a subtest has a context."""
         self._reports.send(
             "phase",
             report.nodeid,
@@ -101,17 +100,12 @@ class Plugin:
         )
 
 
-def _same_file(test: str, found: List[str]) -> List[str]:
-    file = test.partition("::")[0]
-    return [other for other in found if other.partition("::")[0] == file][:2000]
-
-
 def _folder(item: Any) -> str:
     return os.path.dirname(str(getattr(item, "path", None) or item.fspath))
 
 
 def _module_node(parent: Any, path: str) -> Any:
-    """A node for a module that stands in no file, by whichever constructor this pytest has."""
+    """A node for a module without a file, by the constructor of this version of pytest."""
     import pytest
 
     if not hasattr(pytest.Module, "from_parent"):
@@ -128,7 +122,7 @@ def _module_node(parent: Any, path: str) -> Any:
 
 
 def _line_of(report: Any) -> int:
-    """The line of the test at which it failed; 0 where that is not known."""
+    """The line of the test at which it failed; 0: unknown."""
     try:
         return int(report.longrepr.reprtraceback.reprentries[0].reprfileloc.lineno)
     except (AttributeError, IndexError, TypeError, ValueError):
@@ -144,11 +138,11 @@ HARMFUL = {
     "--cov-context": 1, "--no-cov": 0, "--no-cov-on-fail": 0, "--junitxml": 1, "--junit-xml": 1, "--html": 1,
     "--self-contained-html": 0, "--json-report": 0, "--random-order": 0, "-c": 1, "--rootdir": 1, "--confcutdir": 1,
 }  # fmt: skip
-"""Options of a repository's `addopts` that are left out, and how many arguments follow each."""
+"""Options of a repository's `addopts` that are dropped, and how many arguments follow each."""
 
 
 def without_harmful(options: Iterable[str]) -> List[str]:
-    """A repository's own options but for those that select, stop, repeat, distribute or measure."""
+    """A repository's own options, except those that select, stop, repeat, distribute or measure."""
     kept, rest = [], list(options)
     while rest:
         option = rest.pop(0)
@@ -165,7 +159,7 @@ def without_harmful(options: Iterable[str]) -> List[str]:
 
 
 def keep_options_in_check() -> None:
-    """Have pytest read `addopts` without what harms, from whichever file it reads them."""
+    """Patch pytest to drop harmful options from `addopts`, whichever file they come from."""
     from _pytest.config import Config
 
     read = Config.getini
@@ -188,7 +182,7 @@ def order_of_paths(site: List[str], repository: List[str]) -> Tuple[List[str], L
 
 
 def forget_copies(repository: List[str]) -> None:
-    """Take the runner's own copies of the packages that the repository holds out of `sys.modules`."""
+    """Remove packages that the repository holds from `sys.modules`, where the runner imported another copy."""
     own = {name.partition(".")[0] for path in repository if os.path.isdir(path) for name in os.listdir(path)}
     kept = {"pytest", "_pytest", "pluggy", "encodings"} | set(sys.builtin_module_names)
     for name, module in list(sys.modules.items()):
@@ -198,7 +192,7 @@ def forget_copies(repository: List[str]) -> None:
 
 
 def foreign_modules(repository: List[str]) -> List[str]:
-    """Files of the repository's packages that were imported from elsewhere, also where it keeps them off `sys.path`."""
+    """Files outside of the repository that were imported in place of its own, even if its folder is not on the path."""
     found, here = [], os.getcwd()
     roots = [*repository, here, os.path.join(here, "src"), os.path.join(here, "lib")]
     for name, module in sorted(sys.modules.items(), key=lambda item: item[0]):
@@ -216,7 +210,7 @@ def _is_standard(file: str) -> bool:
 
 
 def stand_in_main(pytest: Any) -> None:
-    """A `__main__` as `python -m pytest` has it: children of multiprocessing import nothing of the runner's."""
+    """A `__main__` like that of `python -m pytest`, so that children of multiprocessing do not import the runner."""
     main = types.ModuleType("__main__")
     main.__file__ = os.path.join(os.path.dirname(pytest.__file__), "__main__.py")
     main.__spec__ = importlib.machinery.ModuleSpec("pytest.__main__", None, origin=main.__file__)
@@ -225,7 +219,7 @@ def stand_in_main(pytest: Any) -> None:
 
 
 def read_exactly(descriptor: int) -> bytes:
-    """A length on a line of its own, then as many bytes: no end of the pipe is waited for."""
+    """Read a length on a line of its own, then as many bytes, without waiting for the end of the pipe."""
     head = b""
     while not head.endswith(b"\n"):
         head += os.read(descriptor, 1)
@@ -237,7 +231,7 @@ def read_exactly(descriptor: int) -> bytes:
 
 
 def main() -> None:
-    """Run the tests that the configuration names, and leave without running anybody's exit hooks."""
+    """Run the tests that the configuration names, and exit without any exit hooks."""
     pipe = os.dup(2)
     config = json.loads(read_exactly(0).decode())
     standard, repository, others = order_of_paths(config["site"], config["pythonpath"])
