@@ -15,7 +15,7 @@ from nano_codex_env.messages import Message, ToolSchema, as_assistant
 from nano_codex_env.policies.chat import PROVIDERS, ChatPolicy, resolve
 from nano_codex_env.records.trajectory import versions
 from nano_codex_env.render import print_message
-from nano_codex_env.repo import bring_back
+from nano_codex_env.repo import apply_to_checkout
 from nano_codex_env.sandbox import Sandbox, get_sandbox
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tool_usage import tool_stats
@@ -135,7 +135,7 @@ class Agent:
                 raise
             diff = self._finish(episode)
             try:
-                bring_back(episode.workspace, root, self._cache)
+                apply_to_checkout(episode.workspace, root, self._cache)
             except WorkspaceError as error:
                 where = f"; the patch is in {episode.log.folder / 'diff.patch'}" if episode.log else ""
                 raise WorkspaceError(f"{error}{where}; nothing was changed") from error

@@ -135,7 +135,7 @@ def _is_model(config: Mapping[str, Any]) -> bool:
     return config["policy"] not in POLICIES and ("/" in config["policy"] or "api_base" in config["model"])
 
 
-def only_from_its_user(config: Mapping[str, Any]) -> dict[str, Any]:
+def untrusted_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that must not be taken from a config that a stranger may have written: key -> value.
 
     These are the user's own code (`module:name`), a server that gets an API key (an `api_base` that is not the

@@ -150,7 +150,7 @@ def unquote(name: str) -> str:
     return _ESCAPE.sub(unescape, raw).decode("utf-8", "surrogateescape")
 
 
-def read_patch(text: str) -> str:
+def normalize_patch(text: str) -> str:
     """A patch as git accepts it, from one that was stored or sent.
 
     A missing last newline, which datasets and models strip, is added. Where every header ends with CRLF, the patch was

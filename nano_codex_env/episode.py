@@ -14,11 +14,11 @@ from typing import Any
 from nano_codex_env.diff import File
 from nano_codex_env.errors import ConfigError, check_positive
 from nano_codex_env.messages import Message, ToolCall, dumps, tool_answer
-from nano_codex_env.records.trajectory import Writer
+from nano_codex_env.records.trajectory import LogWriter
 from nano_codex_env.repo import Workspace
-from nano_codex_env.repo.source import folders_of
+from nano_codex_env.repo.source import repository_folders
 from nano_codex_env.sandbox import Sandbox
-from nano_codex_env.score import Score, told
+from nano_codex_env.score import Score, printable
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tool_usage import tool_metrics
 from nano_codex_env.tools import Notice, State, Toolbox, ToolContext
@@ -133,11 +133,11 @@ class Episode:
         """Tool -> (calls, successful calls)."""
         self._started = time.monotonic() - start.seconds
         # Not to be seen from inside: the repository's future, and logs that hold reference patches.
-        hidden = folders_of(task.repo)
+        hidden = repository_folders(task.repo)
         about = {"task": task.to_row(), "commit": self.workspace.commit, **self.rules.about(), "started": time.time()}
         if resume:
             about["branched"] = {"from": resume.folder, "messages": len(resume.lines)}
-        self.log = Writer(Path(log_dir), toolbox.schemas, about) if log_dir else None
+        self.log = LogWriter(Path(log_dir), toolbox.schemas, about) if log_dir else None
         self.context = ToolContext(self.workspace, sandbox, (*hidden, self.log.folder.parent) if self.log else hidden)
         if self.log:
             self.log.take_up(start.lines, start.token_lines, start.token_ids)
@@ -152,7 +152,7 @@ class Episode:
         except TypeError:
             count = -1
         if isinstance(total, bool) or not 0 <= count <= 1 << 53:
-            raise ConfigError(f"report_tokens takes a whole number from 0 to 2**53; got {told(total)}")
+            raise ConfigError(f"report_tokens takes a whole number from 0 to 2**53; got {printable(total)}")
         self.tokens = count
 
     def snapshot(self, rng: Any) -> Snapshot:

@@ -18,7 +18,7 @@ def processors() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def each(
+def parallel_map(
     function: Callable[[Item], Output], items: Iterable[Item], workers: int | None = None, *, ordered: bool = True
 ) -> Iterator[Output]:
     """The function's value for each item, `workers` at once (default: one for each processor).

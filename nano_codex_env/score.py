@@ -26,7 +26,7 @@ class Score:
         """
         value = as_finite(self.value)
         if value is None:
-            raise RewardError(f"a score is a finite number; got {told(self.value)}")
+            raise RewardError(f"a score is a finite number; got {printable(self.value)}")
         object.__setattr__(self, "value", value)
         try:
             text = json.dumps(self.parts, default=_plain)
@@ -47,7 +47,7 @@ def as_finite(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def told(value: object) -> str:
+def printable(value: object) -> str:
     """A value for an error message; Python refuses to print integers of some thousand digits."""
     if isinstance(value, int) and value.bit_length() > 1024:
         return f"a whole number of {value.bit_length()} bits"

@@ -18,7 +18,7 @@ FILE_LIMIT = 1 << 30
 """Bytes of a file that is read whole (1 GiB)."""
 LINE_LIMIT = 64 << 20
 """Bytes of one line, or of one JSON document (64 MiB)."""
-MOST_LINES = 1_000_000
+MAX_LINES = 1_000_000
 """Lines of a log file; a file of nothing but `{}` would otherwise fill the memory."""
 MAX_DEPTH = 100
 """Levels of nested lists and objects, far below Python's recursion limit."""
@@ -125,7 +125,7 @@ def read_file(path: str | os.PathLike[str], limit: int = FILE_LIMIT) -> bytes:
     return content
 
 
-def lines_of(file: BinaryIO) -> Iterator[bytes]:
+def read_lines(file: BinaryIO) -> Iterator[bytes]:
     """Yield the lines with their line feeds; of a line longer than `LINE_LIMIT` only the beginning."""
     while line := file.readline(LINE_LIMIT):
         yield line

@@ -144,6 +144,16 @@ def test_no_function_is_long() -> None:
     assert wrong == []
 
 
+def test_no_two_classes_have_one_name() -> None:
+    """A leading underscore makes no other name."""
+    homes: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name.lstrip("_"), []).append(name_of(path))
+    assert {name: places for name, places in homes.items() if len(places) > 1} == {}
+
+
 def test_what_runs_inside_a_box_imports_nothing_of_ours_but_its_neighbours() -> None:
     """There is only Python and pytest, and in the candidate's box not even that."""
     wrong, inside = [], sorted((PACKAGE / "scoring" / "inside").glob("*.py"))

@@ -19,7 +19,7 @@ from nano_codex_env.chat_templates import check_prefix
 from nano_codex_env.errors import PolicyError, TrajectoryError
 from nano_codex_env.messages import assistant, dumps
 from nano_codex_env.records.result import EpisodeResult
-from nano_codex_env.records.trajectory import Writer
+from nano_codex_env.records.trajectory import LogWriter
 from nano_codex_env.runs.rollout import rollout
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tokens import digest, is_record, joined, of_completion, packed
@@ -61,7 +61,7 @@ def lines(result: EpisodeResult) -> list[dict[str, Any]]:
 
 def episode(folder: Path, turns: int, *records: dict[str, Any]) -> Trajectory:
     """A log with so many assistant messages, and these lines of tokens."""
-    log = Writer(folder, [], {})
+    log = LogWriter(folder, [], {})
     for _ in range(turns):
         log.append(dumps(assistant("hm")))
     for record in records:
@@ -187,7 +187,7 @@ def test_a_prompt_that_is_cut_off_is_no_continuation(tmp_path: Path) -> None:
 
 
 def test_nan_is_null_on_disk_and_logprobs_are_all_or_nothing(tmp_path: Path) -> None:
-    log = Writer(tmp_path, [], {})
+    log = LogWriter(tmp_path, [], {})
     log.tokens(turn([1], [2, 3], [float("nan"), -1.0]), 1)
     log.append(dumps(assistant("hm")))
     log.close()

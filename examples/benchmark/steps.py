@@ -16,7 +16,7 @@ from examples.benchmark.measure import Case, Row, Times, Wanted, compare, interl
 from examples.benchmark.setting import TEXT, Setting, a_task, an_env, bash, boxed_bash, git, inner, look
 from nano_codex_env import Score, Task, make_vec
 from nano_codex_env.messages import dumps, tool_call
-from nano_codex_env.records.trajectory import Writer
+from nano_codex_env.records.trajectory import LogWriter
 from nano_codex_env.tools import ToolContext, apply_patch
 from nano_codex_env.tools import shell as shell_tool
 
@@ -207,7 +207,7 @@ def log(setting: Setting) -> Iterator[Row]:
     """Logging a message of 2 kB, against opening the file for each message."""
     message = {"role": "tool", "content": TEXT, "tool_call_id": "call00001"}
     with setting.folder() as folder:
-        writer = Writer(folder, [], {})
+        writer = LogWriter(folder, [], {})
         plain = folder / "plain.jsonl"
 
         def open_each() -> None:

@@ -24,7 +24,7 @@ from nano_codex_env.adapters.trl_environment import Settings, TrlEnvironment, Vo
 from nano_codex_env.episode import Rules
 from nano_codex_env.errors import ConfigError, TaskError
 from nano_codex_env.messages import Message
-from nano_codex_env.parallel import each
+from nano_codex_env.parallel import parallel_map
 from nano_codex_env.rewards import Resolved, Reward, needs_tests, once_per_diff
 from nano_codex_env.sandbox import Sandbox, get_sandbox
 from nano_codex_env.tasks import Rows, load_tasks
@@ -114,7 +114,7 @@ def _reward_function(reward: Reward, workers: int | None) -> Callable[..., list[
         transcripts = [[*prompt, *completion] for prompt, completion in zip(prompts, completions, strict=True)]
         shared = once_per_diff(reward)
         pairs = zip(environments, transcripts, strict=True)
-        rewards = list(each(lambda pair: pair[0]._score(pair[1], shared), pairs, workers))
+        rewards = list(parallel_map(lambda pair: pair[0]._score(pair[1], shared), pairs, workers))
         if log_metric:
             for name, value in _means([environment._metrics for environment in environments]).items():
                 log_metric(f"nano_codex/{name}", value)

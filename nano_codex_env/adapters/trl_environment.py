@@ -20,7 +20,7 @@ from typing import Any
 from nano_codex_env.episode import NOT_RUN, Episode, Rules, finish
 from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, describe
 from nano_codex_env.messages import Message, ToolSchema, as_assistant, dumps
-from nano_codex_env.records.trajectory import Writer
+from nano_codex_env.records.trajectory import LogWriter
 from nano_codex_env.rewards import Reward, Score, call_reward
 from nano_codex_env.rewards.base import is_ours
 from nano_codex_env.sandbox import Sandbox
@@ -199,7 +199,7 @@ class TrlEnvironment:
         if episode and log_dir:
             about = {"task": episode.task.to_row(), "commit": episode.workspace.commit, **episode.rules.about()}
             about |= {"started": self._started, "policy": {"name": "trl"}}
-            episode.log = Writer(Path(log_dir), self.tool_schemas, about)
+            episode.log = LogWriter(Path(log_dir), self.tool_schemas, about)
             for message in messages:
                 episode.log.append(dumps(message))
 

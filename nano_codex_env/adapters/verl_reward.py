@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from nano_codex_env.config import make_reward
-from nano_codex_env.diff import read_patch
+from nano_codex_env.diff import normalize_patch
 from nano_codex_env.errors import ConfigError, TaskError
 from nano_codex_env.messages import Message
 from nano_codex_env.parallel import processors
@@ -114,6 +114,6 @@ def patch_in(text: str) -> str:
     """The last patch in a text; empty if there is none."""
     fenced = _FENCED.findall(text)
     if fenced:
-        return read_patch(fenced[-1])
+        return normalize_patch(fenced[-1])
     bare = _BARE.search(text)
-    return read_patch(text[bare.start() :].rstrip("\n")) if bare else ""
+    return normalize_patch(text[bare.start() :].rstrip("\n")) if bare else ""

@@ -41,7 +41,7 @@ def add_commands(commands: Any) -> None:
         words += "" if default is None else f" (default: {default})"
         parser.add_argument(*flags, type=kind, dest=name, metavar="TEXT" if kind is str else "N", help=words)
     parser.add_argument("--thinking", action="store_true", help="let the model reason before it answers")
-    parser.add_argument("--warnings", action="store_true", help="tell the model when its budget runs low")
+    parser.add_argument("--warnings", action="store_true", help="warn the model when its budget runs low")
     parser.add_argument("--verbose", action="store_true", help="print each message as it comes")
     parser.add_argument("--log-dir", type=Path, default=LOG_DIR, metavar="DIR", help=f"for logs (default: {LOG_DIR})")
     parser.add_argument("--no-log", dest="log", action="store_false", help="write no log")

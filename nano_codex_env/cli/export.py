@@ -13,12 +13,12 @@ from nano_codex_env.cache import cache_dir
 from nano_codex_env.cli.arguments import add_command, add_folders, add_group, add_sources, load_all
 from nano_codex_env.cli.terminal import progress
 from nano_codex_env.errors import ConfigError
-from nano_codex_env.export.atomic_output import placed
+from nano_codex_env.export.atomic_output import atomic_output
 from nano_codex_env.export.dpo import dpo_rows
-from nano_codex_env.export.episodes import read_episodes
 from nano_codex_env.export.harbor import folder_name, write_task
 from nano_codex_env.export.preds import pred_rows
 from nano_codex_env.export.sft import sft_rows
+from nano_codex_env.export.transcripts import finished_episodes
 from nano_codex_env.export.verl import verl_rows, write_parquet
 from nano_codex_env.messages import dumps
 from nano_codex_env.records.reader import episode_folders
@@ -84,9 +84,9 @@ def _jsonl(arguments: argparse.Namespace, what: str, make_rows: Callable[..., It
     _check_suffix(arguments.out, ".jsonl")
     left: Counter[str] = Counter()
     count = 0
-    with placed(arguments.out, force=arguments.force) as path:
+    with atomic_output(arguments.out, force=arguments.force) as path:
         folders = list(dict.fromkeys(episode_folders(arguments.folder)))
-        episodes = read_episodes(progress(folders, "reading", len(folders)), left)
+        episodes = finished_episodes(progress(folders, "reading", len(folders)), left)
         with path.open("w", encoding="ascii") as file:
             for row in make_rows(episodes, left=left):
                 file.write(dumps(row) + "\n")
@@ -101,7 +101,7 @@ def _verl(arguments: argparse.Namespace) -> int:
     _check_suffix(arguments.out, ".parquet")
     opening = partial(first_messages, system_prompt=checked_prompt(arguments.system_prompt) or SYSTEM_PROMPT)
     rows = list(verl_rows(load_all(arguments.source, arguments.only), opening, split=arguments.split))
-    with placed(arguments.out, force=arguments.force) as path:
+    with atomic_output(arguments.out, force=arguments.force) as path:
         write_parquet(rows, path)
     return _print_count(len(rows), "prompts", arguments.out, Counter())
 
@@ -111,7 +111,7 @@ def _harbor(arguments: argparse.Namespace) -> int:
     left: Counter[str] = Counter()
     made: set[str] = set()
     tasks = load_all(arguments.source, arguments.only)
-    with placed(arguments.out, force=arguments.force, folder=True) as path:
+    with atomic_output(arguments.out, force=arguments.force, folder=True) as path:
         for task in progress(tasks, "exporting", len(tasks)):
             name = folder_name(task)
             if not task.has_tests:

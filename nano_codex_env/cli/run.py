@@ -16,7 +16,7 @@ from typing import Any
 
 from nano_codex_env.cli.arguments import REWARD, SOURCES, add_command, add_json, load_all, log_dir, new_path
 from nano_codex_env.cli.terminal import number, print_totals, table
-from nano_codex_env.config import POLICIES, env_arguments, make_policy, make_reward, only_from_its_user, read_config
+from nano_codex_env.config import POLICIES, env_arguments, make_policy, make_reward, read_config, untrusted_settings
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.policies.chat import ChatPolicy
 from nano_codex_env.records.log_format import read_log_file
@@ -87,7 +87,7 @@ def _run(arguments: argparse.Namespace) -> int:
     else:
         _print_results(results, out)
     if interrupted:
-        options = on_one_line(shlex.join(["--out", str(out), "--resume"])) + _as_options(only_from_its_user(config))
+        options = on_one_line(shlex.join(["--out", str(out), "--resume"])) + _as_options(untrusted_settings(config))
         print(f"nano-codex: interrupted; go on with: {options}", file=sys.stderr)
         return 130
     return int(any(result.void for result in results))
@@ -128,7 +128,7 @@ def _config(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
             "give a new --out"
         )
     named = {**own, **own["model"]}
-    foreign = {key: value for key, value in only_from_its_user(config).items() if named.get(key) != value}
+    foreign = {key: value for key, value in untrusted_settings(config).items() if named.get(key) != value}
     if foreign:
         raise ConfigError(
             f"to resume {shown}, repeat what it was begun with:{_as_options(foreign)}; its config.json may be "

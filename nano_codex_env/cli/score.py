@@ -12,7 +12,7 @@ from nano_codex_env.cli.terminal import number, print_totals, progress, table
 from nano_codex_env.config import make_reward
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.records.reader import episode_folders
-from nano_codex_env.records.rows import Records
+from nano_codex_env.records.rows import RowFile
 from nano_codex_env.rewards import version_of
 from nano_codex_env.runs.rescore import is_score, rescore
 
@@ -38,7 +38,7 @@ def _score(arguments: argparse.Namespace) -> int:
     out = arguments.out or new_path("score", ".jsonl")
     reward = make_reward(arguments.reward)
     folders = [str(folder) for folder in dict.fromkeys(episode_folders(arguments.folder))]
-    with Records(out, lambda row: row.get("folder"), resume=arguments.resume) as records:
+    with RowFile(out, lambda row: row.get("folder"), resume=arguments.resume) as records:
         known = {folder: row for folder, row in records.rows.items() if is_score(row)}  # the other rows are damaged
         if records.rows and not known:
             raise ConfigError(f"{out} holds no scores; give another --out")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from nano_codex_env.errors import NanoCodexError, TaskError
-from nano_codex_env.parallel import each
+from nano_codex_env.parallel import parallel_map
 from nano_codex_env.repo.base_tree import base_tree
 from nano_codex_env.rewards import Resolved
 from nano_codex_env.scoring import Scorer, protection_of
@@ -52,7 +52,7 @@ def prepare(tasks: Sequence[Task], scorer: Scorer) -> Iterator[Check]:
         unprotected, total = len(found.unprotected(task)), len(task.FAIL_TO_PASS)
         return Check(task.instance_id, note=f"{unprotected} of {total} tests unprotected" if unprotected else "")
 
-    return each(build, tasks)
+    return parallel_map(build, tasks)
 
 
 def validate(tasks: Sequence[Task], reward: Resolved) -> Iterator[Check]:
@@ -72,4 +72,4 @@ def validate(tasks: Sequence[Task], reward: Resolved) -> Iterator[Check]:
             return Check(task.instance_id, problem)
         return Check(task.instance_id)
 
-    return each(check, tasks)
+    return parallel_map(check, tasks)

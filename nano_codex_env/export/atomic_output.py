@@ -11,7 +11,7 @@ from nano_codex_env.errors import ConfigError
 
 
 @contextlib.contextmanager
-def placed(path: Path, *, force: bool, folder: bool = False) -> Iterator[Path]:
+def atomic_output(path: Path, *, force: bool, folder: bool = False) -> Iterator[Path]:
     """A temporary path for a file, or for a folder of tasks; what is written there replaces `path` at the end.
 
     Raises:

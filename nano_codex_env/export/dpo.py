@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from nano_codex_env.errors import ConfigError
-from nano_codex_env.export.episodes import DUPLICATE, Left, Transcript, best_first, read_transcript
+from nano_codex_env.export.transcripts import DUPLICATE, Skipped, Transcript, best_first, read_transcript
 from nano_codex_env.records.reader import LoggedEpisode
 
 Attempt = tuple[float, LoggedEpisode, Transcript]
@@ -16,7 +16,7 @@ Attempt = tuple[float, LoggedEpisode, Transcript]
 
 
 def dpo_rows(
-    episodes: Sequence[LoggedEpisode], *, pairs: int = 4, margin: float = 0.1, left: Left
+    episodes: Sequence[LoggedEpisode], *, pairs: int = 4, margin: float = 0.1, left: Skipped
 ) -> Iterator[dict[str, Any]]:
     """`prompt` (common to both), `chosen`, `rejected`, `tools`; at most `pairs` of a task.
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from nano_codex_env.errors import TrajectoryError
-from nano_codex_env.export.episodes import DAMAGED, Left
+from nano_codex_env.export.transcripts import DAMAGED, Skipped
 from nano_codex_env.records.reader import LoggedEpisode
 from nano_codex_env.records.trajectory import read_diff
 
 
 def pred_rows(
-    episodes: Sequence[LoggedEpisode], *, attempt: int = 0, model: str | None = None, left: Left
+    episodes: Sequence[LoggedEpisode], *, attempt: int = 0, model: str | None = None, left: Skipped
 ) -> Iterator[dict[str, Any]]:
     """`instance_id`, `model_name_or_path` (`model`, or else the logged one) and `model_patch` of one attempt per task.
 

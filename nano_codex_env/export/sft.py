@@ -7,12 +7,12 @@ from itertools import groupby
 from typing import Any
 
 from nano_codex_env.errors import check_positive
-from nano_codex_env.export.episodes import DUPLICATE, Left, best_first, read_transcript
+from nano_codex_env.export.transcripts import DUPLICATE, Skipped, best_first, read_transcript
 from nano_codex_env.records.reader import LoggedEpisode
 
 
 def sft_rows(
-    episodes: Sequence[LoggedEpisode], *, min_reward: float = 1.0, best: int | None = None, left: Left
+    episodes: Sequence[LoggedEpisode], *, min_reward: float = 1.0, best: int | None = None, left: Skipped
 ) -> Iterator[dict[str, Any]]:
     """`messages`, `tools`, `instance_id` and the episode's metadata; each transcript once, at most `best` of a task.
 

@@ -16,10 +16,10 @@ from nano_codex_env.atomic import write_all, write_locked
 from nano_codex_env.errors import ConfigError, TrajectoryError
 from nano_codex_env.messages import dumps
 from nano_codex_env.records.log_format import check_link
-from nano_codex_env.untrusted import MOST_LINES, lines_of, open_regular, parse_json
+from nano_codex_env.untrusted import MAX_LINES, open_regular, parse_json, read_lines
 
 
-class Records:
+class RowFile:
     """Rows by key, kept in a locked file of which the last row of a key counts; use it as a context manager.
 
     A row is on disk when `add` returns. Torn and damaged lines are dropped on reading; rows that a later one replaces
@@ -152,9 +152,9 @@ def _parse(path: Path) -> tuple[list[dict[str, Any]], int]:
     complete = 0
     check_link(path)
     with open_regular(path) as file:
-        for number, line in enumerate(lines_of(file)):
-            if number >= MOST_LINES:
-                raise OSError(f"it holds more than {MOST_LINES} lines")
+        for number, line in enumerate(read_lines(file)):
+            if number >= MAX_LINES:
+                raise OSError(f"it holds more than {MAX_LINES} lines")
             complete += line.endswith(b"\n")
             with contextlib.suppress(ValueError):
                 row = parse_json(line)

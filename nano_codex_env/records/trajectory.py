@@ -33,10 +33,10 @@ from nano_codex_env.records.log_format import (
 )
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tokens import TrainingExample, is_record, joined, packed
-from nano_codex_env.untrusted import MOST_LINES, parse_json
+from nano_codex_env.untrusted import MAX_LINES, parse_json
 
 
-class Writer:
+class LogWriter:
     """Writes one episode's folder; each line is handed to the operating system before the next call starts.
 
     All methods raise `TrajectoryError` if they cannot write, or if what they are given is not JSON.
@@ -225,8 +225,8 @@ def _read_json(path: Path, check: Callable[[Any], None]) -> Any:
 def _read_lines(path: Path, check: Callable[[Any], None]) -> tuple[list[Any], bool]:
     """The values of a file of JSON lines, and whether a torn last line was left out."""
     content = _read(path)
-    if (count := content.count(b"\n")) > MOST_LINES:  # 1 GiB of `{}` would take 25 GiB of memory
-        raise TrajectoryError(f"cannot read {path}: it holds {count} lines, an episode's at most {MOST_LINES}")
+    if (count := content.count(b"\n")) > MAX_LINES:  # 1 GiB of `{}` would take 25 GiB of memory
+        raise TrajectoryError(f"cannot read {path}: it holds {count} lines, an episode's at most {MAX_LINES}")
     *lines, last = content.split(b"\n")
     values = []
     for number, line in enumerate(lines, 1):

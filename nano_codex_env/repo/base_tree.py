@@ -18,7 +18,7 @@ from nano_codex_env.errors import WorkspaceError
 from nano_codex_env.git import init_work_tree, run_git
 from nano_codex_env.repo.repository import quoted
 from nano_codex_env.repo.source import Source, find, is_full_id, local_path
-from nano_codex_env.sandbox.rootfs import MTIME, settle
+from nano_codex_env.sandbox.rootfs import MTIME, normalize_mode_and_time
 
 logger = logging.getLogger(__name__)
 
@@ -76,11 +76,13 @@ def _export(source: Source, folder: Path) -> None:
     logger.info("base tree of %s: settling modes and times of %d files", name, count)
     for top, folders, files in os.walk(folder, topdown=False):
         for path in files + folders:
-            settle(Path(top, path), MTIME)
+            normalize_mode_and_time(Path(top, path), MTIME)
     run_git([*git, "update-index", "-q", "--refresh"], cwd=folder)
-    settle(folder / ".git" / "index", MTIME + 3600)  # newer than all files, so that git trusts their recorded times
-    settle(folder / ".git", MTIME)
-    settle(folder, MTIME)
+    normalize_mode_and_time(
+        folder / ".git" / "index", MTIME + 3600
+    )  # newer than all files, so that git trusts their recorded times
+    normalize_mode_and_time(folder / ".git", MTIME)
+    normalize_mode_and_time(folder, MTIME)
 
 
 def _copy_objects(source: Source, folder: Path, git: list[str]) -> str:

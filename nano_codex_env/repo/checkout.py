@@ -13,7 +13,7 @@ from nano_codex_env.repo.source import find
 from nano_codex_env.repo.workspace import Workspace
 
 
-def bring_back(workspace: Workspace, root: Path, cache: Path) -> None:
+def apply_to_checkout(workspace: Workspace, root: Path, cache: Path) -> None:
     """Write the files that an episode changed to the checkout at `root`: all of them, or none.
 
     A checkout whose lines end with CRLF gets such lines. A file that differs from the one the episode started from,

@@ -113,15 +113,15 @@ def read(root: Path, parts: Parts) -> File | None:
         os.close(handle)
 
 
-def write(root: Path, parts: Parts, file: File, settle: Callable[[int], None] = lambda handle: None) -> None:
+def write(root: Path, parts: Parts, file: File, finish: Callable[[int], None] = lambda handle: None) -> None:
     """Write `file` below `root`, and create the folders that it needs.
 
-    `settle` is called with a descriptor of the file and of each changed folder, to set modes and times.
+    `finish` is called with a descriptor of the file and of each changed folder, to set modes and times.
 
     Raises:
         ToolError: a component is a symbolic link or not a folder; no file was changed.
     """
-    with _parent(root, parts, make=True, settle=settle) as folder:
+    with _parent(root, parts, make=True, finish=finish) as folder:
         if folder is None:
             raise FileNotFoundError(errno.ENOENT, "a folder was removed while it was made", "/".join(parts))
         temporary = f".{os.urandom(8).hex()}.tmp"
@@ -131,7 +131,7 @@ def write(root: Path, parts: Parts, file: File, settle: Callable[[int], None] = 
             try:
                 write_all(handle, file.data)
                 os.fchmod(handle, 0o755 if file.executable else 0o644)
-                settle(handle)
+                finish(handle)
             finally:
                 os.close(handle)
             os.rename(temporary, parts[-1], src_dir_fd=folder, dst_dir_fd=folder)
@@ -139,7 +139,7 @@ def write(root: Path, parts: Parts, file: File, settle: Callable[[int], None] = 
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=folder)
             raise
-        settle(folder)
+        finish(folder)
 
 
 def remove(root: Path, parts: Parts) -> None:
@@ -165,7 +165,7 @@ def check_folder(root: Path, parts: Parts) -> None:
 
 @contextlib.contextmanager
 def _parent(
-    root: Path, parts: Parts, *, make: bool = False, settle: Callable[[int], None] = lambda handle: None
+    root: Path, parts: Parts, *, make: bool = False, finish: Callable[[int], None] = lambda handle: None
 ) -> Iterator[int | None]:
     """A descriptor of the folder that holds `parts`; None where it does not exist and `make` is false."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -187,7 +187,7 @@ def _parent(
             try:
                 if made:
                     os.fchmod(below, 0o755)
-                    settle(handle)
+                    finish(handle)
             finally:
                 os.close(handle)
                 handle = below

@@ -50,7 +50,7 @@ def _path_of_url(url: str) -> Path | None:
     return Path("/" + unquote(path))
 
 
-def folders_of(repo: str) -> tuple[Path, ...]:
+def repository_folders(repo: str) -> tuple[Path, ...]:
     """The folders on this machine that hold the repository's objects, and so the solution; none if it is remote."""
     path = local_path(repo) or _path_of_url(repo)
     return folders_at(path) if path else ()

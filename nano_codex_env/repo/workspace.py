@@ -15,7 +15,7 @@ from nano_codex_env.diff import File, file_diff
 from nano_codex_env.errors import ToolError, WorkspaceError
 from nano_codex_env.repo import files
 from nano_codex_env.repo.base_tree import base_tree
-from nano_codex_env.sandbox.rootfs import MTIME, settle
+from nano_codex_env.sandbox.rootfs import MTIME, normalize_mode_and_time
 
 _TOUCHED = MTIME + 86400
 """Modification time of written files, a day after the base's, so that git sees that they were written."""
@@ -97,7 +97,7 @@ class Workspace:
                 files.read(self.base, parts)  # a file that may not be read may not be replaced either
             files.check_folder(self.base, parts[:-1])  # a link or a file of the base may not become a folder
             self._scratch = self._scratch or Scratch(self._cache)
-            files.write(self._scratch.path, parts, content, lambda handle: settle(handle, _TOUCHED))
+            files.write(self._scratch.path, parts, content, lambda handle: normalize_mode_and_time(handle, _TOUCHED))
         self._touched[parts] = content
         self.version += 1
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, describe
 from nano_codex_env.messages import Message
-from nano_codex_env.score import Score, as_finite, told
+from nano_codex_env.score import Score, as_finite, printable
 from nano_codex_env.tasks.task import Task
 
 
@@ -185,7 +185,7 @@ def weighted(*rewards: tuple[Reward, float]) -> Reward:
         if not (isinstance(pair, tuple) and len(pair) == 2 and callable(pair[0])):
             raise ConfigError(f"weighted takes (reward, weight) pairs; got {pair!r}")
         if as_finite(pair[1]) is None:
-            raise ConfigError(f"a weight is a finite number; got {told(pair[1])}")
+            raise ConfigError(f"a weight is a finite number; got {printable(pair[1])}")
     if not rewards:
         raise ConfigError("weighted takes at least one (reward, weight) pair")
     return _Weighted(rewards)

@@ -65,7 +65,7 @@ class ThreadExecutor:
         self._threads: list[threading.Thread] = []
         self.lock = threading.Lock()
         """Guards `_episodes`, `_dropped`, and whether an episode's thread is inside the policy."""
-        self._episodes: set[_Episode] = set()
+        self._episodes: set[_RunningJob] = set()
         self._stuck: set[threading.Thread] = set()
         self._dropped: str | None = None
 
@@ -134,12 +134,12 @@ class ThreadExecutor:
         except BaseException as error:  # noqa: BLE001 (`poll` raises it)
             self._results.put(error)
 
-    def _next(self) -> _Episode | None:
+    def _next(self) -> _RunningJob | None:
         """The next episode, once there is a place for it; None: there is no more to do."""
         self.playing.acquire()
         with self.lock:
             try:
-                episode = _Episode(self, self._jobs.popleft())
+                episode = _RunningJob(self, self._jobs.popleft())
             except IndexError:
                 self.playing.release()
                 return None
@@ -153,7 +153,7 @@ class ThreadExecutor:
             yield
 
 
-class _Episode:
+class _RunningJob:
     """An episode that a thread plays; it stands between the environment and the policy."""
 
     def __init__(self, executor: ThreadExecutor, job: Job) -> None:

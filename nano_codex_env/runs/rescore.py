@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nano_codex_env.errors import TrajectoryError, describe
-from nano_codex_env.parallel import each
+from nano_codex_env.parallel import parallel_map
 from nano_codex_env.records.trajectory import Trajectory
 from nano_codex_env.rewards import Reward, once_per_diff, version_of
 from nano_codex_env.score import as_finite
@@ -26,7 +26,7 @@ def rescore(
         ConfigError: `workers` is not a positive whole number.
     """
     once = once_per_diff(reward)
-    return each(lambda folder: _row(os.fspath(folder), once), folders, workers, ordered=False)
+    return parallel_map(lambda folder: _row(os.fspath(folder), once), folders, workers, ordered=False)
 
 
 def is_score(row: Mapping[str, Any]) -> bool:

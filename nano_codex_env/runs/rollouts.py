@@ -19,7 +19,7 @@ from nano_codex_env.errors import BrokenTaskError, ConfigError, TrajectoryError,
 from nano_codex_env.parallel import processors
 from nano_codex_env.policies.base import Policy
 from nano_codex_env.records.result import EpisodeResult
-from nano_codex_env.records.rows import Records
+from nano_codex_env.records.rows import RowFile
 from nano_codex_env.records.trajectory import read_metadata
 from nano_codex_env.rewards import Resolved, Reward, version_of
 from nano_codex_env.runs.executors import Job, ThreadExecutor
@@ -104,7 +104,7 @@ def rollouts(
     env = {"log_dir": out, **env} if out else env
     reward = reward or Resolved(sandbox=env.get("sandbox", "bubblewrap"), cache=env.get("cache_dir"))
     NanoCodexEnv(reward=reward, **env).close()  # raises for invalid arguments here rather than in threads
-    records = Records(Path(out) / "results.jsonl", _key, resume=resume) if out else None
+    records = RowFile(Path(out) / "results.jsonl", _key, resume=resume) if out else None
     with records or nullcontext(), ProgressBar(_name_of(policy), len(jobs), progress) as bar:
         results = _earlier_results(records.rows if records else {}, jobs, version_of(reward))
         if out:
@@ -125,7 +125,7 @@ def rollouts(
 class _Collector:
     """Records and shows results as an executor gives them, and handles deadline and Ctrl-C."""
 
-    def __init__(self, executor: ThreadExecutor, records: Records | None, bar: ProgressBar, results: Results) -> None:
+    def __init__(self, executor: ThreadExecutor, records: RowFile | None, bar: ProgressBar, results: Results) -> None:
         self._executor, self._records, self._bar, self._results = executor, records, bar, results
         self.interrupts = 0
         self._reasons: set[str] = set()

@@ -42,14 +42,14 @@ def make_vec(
     if vectorization_mode not in ("sync", "async"):
         raise ConfigError(f"vectorization_mode is 'sync' or 'async'; got {vectorization_mode!r}")
     is_async = vectorization_mode == "async"
-    makers = [_Maker({**kwargs, **each}, new_only=is_async) for each in per_env or [{}] * num_envs]
+    makers = [_EnvMaker({**kwargs, **each}, new_only=is_async) for each in per_env or [{}] * num_envs]
     if is_async:
         return _AsyncVectorEnv(makers, **{"shared_memory": False, "copy": False, **(vector_kwargs or {})})
     return SyncVectorEnv(makers, **{"copy": False, **(vector_kwargs or {})})
 
 
 @dataclass(frozen=True)
-class _Maker:
+class _EnvMaker:
     """Makes one environment; pickled, it does so in another process."""
 
     kwargs: dict[str, Any]
@@ -81,7 +81,7 @@ class _NewOnly(gym.Wrapper[Any, Any, Any, Any]):
 class _AsyncVectorEnv(AsyncVectorEnv[Any, Any]):
     """Joins the new messages of each process to whole transcripts."""
 
-    def __init__(self, makers: Sequence[_Maker], **kwargs: Any) -> None:
+    def __init__(self, makers: Sequence[_EnvMaker], **kwargs: Any) -> None:
         self._transcripts: list[list[Message]] = [[] for _ in makers]
         super().__init__(makers, **kwargs)
 

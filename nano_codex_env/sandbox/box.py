@@ -51,7 +51,7 @@ class Launch:
     """A control group to start it in; removed when the box closes."""
 
 
-class Collector:
+class CappedOutput:
     """Keeps the head and the tail of a stream up to `most` bytes, and counts the bytes between."""
 
     def __init__(self, keep: int, most: int) -> None:
@@ -161,7 +161,7 @@ class Box:
 
         A process forked elsewhere in this program may hold copies of the pipes, so their end alone is never awaited.
         """
-        output, control, rest = Collector(keep, self._max_output), bytearray(), memoryview(data)
+        output, control, rest = CappedOutput(keep, self._max_output), bytearray(), memoryview(data)
         stdin, out, ctl = self._stdin.fileno(), self._output.fileno(), self._control.fileno()
         awaited = {ctl} if until else {out, ctl, self._exit} - {-1}
         poller, exited, deadline = select.poll(), False, time.monotonic() + timeout

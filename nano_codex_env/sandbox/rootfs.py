@@ -54,13 +54,13 @@ def root_folder(cache_folder: Path) -> Path:
         for name, target in links.items():
             (root / name).symlink_to(target)
         for path in (*root.rglob("*"), root):
-            settle(path, MTIME)
+            normalize_mode_and_time(path, MTIME)
 
     name = hashlib.sha256(repr((sorted(_ETC.items()), links, folders)).encode()).hexdigest()[:16]
     return publish(cache_folder / "roots" / name, build)
 
 
-def settle(file: Path | int, mtime: int) -> None:
+def normalize_mode_and_time(file: Path | int, mtime: int) -> None:
     """Give a path or open descriptor that a box shows the mode, owner and time that it has on every machine."""
     follow: dict[str, Any] = {} if isinstance(file, int) else {"follow_symlinks": False}
     mode = os.stat(file, **follow).st_mode

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from nano_codex_env.cache import disk_errors
-from nano_codex_env.diff import File, FilePatch, read_patch, split
+from nano_codex_env.diff import File, FilePatch, normalize_patch, split
 from nano_codex_env.errors import RewardError, WorkspaceError
 from nano_codex_env.git import init_work_tree, run_git
 from nano_codex_env.tasks.task import Task
@@ -29,7 +29,7 @@ def hidden_files(task: Task, base: Path) -> Files:
 
 @lru_cache(maxsize=256)
 def _hidden_files(name: str, base: Path, patch: str) -> Files:
-    parts = [part for part in split(read_patch(patch)) if not _is_submodule(part)]
+    parts = [part for part in split(normalize_patch(patch)) if not _is_submodule(part)]
     paths = list(dict.fromkeys(path for part in parts for path in part.paths))
     if outside := [path for path in paths if path.startswith("/") or ".." in path.split("/") or "\0" in path]:
         raise RewardError(f"{name}: the hidden tests name a path outside of the repository: {outside[0]!r:.200}")

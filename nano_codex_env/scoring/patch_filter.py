@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence, Set
 from pathlib import Path
 
-from nano_codex_env.diff import FilePatch, read_patch, split
+from nano_codex_env.diff import FilePatch, normalize_patch, split
 from nano_codex_env.errors import WorkspaceError
 from nano_codex_env.git import run_git
 from nano_codex_env.runtimes import Runtime
@@ -36,8 +36,8 @@ def keep_source(patch: str, task: Task, base: Path, runtime: Runtime) -> tuple[s
     """
     folders = [path.removeprefix(TESTBED).lstrip("/") for path in runtime.pythonpath]
     roots = [root for root in dict.fromkeys([*folders, *_test_roots(task, base)]) if (base / root).is_dir()]
-    hidden = {path for part in split(read_patch(task.test_patch)) for path in part.paths}
-    reference = {path for part in split(read_patch(task.patch)) for path in part.paths}
+    hidden = {path for part in split(normalize_patch(task.test_patch)) for path in part.paths}
+    reference = {path for part in split(normalize_patch(task.patch)) for path in part.paths}
     allowed = reference.union(task.environment.allowed_edits)
     reference_folders = {path.rpartition("/")[0] for path in reference}
     taken = sys.stdlib_module_names | _RUNNER_MODULES | runtime.top_level
@@ -58,7 +58,7 @@ def keep_source(patch: str, task: Task, base: Path, runtime: Runtime) -> tuple[s
 
     kept: list[FilePatch] = []
     dropped: list[str] = []
-    for part in split(read_patch(patch)):
+    for part in split(normalize_patch(patch)):
         if is_source(part):
             kept.append(part)
         else:

@@ -142,11 +142,11 @@ def make_protection(
     Raises:
         RewardError: a run broke off, or the reference patch does not pass; nothing is kept of it.
     """
-    return _Maker(task, scorer, thorough, say).make() if task.patch else Protection()
+    return _ProtectionMaker(task, scorer, thorough, say).make() if task.patch else Protection()
 
 
 @dataclass
-class _Maker:
+class _ProtectionMaker:
     task: Task
     scorer: Scorer
     thorough: bool

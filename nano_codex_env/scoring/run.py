@@ -15,7 +15,7 @@ from nano_codex_env.cache import Scratch, disk_errors
 from nano_codex_env.diff import File, split
 from nano_codex_env.errors import RewardError, TaskError
 from nano_codex_env.repo.base_tree import base_tree
-from nano_codex_env.repo.source import folders_of
+from nano_codex_env.repo.source import repository_folders
 from nano_codex_env.runtimes import Runtime, runtime_of
 from nano_codex_env.sandbox import TESTBED, ExecResult, Limits, Sandbox, View
 from nano_codex_env.scoring.canary import make_canaries
@@ -116,7 +116,7 @@ class Scorer:
         started = time.monotonic()
         with _materials(self.cache, patch, {**hidden, **own}, removed) as folder:
             mounts = (*runtime.mounts, *masks, (folder, _INSIDE))
-            view = View((base,), True, mounts, _ENV, _LIMITS, folders_of(task.repo))
+            view = View((base,), True, mounts, _ENV, _LIMITS, repository_folders(task.repo))
             data = json.dumps(config).encode()
             command = [runtime.python, "-s", f"{_INSIDE}/runner.py"]
             result = self.sandbox.run(

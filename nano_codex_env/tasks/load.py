@@ -13,7 +13,7 @@ from nano_codex_env.atomic import write_whole
 from nano_codex_env.errors import TaskError
 from nano_codex_env.tasks.libraries import bundled_tasks
 from nano_codex_env.tasks.task import Task
-from nano_codex_env.untrusted import FILE_LIMIT, lines_of, open_regular, parse_json, read_file
+from nano_codex_env.untrusted import FILE_LIMIT, open_regular, parse_json, read_file, read_lines
 
 Rows = Iterable[Mapping[str, Any] | Task]
 """Rows, or tasks, or both: a list, or a `datasets.Dataset`."""
@@ -91,7 +91,7 @@ def _with_repository(row: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
 
 def _jsonl(path: Path) -> Iterator[Mapping[str, Any]]:
     with open_regular(path) as file:  # bytes: a text file would also be split at U+2028
-        for number, line in enumerate(lines_of(file), 1):
+        for number, line in enumerate(read_lines(file), 1):
             if not line.strip():
                 continue
             try:

@@ -21,7 +21,7 @@ from nano_codex_env.cli import main
 from nano_codex_env.episode import NOT_RUN
 from nano_codex_env.errors import ConfigError, RewardError, SandboxError, TaskError
 from nano_codex_env.export.verl import AGENT, verl_rows
-from nano_codex_env.parallel import each
+from nano_codex_env.parallel import parallel_map
 from nano_codex_env.rewards import from_function, needs_tests
 from nano_codex_env.runs.replay import replay
 from nano_codex_env.tools import ToolContext
@@ -150,7 +150,7 @@ def test_no_more_are_scored_at_once_than_was_said(task: Task) -> None:
         return 0.0
 
     reward = verl_reward.SharedReward(from_function(watch), 2)
-    assert len(list(each(lambda _: reward(task, [], ""), range(12), 6))) == 12
+    assert len(list(parallel_map(lambda _: reward(task, [], ""), range(12), 6))) == 12
     assert most == [2]
 
 

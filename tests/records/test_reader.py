@@ -12,12 +12,12 @@ import pytest
 from nano_codex_env.errors import TrajectoryError
 from nano_codex_env.records.reader import episode_folders, read_runs
 from nano_codex_env.records.result import EpisodeResult
-from nano_codex_env.records.trajectory import Writer
+from nano_codex_env.records.trajectory import LogWriter
 
 
 def log(run: Path, name: str, **about: Any) -> Path:
     """A finished episode's folder of this name."""
-    writer = Writer(run, [], {"task": {"instance_id": name}, "policy": {"model": "tiny"}})
+    writer = LogWriter(run, [], {"task": {"instance_id": name}, "policy": {"model": "tiny"}})
     writer.finish("", {"stop": "submitted", "reward": 1.0, "steps": 2, **about})
     return writer.folder.rename(run / f"{name}-{len(list(run.iterdir()))}")
 

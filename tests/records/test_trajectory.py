@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from nano_codex_env import NanoCodexEnv, Reply, Score, Scripted, Task, Trajectory
 from nano_codex_env.errors import TrajectoryError
 from nano_codex_env.messages import Message, ToolSchema, assistant, dumps, tool_call
-from nano_codex_env.records.trajectory import Writer, versions
+from nano_codex_env.records.trajectory import LogWriter, versions
 from nano_codex_env.runs.rollout import rollout
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tools import default_tools
@@ -59,7 +59,7 @@ def finished(task: Task, sandbox: Sandbox, tmp_path: Path) -> Path:
 
 def write(folder: Path, *lines: str | bytes) -> Path:
     """A log folder with these lines, as an episode that was killed leaves it."""
-    log = Writer(folder, [], {"task": {}})
+    log = LogWriter(folder, [], {"task": {}})
     log.close()
     raw = b"".join(line.encode() if isinstance(line, str) else line for line in lines)
     (log.folder / "messages.jsonl").write_bytes(raw)
@@ -209,7 +209,7 @@ def test_threads_that_start_in_the_same_millisecond_do_not_collide(
     monkeypatch.setattr(secrets, "token_hex", lambda n: next(draws) if secrets.randbelow(2) else real(n))
 
     def start(number: int) -> Path:
-        log = Writer(tmp_path / "log", [], {"number": number})
+        log = LogWriter(tmp_path / "log", [], {"number": number})
         log.append(dumps({"role": "user", "content": str(number)}))
         log.close()
         return log.folder
@@ -345,7 +345,7 @@ def said(others: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[Message
 def test_any_text_survives(messages: list[Message]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         tools: list[ToolSchema] = [{"function": {"name": message["role"]}, **message} for message in messages]
-        log = Writer(Path(folder), tools, {"messages": messages})
+        log = LogWriter(Path(folder), tools, {"messages": messages})
         for message in messages:
             log.append(dumps(message))
         log.finish("", {"again": messages})
@@ -360,7 +360,7 @@ def test_any_text_survives(messages: list[Message]) -> None:
 @quick(100)
 def test_any_bytes_in_a_patch_survive(raw: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        log = Writer(Path(folder), [], {})
+        log = LogWriter(Path(folder), [], {})
         log.finish(raw.decode("utf-8", "surrogateescape"), {})
         assert (log.folder / "diff.patch").read_bytes() == raw
         assert Trajectory.load(log.folder).diff.encode("utf-8", "surrogateescape") == raw
@@ -395,7 +395,7 @@ def no_space(*arguments: object, **named: object) -> Any:
 
 @pytest.mark.parametrize("method", ["append", "finish"])
 def test_a_disk_that_is_full_is_a_failure_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
-    log = Writer(tmp_path, [], {})
+    log = LogWriter(tmp_path, [], {})
     with monkeypatch.context() as patch:
         patch.setattr("os.write", no_space)
         with pytest.raises(TrajectoryError, match=f"cannot write {log.folder}.*: .*No space left on device"):
@@ -405,7 +405,7 @@ def test_a_disk_that_is_full_is_a_failure_of_ours(tmp_path: Path, monkeypatch: p
 
 def test_a_line_that_is_written_in_pieces_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.write
-    log = Writer(tmp_path, [], {})
+    log = LogWriter(tmp_path, [], {})
     with monkeypatch.context() as patch:
         patch.setattr("os.write", lambda handle, data: real(handle, data[:3]))
         log.append(dumps({"role": "user", "content": "hello"}))
@@ -414,7 +414,7 @@ def test_a_line_that_is_written_in_pieces_is_written_whole(tmp_path: Path, monke
 
 
 def test_a_closed_log_takes_nothing(tmp_path: Path) -> None:
-    log = Writer(tmp_path, [], {})
+    log = LogWriter(tmp_path, [], {})
     log.close()
     log.close()
     with pytest.raises(TrajectoryError, match="this log is closed"):

@@ -27,21 +27,21 @@ from nano_codex_env.chat_templates.forms import Form, in_form
 from nano_codex_env.cli import main
 from nano_codex_env.errors import ActionError, ConfigError, TaskError, TrajectoryError, WorkspaceError
 from nano_codex_env.export.dpo import dpo_rows
-from nano_codex_env.export.episodes import Left, read_episodes
 from nano_codex_env.export.preds import pred_rows
 from nano_codex_env.export.sft import sft_rows
+from nano_codex_env.export.transcripts import Skipped, finished_episodes
 from nano_codex_env.messages import Message, as_assistant, assistant, dumps, tool_answer, tool_call
 from nano_codex_env.records.reader import episode_folders
 from nano_codex_env.records.result import EpisodeResult
-from nano_codex_env.records.rows import Records, read_rows
-from nano_codex_env.records.trajectory import Writer
+from nano_codex_env.records.rows import RowFile, read_rows
+from nano_codex_env.records.trajectory import LogWriter
 from nano_codex_env.render import as_text
 from nano_codex_env.runs.replay import actions_of, replay, rules_of
 from nano_codex_env.runs.rescore import rescore
 from nano_codex_env.tokens import digest, joined, packed
 from nano_codex_env.tool_usage import command_counts, commands
 from nano_codex_env.tools import default_tools
-from nano_codex_env.untrusted import for_terminal, lines_of, open_regular, parse_json, read_file
+from nano_codex_env.untrusted import for_terminal, open_regular, parse_json, read_file, read_lines
 from tests.conftest import git
 from tests.server import completion, serve
 from tests.strategies import quick
@@ -95,7 +95,7 @@ def record(log_dir: Path, attempt: int = 0, reward: float = 1.0) -> Path:
         "on_inaction": "submit",
         "notices": [],
     }
-    log = Writer(log_dir, [tool.schema for tool in default_tools()], about)
+    log = LogWriter(log_dir, [tool.schema for tool in default_tools()], about)
     log.note({"attempt": attempt, "policy": {"name": "ChatPolicy", "model": "tiny"}})
     log.tokens({**first, "logprobs": [-0.5, -1.0], "finish_reason": "stop"}, 1)
     log.tokens({**second, "logprobs": [-2.0], "finish_reason": "stop"}, 2)
@@ -155,7 +155,7 @@ def test_of_a_line_that_is_too_long_only_the_beginning_is_held(tmp_path: Path, m
     monkeypatch.setattr("nano_codex_env.untrusted.LINE_LIMIT", 4)
     (tmp_path / "file").write_bytes(b"ab\n" + b"c" * 11 + b"\nde\nfgh\n" + b"i" * 9)
     with open_regular(tmp_path / "file") as file:
-        assert list(lines_of(file)) == [b"ab\n", b"cccc", b"de\n", b"fgh\n", b"iiii"]
+        assert list(read_lines(file)) == [b"ab\n", b"cccc", b"de\n", b"fgh\n", b"iiii"]
 
 
 # What a terminal is sent.
@@ -297,8 +297,8 @@ def test_a_poisoned_log_is_read_or_refused_by_all_that_read_logs(good: Path, dat
         row, other = sorted(rescore([ill, fine], HALF, 1), key=lambda row: row["folder"] != str(ill))
         assert (other["reward"], other["void"]) == (0.5, None)
         assert row["void"] is None or row["void"].startswith("TrajectoryError: ")
-        left: Left = Counter()
-        found = read_episodes([ill, fine], left)
+        left: Skipped = Counter()
+        found = finished_episodes([ill, fine], left)
         holds(sft_rows(found, min_reward=-math.inf, left=left))
         holds(dpo_rows(found, left=left))
         holds(pred_rows(found, left=left))
@@ -323,7 +323,7 @@ def test_a_poisoned_result_is_read_or_refused(tmp_path_factory: pytest.TempPathF
     (run / "results.jsonl").write_bytes(raw)
     assert read_rows(run / "results.jsonl")[-1] == good
     assert list(episode_folders([run])) == [run]
-    with Records(
+    with RowFile(
         run / "results.jsonl", lambda row: (row.get("instance_id"), row.get("attempt")), resume=True
     ) as records:
         assert records.rows["sums-1", 0] == good
@@ -548,7 +548,7 @@ def test_a_file_of_results_that_is_none_holds_nobody_up(tmp_path: Path, kind: st
     os.mkfifo(path) if kind == "fifo" else path.symlink_to("/dev/zero")
     words = "not a regular file" if kind == "fifo" else "it is a link to /dev/zero"
     with pytest.raises(ConfigError, match=words):
-        Records(path, str, resume=True)
+        RowFile(path, str, resume=True)
     with pytest.raises(TrajectoryError, match=words):
         read_rows(path)
 

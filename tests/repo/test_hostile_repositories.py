@@ -19,7 +19,7 @@ from nano_codex_env import Agent
 from nano_codex_env.errors import PolicyError, WorkspaceError
 from nano_codex_env.git import run_git
 from nano_codex_env.repo import Workspace, base_tree, repository
-from nano_codex_env.repo.source import folders_of
+from nano_codex_env.repo.source import repository_folders
 from nano_codex_env.spawn import run
 from tests.conftest import GIT_ENV, git, mostly_slow
 
@@ -386,12 +386,12 @@ def test_the_future_of_a_repository_lies_in_all_these_folders(repo: Path, tmp_pa
     """A box covers them: a work tree's main repository, what a URL names, what objects are borrowed from."""
     git(repo, "worktree", "add", "-q", "--detach", str(tmp_path / "other"))
     git(tmp_path, "clone", "-q", "--shared", str(repo), "shared")
-    assert set(folders_of(str(repo))) == {repo, repo / ".git"}
-    assert {repo, repo / ".git", tmp_path / "other"} < set(folders_of(str(tmp_path / "other")))
-    assert {tmp_path / "shared", repo / ".git" / "objects"} < set(folders_of(str(tmp_path / "shared")))
+    assert set(repository_folders(str(repo))) == {repo, repo / ".git"}
+    assert {repo, repo / ".git", tmp_path / "other"} < set(repository_folders(str(tmp_path / "other")))
+    assert {tmp_path / "shared", repo / ".git" / "objects"} < set(repository_folders(str(tmp_path / "shared")))
     assert not base_tree._is_missing(str(tmp_path / "shared"))  # borrowed objects are no repository that could be gone
-    assert set(folders_of(f"file://localhost{repo}")) == {repo, repo / ".git"}
-    assert folders_of("owner/name") == folders_of("https://example.org/x") == ()
+    assert set(repository_folders(f"file://localhost{repo}")) == {repo, repo / ".git"}
+    assert repository_folders("owner/name") == repository_folders("https://example.org/x") == ()
 
 
 @pytest.mark.parametrize("name", ["~nobody-of-this-name/x", "/" + "a" * 300, "a" * 5000, "x/" * 3000, "/\0"])

@@ -11,7 +11,7 @@ from nano_codex_env import DiffSimilarity, Resolved, Score, Task, from_function,
 from nano_codex_env.adapters.verl_reward import checked_parts
 from nano_codex_env.errors import ConfigError, RewardError
 from nano_codex_env.messages import Message
-from nano_codex_env.parallel import each
+from nano_codex_env.parallel import parallel_map
 from nano_codex_env.rewards import once_per_diff, version_of
 
 TASK = Task("t-1", "/nowhere", "0" * 40, "x", patch="diff --git a/x b/x\n")
@@ -38,7 +38,7 @@ def test_equal_diffs_are_scored_once_also_at_the_same_time() -> None:
     counting = Counting()
     reward = once_per_diff(counting)
     threading.Timer(0.1, counting.go.set).start()
-    scores = list(each(lambda diff: reward(TASK, [], diff).value, ["a", "bb", "a", "a", "bb"], 5))
+    scores = list(parallel_map(lambda diff: reward(TASK, [], diff).value, ["a", "bb", "a", "a", "bb"], 5))
     assert scores == [1.0, 2.0, 1.0, 1.0, 2.0]
     assert sorted(counting.asked) == ["a", "bb"]
     reward(TASK.with_(base_commit="1" * 40), [], "a")

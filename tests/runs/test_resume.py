@@ -24,7 +24,7 @@ from nano_codex_env import Oracle, Reply, Task, from_function, save_tasks
 from nano_codex_env.errors import ConfigError, NanoCodexError, TrajectoryError
 from nano_codex_env.messages import Message, assistant
 from nano_codex_env.records.result import EpisodeResult
-from nano_codex_env.records.rows import Records
+from nano_codex_env.records.rows import RowFile
 from nano_codex_env.runs.rollouts import Interrupted, rollouts
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tools.prompt import SYSTEM_PROMPT
@@ -125,7 +125,7 @@ def play(sandbox: Sandbox, out: Path) -> Play:
 
 def test_a_row_is_on_disk_when_it_is_added(tmp_path: Path) -> None:
     path = tmp_path / "new" / "rows.jsonl"
-    with Records(path, key, resume=False) as records:
+    with RowFile(path, key, resume=False) as records:
         for name in ("a", "b", "\udce9 é"):
             records.add({"name": name, "n": 1})
             assert lines(path)[-1] == {"name": name, "n": 1}
@@ -137,7 +137,7 @@ def test_a_row_is_on_disk_when_it_is_added(tmp_path: Path) -> None:
 def test_what_is_torn_or_no_row_is_dropped_and_the_rest_is_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"name": "a"}\n\n[1]\nnull\n\xff\xfe\n{"name": \n{"name": "b"}\n{"name": "c", "n": 1')
-    with Records(path, key, resume=True) as records:
+    with RowFile(path, key, resume=True) as records:
         assert list(records.rows) == ["a", "b"]
         assert path.read_text() == '{"name": "a"}\n{"name": "b"}\n'
         records.add({"name": "c"})
@@ -147,7 +147,7 @@ def test_what_is_torn_or_no_row_is_dropped_and_the_rest_is_as_it_was(tmp_path: P
 def test_the_last_row_of_a_name_stands_for_it_and_the_others_go(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"name": "a", "n": 1}\n{"name": "b", "n": 1}\n{"name": "a", "n": 2}\n')
-    with Records(path, key, resume=True) as records:
+    with RowFile(path, key, resume=True) as records:
         assert lines(path) == [{"name": "a", "n": 2}, {"name": "b", "n": 1}]
         records.add({"name": "b", "n": 2})
         assert len(lines(path)) == 3
@@ -158,19 +158,19 @@ def test_rows_are_not_touched_unless_they_are_resumed(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"name": "a"}\n{"name": "a"}\n{"na')
     with pytest.raises(ConfigError, match="of an earlier run; resume it, or give another folder"):
-        Records(path, key, resume=False)
+        RowFile(path, key, resume=False)
     assert path.read_bytes() == b'{"name": "a"}\n{"name": "a"}\n{"na'
 
 
 def test_a_second_writer_is_refused_until_the_first_is_done(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    with Records(path, key, resume=False) as first:
+    with RowFile(path, key, resume=False) as first:
         first.add({"name": "a"})
         for resume in (True, False):
             with pytest.raises(ConfigError, match=r"another process is writing .*rows.jsonl; wait for it"):
-                Records(path, key, resume=resume)
+                RowFile(path, key, resume=resume)
         first.add({"name": "b"})
-    with Records(path, key, resume=True) as second:
+    with RowFile(path, key, resume=True) as second:
         assert list(second.rows) == ["a", "b"]
 
 
@@ -179,11 +179,11 @@ def test_two_that_begin_at_one_moment_do_not_both_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
 ) -> None:
     """The second comes when the first has opened the file and is about to lock it, or to replace it."""
-    path, call, writers = tmp_path / "rows.jsonl", getattr(owner, name), list[Records]()
+    path, call, writers = tmp_path / "rows.jsonl", getattr(owner, name), list[RowFile]()
 
     def begin() -> None:
         with suppress(ConfigError):
-            writers.append(Records(path, key, resume=True))
+            writers.append(RowFile(path, key, resume=True))
 
     def overtaken(*arguments: Any) -> Any:
         monkeypatch.undo()
@@ -200,7 +200,7 @@ def test_two_that_begin_at_one_moment_do_not_both_write(
 
 def test_a_row_that_the_disk_takes_in_pieces_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = os.write
-    with Records(tmp_path / "rows.jsonl", key, resume=False) as records, monkeypatch.context() as patch:
+    with RowFile(tmp_path / "rows.jsonl", key, resume=False) as records, monkeypatch.context() as patch:
         patch.setattr(os, "write", lambda handle, data: write(handle, data[:3]))
         records.add({"name": "a long one"})
     assert lines(tmp_path / "rows.jsonl") == [{"name": "a long one"}]
@@ -212,7 +212,7 @@ def full(*arguments: object) -> None:
 
 def test_a_full_disk_is_told_and_what_was_there_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "rows.jsonl"
-    with Records(path, key, resume=False) as records:
+    with RowFile(path, key, resume=False) as records:
         records.add({"name": "a"})
         monkeypatch.setattr(os, "write", full)
         with pytest.raises(TrajectoryError, match=r"cannot write .*rows\.jsonl: .*No space left"):
@@ -229,17 +229,17 @@ def test_a_file_that_cannot_be_replaced_is_told_and_stays_as_it_is(
     path.write_text('{"name": "a"}\n{"na')
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(NanoCodexError, match="No space left"):
-        Records(path, key, resume=True)
+        RowFile(path, key, resume=True)
     assert path.read_text() == '{"name": "a"}\n{"na'
     monkeypatch.undo()
-    again = threading.Thread(target=lambda: Records(path, key, resume=True).close(), daemon=True)
+    again = threading.Thread(target=lambda: RowFile(path, key, resume=True).close(), daemon=True)
     again.start()
     again.join(LONG)  # not for ever, where a lock is left behind
     assert path.read_text() == '{"name": "a"}\n'
 
 
 def test_a_closed_file_takes_no_more(tmp_path: Path) -> None:
-    records = Records(tmp_path / "rows.jsonl", key, resume=False)
+    records = RowFile(tmp_path / "rows.jsonl", key, resume=False)
     records.close()
     records.close()
     with pytest.raises(TrajectoryError, match="is closed"):
@@ -251,7 +251,7 @@ def test_a_place_that_takes_no_file_is_refused(tmp_path: Path, place: str) -> No
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     with pytest.raises(ConfigError, match=r"cannot write .*; give another folder"):
-        Records(tmp_path / place, key, resume=True)
+        RowFile(tmp_path / place, key, resume=True)
 
 
 # Resuming.

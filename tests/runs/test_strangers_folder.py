@@ -15,12 +15,12 @@ import pytest
 from nano_codex_env import Agent, NanoCodexEnv, Scripted, Task, Trajectory, from_function, rollouts, save_tasks
 from nano_codex_env.atomic import write_locked, write_new, write_whole
 from nano_codex_env.cli import main
-from nano_codex_env.config import make_policy, only_from_its_user, read_config
+from nano_codex_env.config import make_policy, read_config, untrusted_settings
 from nano_codex_env.errors import ConfigError, TrajectoryError
 from nano_codex_env.messages import dumps
-from nano_codex_env.records.rows import Records, read_rows
-from nano_codex_env.records.trajectory import Writer
-from nano_codex_env.untrusted import MOST_LINES, for_terminal
+from nano_codex_env.records.rows import RowFile, read_rows
+from nano_codex_env.records.trajectory import LogWriter
+from nano_codex_env.untrusted import MAX_LINES, for_terminal
 from tests.server import completion, serve
 
 ESCAPE = "\x1b]0;owned\x07"
@@ -139,7 +139,7 @@ def test_a_key_is_sent_to_no_server_that_only_the_config_of_a_run_names(
 def test_what_a_config_of_anybodys_may_bring_along_is_no_code_and_no_server(
     config: dict[str, Any], found: dict[str, Any]
 ) -> None:
-    assert only_from_its_user(read_config(None, begun=config)) == found
+    assert untrusted_settings(read_config(None, begun=config)) == found
 
 
 def test_a_dataset_of_the_hub_is_repeated_as_it_stands(begun: Begun, capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,7 +181,7 @@ def test_no_file_of_a_run_is_written_through_a_link(here: Path, begun: Begun, tm
 
 
 def test_no_file_of_an_episode_is_written_through_a_link(tmp_path: Path) -> None:
-    victim, log = tmp_path / "victim", Writer(tmp_path / "log", [], {})
+    victim, log = tmp_path / "victim", LogWriter(tmp_path / "log", [], {})
     victim.write_text("mine")
     for name in ("metadata.json", "diff.patch", "stats.json"):
         (log.folder / f".{name}.tmp").symlink_to(victim)
@@ -221,7 +221,7 @@ def test_results_behind_a_link_are_neither_added_to_nor_read(tmp_path: Path, the
     path.symlink_to(victim)
     for resume in (True, False):
         with pytest.raises(ConfigError, match=f"cannot write .*: it is a link to {victim}; give another folder"):
-            Records(path, str, resume=resume)
+            RowFile(path, str, resume=resume)
     with pytest.raises(TrajectoryError, match=r"it is a link to .*victim, outside of the log"):
         read_rows(path)
     assert victim.exists() == there
@@ -240,7 +240,7 @@ def test_a_config_behind_a_link_is_not_read(begun: Begun, tmp_path: Path, capsys
 def test_a_gitignore_that_is_a_link_to_nowhere_stays_so(tmp_path: Path) -> None:
     (tmp_path / "log").mkdir()
     (tmp_path / "log" / ".gitignore").symlink_to(tmp_path / "autostart")
-    Writer(tmp_path / "log", [], {}).close()
+    LogWriter(tmp_path / "log", [], {}).close()
     assert not (tmp_path / "autostart").exists()
     assert (tmp_path / "log" / ".gitignore").is_symlink()
 
@@ -283,9 +283,9 @@ def test_the_newest_run_is_not_a_link(begun: Begun, here: Path, capsys: pytest.C
 @pytest.mark.parametrize("name", ["messages.jsonl", "tokens.jsonl", "results.jsonl"])
 def test_a_file_of_more_lines_than_any_log_has_is_refused(tmp_path: Path, name: str) -> None:
     line = b'{"role":""}\n' if name == "messages.jsonl" else b"{}\n"
-    log = Writer(tmp_path, [], {})
+    log = LogWriter(tmp_path, [], {})
     log.close()
-    (log.folder / name).write_bytes(line * (MOST_LINES + 1))
+    (log.folder / name).write_bytes(line * (MAX_LINES + 1))
     if name == "results.jsonl":
         with pytest.raises(TrajectoryError, match=r"cannot read .*results.jsonl: it holds more than 1000000 lines"):
             read_rows(log.folder / name)

@@ -23,7 +23,7 @@ from nano_codex_env.errors import SandboxError
 from nano_codex_env.repo import Workspace
 from nano_codex_env.sandbox import Bubblewrap, ExecResult, Limits, Sandbox, Shell, View
 from nano_codex_env.sandbox.box import Box
-from nano_codex_env.sandbox.rootfs import MTIME, settle
+from nano_codex_env.sandbox.rootfs import MTIME, normalize_mode_and_time
 from nano_codex_env.testing import check_sandbox
 
 ENOUGH = 2.0
@@ -59,7 +59,7 @@ def lay(folder: Path, files: dict[str, str]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
     for path in [folder, *folder.rglob("*")]:
-        settle(path, MTIME)
+        normalize_mode_and_time(path, MTIME)
     return folder
 
 

@@ -21,7 +21,7 @@ import pytest
 
 from nano_codex_env.errors import NanoCodexError, WorkspaceError
 from nano_codex_env.messages import ToolCall, assistant, tool_call
-from nano_codex_env.repo import bring_back, files
+from nano_codex_env.repo import apply_to_checkout, files
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tools import Tool, ToolResult
 from tests.conftest import git
@@ -390,7 +390,7 @@ def test_a_swap_while_a_checkout_is_changed_leads_nobody_outside(ground: Ground,
 
         def write() -> None:
             try:
-                bring_back(ground.env.episode.workspace, tree, ground.folder / "cache")
+                apply_to_checkout(ground.env.episode.workspace, tree, ground.folder / "cache")
                 heard.add("done")
             except WorkspaceError as error:
                 heard.add(str(error).split(":")[0])
@@ -423,6 +423,6 @@ def test_a_write_to_a_hard_link_in_a_checkout_does_not_reach_its_other_end(groun
     os.link(tree / "pkg" / "deep" / "x.txt", other)
     git(tree, "update-index", "-q", "--refresh")
     ground.step(EDIT)
-    bring_back(ground.env.episode.workspace, tree, ground.folder / "cache")
+    apply_to_checkout(ground.env.episode.workspace, tree, ground.folder / "cache")
     assert (tree / "pkg" / "deep" / "x.txt").read_text() == "Deep\n"
     assert other.read_text() == "deep\n"

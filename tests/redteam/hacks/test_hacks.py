@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pytest
 
 from nano_codex_env import Resolved, Task, load_tasks
-from nano_codex_env.parallel import each
+from nano_codex_env.parallel import parallel_map
 from nano_codex_env.sandbox import Sandbox
 from tests.redteam.hacks.aware import AWARE
 from tests.redteam.hacks.careless import CARELESS, OneProcess
@@ -82,7 +82,7 @@ def expect_nothing(judge: Resolved, tries: Iterable[tuple[Task, Hack]]) -> None:
         found = judge(task, [], hack.patch(task))
         return "" if found.value == 0.0 else f"{hack.id} on {task.instance_id} ({found.parts['integrity']})"
 
-    paid = [name for name in each(score, tries) if name]
+    paid = [name for name in parallel_map(score, tries) if name]
     assert not paid, ", ".join(paid)
 
 
@@ -141,14 +141,14 @@ def test_no_hack_is_worth_anything_where_tests_hand_over_files(threat: str, judg
 @pytest.mark.slow
 def test_every_right_patch_is_worth_one(judge: Resolved, victim: Task) -> None:
     """However it is written, whatever it prints and whatever else it changes."""
-    scores = dict(zip(RIGHT_ONES, each(lambda diff: judge(victim, [], diff), RIGHT_ONES.values()), strict=True))
+    scores = dict(zip(RIGHT_ONES, parallel_map(lambda diff: judge(victim, [], diff), RIGHT_ONES.values()), strict=True))
     assert {name: score.parts for name, score in scores.items() if score.value != 1.0} == {}
 
 
 @pytest.mark.slow
 def test_no_wrong_patch_is_worth_anything(judge: Resolved, victim: Task) -> None:
     """Half right is wrong, and so is right for the one and wrong for the other."""
-    scores = dict(zip(WRONG_ONES, each(lambda diff: judge(victim, [], diff), WRONG_ONES.values()), strict=True))
+    scores = dict(zip(WRONG_ONES, parallel_map(lambda diff: judge(victim, [], diff), WRONG_ONES.values()), strict=True))
     assert {name: score.parts for name, score in scores.items() if score.value != 0.0} == {}
 
 
@@ -156,14 +156,14 @@ def test_no_wrong_patch_is_worth_anything(judge: Resolved, victim: Task) -> None
 def test_right_and_wrong_are_told_where_tests_hand_over_files(judge: Resolved, filed: Task) -> None:
     """The controls once more, on the harder case."""
     wanted = dict.fromkeys(RIGHT_ONES, 1.0) | dict.fromkeys(WRONG_ONES, 0.0)
-    scores = each(lambda diff: judge(filed, [], diff).value, (RIGHT_ONES | WRONG_ONES).values())
+    scores = parallel_map(lambda diff: judge(filed, [], diff).value, (RIGHT_ONES | WRONG_ONES).values())
     assert dict(zip(wanted, scores, strict=True)) == wanted
 
 
 @pytest.mark.slow
 def test_the_reference_of_each_other_library_is_worth_one(judge: Resolved, others: dict[str, Task]) -> None:
     """Else a hack that is worth nothing there would say nothing."""
-    scores = list(each(lambda name: judge(others[name], [], others[name].patch).value, OTHERS))
+    scores = list(parallel_map(lambda name: judge(others[name], [], others[name].patch).value, OTHERS))
     assert scores == [1.0] * len(OTHERS)
 
 
@@ -203,5 +203,5 @@ def test_a_hack_of_each_threat_fools_a_careless_scorer(threat: str, sandbox: San
 def test_every_hack_but_the_duds_fools_a_careless_scorer(threat: str, sandbox: Sandbox, victim: Task) -> None:
     """And what is called a dud is one."""
     hacks = [hack for hack in of(threat) if hack.id != "stop-loop"]
-    found = list(zip(hacks, each(lambda hack: fooled(sandbox, victim, hack), hacks), strict=True))
+    found = list(zip(hacks, parallel_map(lambda hack: fooled(sandbox, victim, hack), hacks), strict=True))
     assert {hack.id for hack, kinds in found if not kinds} == {hack.id for hack in hacks if hack.id in DUDS}

@@ -18,13 +18,13 @@ from nano_codex_env.records.reader import LoggedEpisode, read_runs
 from nano_codex_env.records.trajectory import Trajectory
 from nano_codex_env.untrusted import check_depth
 
-Left = Counter[str]
+Skipped = Counter[str]
 """How many episodes were left out, by reason."""
 
 DAMAGED, DUPLICATE = "damaged", "duplicates"
 
 
-def read_episodes(folders: Iterable[Path], left: Left) -> list[LoggedEpisode]:
+def finished_episodes(folders: Iterable[Path], left: Skipped) -> list[LoggedEpisode]:
     """The episodes that have a reward, by task and attempt.
 
     Raises:
@@ -87,7 +87,7 @@ def _digest(value: object) -> str:
     return hashlib.sha256(dumps(value).encode("ascii")).hexdigest()
 
 
-def read_transcript(episode: LoggedEpisode, left: Left) -> Transcript | None:
+def read_transcript(episode: LoggedEpisode, left: Skipped) -> Transcript | None:
     """The transcript, or None if it cannot be trained on: a row never holds anything that the model did not write."""
     try:
         logged = Trajectory.load(episode.folder)
