@@ -9,7 +9,6 @@ import os
 import stat
 from collections.abc import Callable, Hashable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from nano_codex_env.atomic import write_all, write_locked
@@ -103,9 +102,7 @@ class RowFile:
         """Itself; `close` at the end."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         """See `close`."""
         self.close()
 

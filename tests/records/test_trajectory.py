@@ -226,9 +226,9 @@ def test_processes_that_start_in_the_same_millisecond_do_not_collide(tmp_path: P
     code = (
         "import sys, time; time.time = lambda: 1700000000.5\n"
         "from pathlib import Path\n"
-        "from nano_codex_env.records.trajectory import Writer\n"
+        "from nano_codex_env.records.trajectory import LogWriter\n"
         "for n in range(50):\n"
-        "    log = Writer(Path('log'), [], {}); print(log.folder); log.close()\n"
+        "    log = LogWriter(Path('log'), [], {}); print(log.folder); log.close()\n"
     )
     running = [
         subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
