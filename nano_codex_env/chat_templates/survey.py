@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from nano_codex_env.chat_templates.forms import PROBE_TOOLS, Form, form_of, render, to_template_messages
-from nano_codex_env.chat_templates.prefix import check_prefix
+from nano_codex_env.chat_templates.prefix import check_prefix, without_reasoning
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.messages import Message, assistant, tool_call
 
@@ -104,11 +104,11 @@ def check_template(name: str, tokenizer: Any) -> Row:
     # A template that takes one call per message would always be found to rewrite: leave the second call out.
     thinking = [message for message in SAMPLE if message.get("tool_call_id") != _IDS[1]]
     thinking[2] = {**thinking[2], "tool_calls": thinking[2]["tool_calls"][:1]}
-    silent = [_without_reasoning(message) for message in thinking]
+    silent = [without_reasoning(message) for message in thinking]
     said = assistant("qzsaid", reasoning_content="qzthought")
     turns = "".join(str(number) for number in range(1, 5) if f"qzthought{number}" in text)
     before, after = (thinking[:4], thinking[4:]) if turns else (silent[:4], silent[4:])
-    interrupted = [*before, said if turns else _without_reasoning(said), {"role": "user", "content": "go on"}, *after]
+    interrupted = [*before, said if turns else without_reasoning(said), {"role": "user", "content": "go on"}, *after]
     lost = [expected for expected in _EXPECTED if expected not in text]
     return Row(
         name,
@@ -120,10 +120,6 @@ def check_template(name: str, tokenizer: Any) -> Row:
         without=_kept(silent, tokenizer),
         across=_kept(interrupted, tokenizer),
     )
-
-
-def _without_reasoning(message: Message) -> Message:
-    return {key: value for key, value in message.items() if not key.startswith("reasoning")}
 
 
 def _kept(messages: Sequence[Message], tokenizer: Any) -> str:

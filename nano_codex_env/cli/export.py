@@ -9,21 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nano_codex_env.cache import cache_dir
 from nano_codex_env.cli.arguments import add_command, add_folders, add_group, add_sources, load_all
 from nano_codex_env.cli.terminal import progress
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.export.atomic_output import atomic_output
 from nano_codex_env.export.dpo import dpo_rows
-from nano_codex_env.export.harbor import folder_name, write_task
+from nano_codex_env.export.harbor import write_tasks
 from nano_codex_env.export.preds import pred_rows
 from nano_codex_env.export.sft import sft_rows
 from nano_codex_env.export.transcripts import finished_episodes
 from nano_codex_env.export.verl import verl_rows, write_parquet
 from nano_codex_env.messages import dumps
 from nano_codex_env.records.reader import episode_folders
-from nano_codex_env.repo.base_tree import base_tree
-from nano_codex_env.scoring.hidden_tests import hidden_files
 from nano_codex_env.tools.prompt import SYSTEM_PROMPT, checked_prompt, first_messages
 from nano_codex_env.untrusted import on_one_line
 
@@ -109,21 +106,10 @@ def _verl(arguments: argparse.Namespace) -> int:
 def _harbor(arguments: argparse.Namespace) -> int:
     """Write tasks as folders for Harbor."""
     left: Counter[str] = Counter()
-    made: set[str] = set()
     tasks = load_all(arguments.source, arguments.only)
     with atomic_output(arguments.out, force=arguments.force, folder=True) as path:
-        for task in progress(tasks, "exporting", len(tasks)):
-            name = folder_name(task)
-            if not task.has_tests:
-                left["without tests"] += 1
-                continue
-            if name in made:
-                raise ConfigError(f"{task.instance_id} and another task would both be called {name}; export them apart")
-            made.add(name)
-            first_messages(task)  # raises if the issue cannot be a message
-            base, _ = base_tree(task.repo, task.base_commit, cache_dir())
-            write_task(path / name, task, base, hidden_files(task, base))
-    return _print_count(len(made), "tasks", arguments.out, left)
+        count = write_tasks(path, progress(tasks, "exporting", len(tasks)), left)
+    return _print_count(count, "tasks", arguments.out, left)
 
 
 def _check_suffix(path: Path, suffix: str) -> None:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, product
 from typing import Any
 
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.export.transcripts import DUPLICATE, Skipped, Transcript, best_first, read_transcript
 from nano_codex_env.records.reader import LoggedEpisode
-
-Attempt = tuple[float, LoggedEpisode, Transcript]
-"""A reward and what earned it."""
 
 
 def dpo_rows(
@@ -29,37 +26,33 @@ def dpo_rows(
     if pairs < 1 or not margin > 0:
         raise ConfigError(f"pairs and margin must be positive; got {pairs} and {margin:g}")
     for name, group in groupby(episodes, key=lambda episode: episode.instance_id):
-        attempts: dict[str, Attempt] = {}
+        attempts: dict[str, Transcript] = {}
         for episode in best_first(group):
-            if not (transcript := read_transcript(episode, left)):
-                continue
-            if transcript.key in attempts:
+            transcript = read_transcript(episode, left)
+            if transcript and transcript.key in attempts:
                 left[DUPLICATE] += 1
-            else:
-                attempts[transcript.key] = (episode.reward or 0.0, episode, transcript)
-        used: Counter[LoggedEpisode] = Counter()
-        for chosen, rejected in _choose_pairs(list(attempts.values()), pairs, margin, used):
-            row: dict[str, Any] = {"prompt": chosen[2].prompt}
-            for side, (reward, episode, transcript) in (("chosen", chosen), ("rejected", rejected)):
-                row |= {side: transcript.completion, f"{side}_reward": reward, f"{side}_episode": episode.name}
-            yield {**row, "tools": chosen[2].tools, "instance_id": name}
-        if unused := len(attempts) - len(used):
+            elif transcript:
+                attempts[transcript.key] = transcript
+        chosen_pairs = list(_choose_pairs(list(attempts.values()), pairs, margin))
+        for chosen, rejected in chosen_pairs:
+            row: dict[str, Any] = {"prompt": chosen.prompt}
+            for side, each in (("chosen", chosen), ("rejected", rejected)):
+                row |= {side: each.completion, f"{side}_reward": each.reward, f"{side}_episode": each.episode.name}
+            yield {**row, "tools": chosen.tools, "instance_id": name}
+        if unused := len(attempts) - len({each for pair in chosen_pairs for each in pair}):
             left["without a pair"] += unused
 
 
-def _choose_pairs(
-    attempts: Sequence[Attempt], pairs: int, margin: float, used: Counter[LoggedEpisode]
-) -> Iterator[tuple[Attempt, Attempt]]:
-    """Pairs of a better and a worse attempt, the least used ones first; `used` counts how often each was taken."""
-    prompts = {episode: transcript.prompt_key for _, episode, transcript in attempts}
+def _choose_pairs(attempts: Sequence[Transcript], pairs: int, margin: float) -> Iterator[tuple[Transcript, Transcript]]:
+    """Pairs of a better and a worse attempt with the same prompt, those of the least used attempts first."""
     candidates = [
         (chosen, rejected)
-        for chosen in attempts
-        for rejected in reversed(attempts)
-        if chosen[0] - rejected[0] >= margin and prompts[chosen[1]] == prompts[rejected[1]]
+        for chosen, rejected in product(attempts, reversed(attempts))
+        if chosen.reward - rejected.reward >= margin and chosen.prompt_key == rejected.prompt_key
     ]
+    used: Counter[Transcript] = Counter()
     for _ in range(min(pairs, len(candidates))):
-        pair = min(candidates, key=lambda pair: (used[pair[0][1]] + used[pair[1][1]], pair[1][0] - pair[0][0]))
+        pair = min(candidates, key=lambda pair: (used[pair[0]] + used[pair[1]], pair[1].reward - pair[0].reward))
         candidates.remove(pair)
-        used.update(episode for _, episode, _ in pair)
+        used.update(pair)
         yield pair

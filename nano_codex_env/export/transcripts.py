@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,19 +45,25 @@ def best_first(episodes: Iterable[LoggedEpisode]) -> list[LoggedEpisode]:
     return sorted(episodes, key=lambda episode: (-(episode.reward or 0.0), episode.steps))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Transcript:
-    """Messages as chat templates take them, and the tools as a string of JSON.
+    """An episode's messages as chat templates take them, and the tools as a string of JSON.
 
     Arguments of calls are objects, because most templates would encode a string twice. The tools are a string, because
     a column of objects may come back with its keys in another order and with nulls, which is another prompt. TRL reads
     both.
     """
 
+    episode: LoggedEpisode
     messages: list[Message]
     tools: str
 
     @property
+    def reward(self) -> float:
+        """What the episode earned."""
+        return self.episode.reward or 0.0
+
+    @cached_property
     def key(self) -> str:
         """A digest that is the same for transcripts which differ only in the ids of calls."""
         plain = [
@@ -72,7 +79,7 @@ class Transcript:
         roles = [message["role"] for message in self.messages]
         return self.messages[: roles.index("assistant")] if "assistant" in roles else self.messages
 
-    @property
+    @cached_property
     def prompt_key(self) -> str:
         """A digest of the prompt and the tools."""
         return _digest([self.prompt, self.tools])
@@ -97,7 +104,8 @@ def read_transcript(episode: LoggedEpisode, left: Skipped) -> Transcript | None:
     if not all(_fits_a_dataset(message) for message in logged.messages):
         left["with calls that are no JSON object"] += 1
         return None
-    transcript = Transcript(in_form(logged.messages, Form(arguments_as_objects=True)), dumps(logged.tools))
+    messages = in_form(logged.messages, Form(arguments_as_objects=True))
+    transcript = Transcript(episode, messages, dumps(logged.tools))
     if not transcript.completion:
         left["without an answer"] += 1
         return None
