@@ -22,7 +22,7 @@ from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.records.trajectory import LogWriter
 from nano_codex_env.runs.rollout import rollout
 from nano_codex_env.sandbox import Sandbox
-from nano_codex_env.tokens import digest, is_record, joined, of_completion, packed
+from nano_codex_env.tokens import digest, from_completion, is_record, joined, pack_turn
 from tests.server import Answer, by_turn, call, completion, serve
 from tests.strategies import quick
 
@@ -128,10 +128,10 @@ def test_an_episode_without_the_ids_that_were_asked_for_is_void(env: NanoCodexEn
 
 def test_logprobs_that_are_none_are_unknown_and_too_few_are_an_error() -> None:
     body = told([1], [2, 3, 4, 5], [None, float("nan"), float("-inf"), True])
-    assert of_completion(body)["logprobs"] == [None] * 4
-    assert of_completion(told([1], [2]))["logprobs"] is None
-    with pytest.raises(PolicyError, match="told 2 token ids and 1 logprobs"):
-        of_completion(told([1], [2, 3], [-1.0]))
+    assert from_completion(body)["logprobs"] == [None] * 4
+    assert from_completion(told([1], [2]))["logprobs"] is None
+    with pytest.raises(PolicyError, match="returned 2 token ids and 1 logprobs"):
+        from_completion(told([1], [2, 3], [-1.0]))
 
 
 # What is logged.
@@ -176,13 +176,15 @@ def test_a_prompt_that_is_no_continuation_is_logged_whole_and_refused_in_words(e
         (False, True),
     ]
     assert result.folder
-    with pytest.raises(TrajectoryError, match=r"turn 2 is no continuation: its prompt departs at token 1 from the 3 "):
+    with pytest.raises(
+        TrajectoryError, match=r"turn 2 does not continue turn 1: its prompt departs at token 1 from the 3 "
+    ):
         Trajectory.load(result.folder).to_training_example()
 
 
 def test_a_prompt_that_is_cut_off_is_no_continuation(tmp_path: Path) -> None:
-    records = [packed(turn([1, 2], [3]), 1, []), packed(turn([1, 2], [5]), 2, [1, 2, 3])]
-    with pytest.raises(TrajectoryError, match="turn 2 is no continuation: its prompt departs at token 2 "):
+    records = [pack_turn(turn([1, 2], [3]), 1, []), pack_turn(turn([1, 2], [5]), 2, [1, 2, 3])]
+    with pytest.raises(TrajectoryError, match="turn 2 does not continue turn 1: its prompt departs at token 2 "):
         episode(tmp_path, 2, *records).to_training_example()
 
 
@@ -206,15 +208,15 @@ def test_without_ids_there_is_no_example_and_the_words_say_how_to_get_them(tmp_p
     with pytest.raises(TrajectoryError, match=r"play with ChatPolicy\(return_tokens=True\) on vLLM >= 0.10.2"):
         episode(tmp_path, 1).to_training_example()
     with pytest.raises(TrajectoryError, match="there are no token ids"):
-        episode(tmp_path, 0, packed(turn([1], [2]), 1, [])).to_training_example()
+        episode(tmp_path, 0, pack_turn(turn([1], [2]), 1, [])).to_training_example()
 
 
 def test_a_turn_without_ids_is_refused_and_one_that_was_killed_is_left_out(tmp_path: Path) -> None:
     """Ids are written before the answer is: the last line may have no message."""
-    first, third = packed(turn([1], [2]), 1, []), packed(turn([1, 2, 8], [3]), 3, [1, 2])
+    first, third = pack_turn(turn([1], [2]), 1, []), pack_turn(turn([1, 2, 8], [3]), 3, [1, 2])
     with pytest.raises(TrajectoryError, match="turn 2 of 3 has no token ids"):
         episode(tmp_path / "a", 3, first, third).to_training_example()
-    second = packed(turn([1, 2, 8], [3]), 2, [1, 2])
+    second = pack_turn(turn([1, 2, 8], [3]), 2, [1, 2])
     assert episode(tmp_path / "b", 1, first, second).to_training_example().input_ids == [1, 2]
     with pytest.raises(TrajectoryError, match="turn 2 of 2 has no token ids"):
         episode(tmp_path / "c", 2, first).to_training_example()
@@ -222,7 +224,7 @@ def test_a_turn_without_ids_is_refused_and_one_that_was_killed_is_left_out(tmp_p
 
 @pytest.mark.parametrize("change", [{"prompt_delta": [7]}, {"prompt_length": 9}, {"prompt_sha256": "0"}], ids=str)
 def test_a_prompt_that_is_not_the_one_that_was_hashed_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
-    first, second = packed(turn([1], [2]), 1, []), packed(turn([1, 2, 8], [3]), 2, [1, 2])
+    first, second = pack_turn(turn([1], [2]), 1, []), pack_turn(turn([1, 2, 8], [3]), 2, [1, 2])
     with pytest.raises(TrajectoryError, match=r"turn 2 of tokens\.jsonl is damaged"):
         episode(tmp_path, 2, first, {**second, **change}).to_training_example()
 
@@ -237,7 +239,9 @@ def test_what_is_packed_comes_back_as_one_sequence(turns: list[tuple[list[int], 
     before: list[int] = []
     records, ids, mask = [], [], []
     for number, (added, sampled) in enumerate(turns, 1):
-        records.append(json.loads(dumps(packed(turn(before + added, sampled, [-1.0] * len(sampled)), number, before))))
+        records.append(
+            json.loads(dumps(pack_turn(turn(before + added, sampled, [-1.0] * len(sampled)), number, before)))
+        )
         before = before + added + sampled
         ids += added + sampled
         mask += [0] * len(added) + [1] * len(sampled)
@@ -315,7 +319,7 @@ def test_text_that_does_not_survive_parsing_is_refused(env: NanoCodexEnv) -> Non
         ["prompt"],
         ["prompt_delta"],
     ]
-    with pytest.raises(TrajectoryError, match="turn 2 is no continuation"):
+    with pytest.raises(TrajectoryError, match="turn 2 does not continue turn 1"):
         logged.to_training_example()
     assert all(each.kept for each in check_prefix(logged.messages, logged.tools, model.tokenizer))  # text alone
 
@@ -324,7 +328,7 @@ def test_text_that_does_not_survive_parsing_is_refused(env: NanoCodexEnv) -> Non
 def test_a_template_that_rewrites_the_past_is_refused_and_the_check_says_so_too(env: NanoCodexEnv) -> None:
     """Qwen3's own, and a model that does not think."""
     model, logged = real(env, "qwen3", said("ls", ""), said("pwd", ""))
-    with pytest.raises(TrajectoryError, match="is no continuation"):
+    with pytest.raises(TrajectoryError, match="does not continue turn"):
         logged.to_training_example()
     first = check_prefix(logged.messages, logged.tools, model.tokenizer)[0]
     assert not first.kept

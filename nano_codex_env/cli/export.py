@@ -79,18 +79,18 @@ def _preds(arguments: argparse.Namespace) -> int:
 def _jsonl(arguments: argparse.Namespace, what: str, make_rows: Callable[..., Iterable[dict[str, Any]]]) -> int:
     """Write the rows that `make_rows` makes of the episodes."""
     _check_suffix(arguments.out, ".jsonl")
-    left: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
     count = 0
     with atomic_output(arguments.out, force=arguments.force) as path:
         folders = list(dict.fromkeys(episode_folders(arguments.folder)))
-        episodes = finished_episodes(progress(folders, "reading", len(folders)), left)
+        episodes = finished_episodes(progress(folders, "reading", len(folders)), skipped)
         with path.open("w", encoding="ascii") as file:
-            for row in make_rows(episodes, left=left):
+            for row in make_rows(episodes, skipped=skipped):
                 file.write(dumps(row) + "\n")
                 count += 1
         if not count:
             path.unlink()
-    return _print_count(count, what, arguments.out, left)
+    return _print_count(count, what, arguments.out, skipped)
 
 
 def _verl(arguments: argparse.Namespace) -> int:
@@ -105,11 +105,11 @@ def _verl(arguments: argparse.Namespace) -> int:
 
 def _harbor(arguments: argparse.Namespace) -> int:
     """Write tasks as folders for Harbor."""
-    left: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
     tasks = load_all(arguments.source, arguments.only)
     with atomic_output(arguments.out, force=arguments.force, folder=True) as path:
-        count = write_tasks(path, progress(tasks, "exporting", len(tasks)), left)
-    return _print_count(count, "tasks", arguments.out, left)
+        count = write_tasks(path, progress(tasks, "exporting", len(tasks)), skipped)
+    return _print_count(count, "tasks", arguments.out, skipped)
 
 
 def _check_suffix(path: Path, suffix: str) -> None:
@@ -117,9 +117,9 @@ def _check_suffix(path: Path, suffix: str) -> None:
         raise ConfigError(f"--out must be a {suffix} file; got {path}")
 
 
-def _print_count(count: int, what: str, out: Path, left: Counter[str]) -> int:
+def _print_count(count: int, what: str, out: Path, skipped: Counter[str]) -> int:
     """Print how many there are and what was left out; 1 if nothing was written."""
     where = f"in {out}" if count else "to export: nothing was written"
-    reasons = ", ".join(f"{number} {reason}" for reason, number in left.most_common())
+    reasons = ", ".join(f"{number} {reason}" for reason, number in skipped.most_common())
     print(on_one_line(f"{count} {what} {where}" + (f"; left out: {reasons}" if reasons else "")))
     return int(not count)

@@ -13,7 +13,7 @@ from nano_codex_env.records.reader import LoggedEpisode
 
 
 def dpo_rows(
-    episodes: Sequence[LoggedEpisode], *, pairs: int = 4, margin: float = 0.1, left: Skipped
+    episodes: Sequence[LoggedEpisode], *, pairs: int = 4, margin: float = 0.1, skipped: Skipped
 ) -> Iterator[dict[str, Any]]:
     """`prompt` (common to both), `chosen`, `rejected`, `tools`; at most `pairs` of a task.
 
@@ -28,9 +28,9 @@ def dpo_rows(
     for name, group in groupby(episodes, key=lambda episode: episode.instance_id):
         attempts: dict[str, Transcript] = {}
         for episode in best_first(group):
-            transcript = read_transcript(episode, left)
+            transcript = read_transcript(episode, skipped)
             if transcript and transcript.key in attempts:
-                left[DUPLICATE] += 1
+                skipped[DUPLICATE] += 1
             elif transcript:
                 attempts[transcript.key] = transcript
         chosen_pairs = list(_choose_pairs(list(attempts.values()), pairs, margin))
@@ -40,7 +40,7 @@ def dpo_rows(
                 row |= {side: each.completion, f"{side}_reward": each.reward, f"{side}_episode": each.episode.name}
             yield {**row, "tools": chosen.tools, "instance_id": name}
         if unused := len(attempts) - len({each for pair in chosen_pairs for each in pair}):
-            left["without a pair"] += unused
+            skipped["without a pair"] += unused
 
 
 def _choose_pairs(attempts: Sequence[Transcript], pairs: int, margin: float) -> Iterator[tuple[Transcript, Transcript]]:

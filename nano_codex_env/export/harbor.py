@@ -72,8 +72,8 @@ cd /testbed && git apply --whitespace=nowarn /solution/fix.patch
 """
 
 
-def write_tasks(folder: Path, tasks: Iterable[Task], left: Counter[str]) -> int:
-    """Write a folder for each task that has tests, and return how many there are; `left` counts the other tasks.
+def write_tasks(folder: Path, tasks: Iterable[Task], skipped: Counter[str]) -> int:
+    """Write a folder for each task that has tests, and return how many there are; `skipped` counts the other tasks.
 
     Raises:
         ConfigError: two tasks would have one folder.
@@ -83,10 +83,12 @@ def write_tasks(folder: Path, tasks: Iterable[Task], left: Counter[str]) -> int:
     for task in tasks:
         name = re.sub(r"[^A-Za-z0-9_.-]", "_", task.instance_id).lstrip(".") or "task"  # containers have it too
         if not task.has_tests:
-            left["without tests"] += 1
+            skipped["without tests"] += 1
             continue
         if name in made:
-            raise ConfigError(f"{task.instance_id} and another task would both be called {name}; export them apart")
+            raise ConfigError(
+                f"{task.instance_id} and another task would both be called {name}; export them separately"
+            )
         made.add(name)
         first_messages(task)  # raises if the issue cannot be a message
         base, _ = base_tree(task.repo, task.base_commit, cache_dir())

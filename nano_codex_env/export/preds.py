@@ -12,7 +12,7 @@ from nano_codex_env.records.trajectory import read_diff
 
 
 def pred_rows(
-    episodes: Sequence[LoggedEpisode], *, attempt: int = 0, model: str | None = None, left: Skipped
+    episodes: Sequence[LoggedEpisode], *, attempt: int = 0, model: str | None = None, skipped: Skipped
 ) -> Iterator[dict[str, Any]]:
     """`instance_id`, `model_name_or_path` (`model`, or else the logged one) and `model_patch` of one attempt per task.
 
@@ -21,18 +21,18 @@ def pred_rows(
     seen: set[str] = set()
     for episode in episodes:
         if episode.attempt != attempt:
-            left[f"not attempt {attempt}"] += 1
+            skipped[f"not attempt {attempt}"] += 1
             continue
         if episode.instance_id in seen:
-            left["of a task that an earlier run has"] += 1
+            skipped["of a task that an earlier run has"] += 1
             continue
         try:
             patch = read_diff(episode.folder)
             patch.encode()
         except UnicodeEncodeError:
-            left["with a patch that is not UTF-8, which JSON cannot hold"] += 1
+            skipped["with a patch that is not UTF-8, which JSON cannot hold"] += 1
         except TrajectoryError:
-            left[DAMAGED] += 1
+            skipped[DAMAGED] += 1
         else:
             seen.add(episode.instance_id)
             yield {

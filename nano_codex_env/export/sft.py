@@ -12,7 +12,7 @@ from nano_codex_env.records.reader import LoggedEpisode
 
 
 def sft_rows(
-    episodes: Sequence[LoggedEpisode], *, min_reward: float = 1.0, best: int | None = None, left: Skipped
+    episodes: Sequence[LoggedEpisode], *, min_reward: float = 1.0, best: int | None = None, skipped: Skipped
 ) -> Iterator[dict[str, Any]]:
     """`messages`, `tools`, `instance_id` and the episode's metadata; each transcript once, at most `best` of a task.
 
@@ -25,12 +25,12 @@ def sft_rows(
         kept = 0
         for episode in best_first(group):
             if episode.reward is None or episode.reward < min_reward:
-                left[f"with a reward below {min_reward:g}"] += 1
+                skipped[f"with a reward below {min_reward:g}"] += 1
             elif best is not None and kept >= best:
-                left[f"beyond the best {best} of a task"] += 1
-            elif transcript := read_transcript(episode, left):
+                skipped[f"beyond the best {best} of a task"] += 1
+            elif transcript := read_transcript(episode, skipped):
                 if transcript.key in seen:
-                    left[DUPLICATE] += 1
+                    skipped[DUPLICATE] += 1
                     continue
                 seen.add(transcript.key)
                 kept += 1

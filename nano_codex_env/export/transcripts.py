@@ -24,7 +24,7 @@ Skipped = Counter[str]
 DAMAGED, DUPLICATE = "damaged", "duplicates"
 
 
-def finished_episodes(folders: Iterable[Path], left: Skipped) -> list[LoggedEpisode]:
+def finished_episodes(folders: Iterable[Path], skipped: Skipped) -> list[LoggedEpisode]:
     """The episodes that have a reward, by task and attempt.
 
     Raises:
@@ -33,7 +33,7 @@ def finished_episodes(folders: Iterable[Path], left: Skipped) -> list[LoggedEpis
     finished = []
     for episode in read_runs(folders):
         if episode.reward is None:
-            left[DAMAGED if episode.damage else "void or unfinished"] += 1
+            skipped[DAMAGED if episode.damage else "void or unfinished"] += 1
         else:
             finished.append(episode)
     return finished
@@ -93,20 +93,20 @@ def _digest(value: object) -> str:
     return hashlib.sha256(dumps(value).encode("ascii")).hexdigest()
 
 
-def read_transcript(episode: LoggedEpisode, left: Skipped) -> Transcript | None:
+def read_transcript(episode: LoggedEpisode, skipped: Skipped) -> Transcript | None:
     """The transcript, or None if it cannot be trained on: a row never holds anything that the model did not write."""
     try:
         logged = Trajectory.load(episode.folder)
     except TrajectoryError:
-        left[DAMAGED] += 1
+        skipped[DAMAGED] += 1
         return None
     if not all(_fits_a_dataset(message) for message in logged.messages):
-        left["with calls that are no JSON object"] += 1
+        skipped["with calls that are not JSON objects"] += 1
         return None
     messages = in_form(logged.messages, Form(arguments_as_objects=True))
     transcript = Transcript(episode, messages, dumps(logged.tools))
     if not transcript.completion:
-        left["without an answer"] += 1
+        skipped["without an answer"] += 1
         return None
     return transcript
 

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 from nano_codex_env.errors import ConfigError, ContextOverflow, PolicyError
 from nano_codex_env.messages import Message, ToolCall, ToolSchema, without_surrogates
 from nano_codex_env.policies.base import Reply
-from nano_codex_env.policies.completion import LENGTHS, doubts_of, message_of, reason_to_log
+from nano_codex_env.policies.completion import LENGTHS, message_of, reason_to_log, warnings_of
 from nano_codex_env.policies.endpoint import Endpoint, LengthRefused
-from nano_codex_env.tokens import of_completion
+from nano_codex_env.tokens import from_completion
 
 logger = logging.getLogger(__name__)
 
@@ -147,11 +147,11 @@ class ChatPolicy:
         body = self._ask(payload, may_drop_length=self._may_drop_length and max_tokens is None)
         redact = self._endpoint.redact
         message, usage = message_of(body, redact), body.get("usage")
-        for kind, doubt in doubts_of(body, redact).items():
+        for kind, warning in warnings_of(body, redact).items():
             mine = object()
             if self._warned.setdefault(kind, mine) is mine:  # true for one thread only
-                logger.warning("%s: %s (said once a run)", self.model, doubt)
-        tokens = of_completion(body) if self._return_tokens else None
+                logger.warning("%s: %s (logged once a run)", self.model, warning)
+        tokens = from_completion(body) if self._return_tokens else None
         return Reply(message, tokens, usage if isinstance(usage, dict) else None, reason_to_log(body, redact))
 
     def _ask(self, payload: dict[str, Any], *, may_drop_length: bool) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def _has_output(message: Mapping[str, Any]) -> bool:
     return any([content, message.get("tool_calls"), *output])
 
 
-def doubts_of(body: Mapping[str, Any], redact: Redact = str) -> dict[str, str]:
+def warnings_of(body: Mapping[str, Any], redact: Redact = str) -> dict[str, str]:
     """Return warnings about an answer that is used as it is, by kind; each kind is logged once a run."""
     message, reason, found = _message(body), reason_of(body), {}
     if message is None:

@@ -53,7 +53,7 @@ class RowFile:
         except OSError as error:
             raise ConfigError(f"cannot read {self._path}: {error}; give another folder") from error
         if complete and not rows:
-            raise ConfigError(f"{self._path} is no file of results; give another one")
+            raise ConfigError(f"{self._path} is not a file of results; give another one")
         if not is_empty and not resume:
             raise ConfigError(
                 f"{self._path} holds {len(rows)} results of an earlier run; resume it, or give another folder"
@@ -99,7 +99,7 @@ class RowFile:
             self._unlock()
 
     def __enter__(self) -> Self:
-        """Itself; `close` at the end."""
+        """Return the file, which `close` unlocks at the end."""
         return self
 
     def __exit__(self, *exception: object) -> None:

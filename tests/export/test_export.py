@@ -176,7 +176,7 @@ def test_what_a_later_attempt_replaced_in_a_resumed_run_is_not_exported(task: Ta
 def test_what_no_template_could_render_as_it_was_is_left_out(task: Task, export: Say, call: Any) -> None:
     """A row that held something else than the model wrote would teach that."""
     out = play(task, Turns([call, FIX], [FIX]), n=2)
-    assert export("sft", out) == "1 transcripts in sft.jsonl; left out: 1 with calls that are no JSON object"
+    assert export("sft", out) == "1 transcripts in sft.jsonl; left out: 1 with calls that are not JSON objects"
     assert len(load()) == 1
 
 
@@ -492,7 +492,7 @@ def test_nothing_is_overwritten_unless_it_is_forced(task: Task, tmp_path: Path, 
     export("sft", out)
     before = Path("sft.jsonl").read_bytes()
     for arguments in (["sft", out], ["sft", "nothing"]):  # told before anything is read
-        words = "sft.jsonl is there already; replace it with --force, or give another --out"
+        words = "sft.jsonl already exists; replace it with --force, or give another --out"
         assert export(*arguments, code=2) == words
     assert export("sft", out, "--force", "--min-reward", 2, code=1).startswith("0 transcripts to export")
     assert "best must be a positive number" in export("sft", out, "--force", "--best", 0, code=2)
@@ -500,7 +500,7 @@ def test_nothing_is_overwritten_unless_it_is_forced(task: Task, tmp_path: Path, 
     assert export("sft", out, "--force") == "1 transcripts in sft.jsonl"
     save_tasks([task], tmp_path / "tasks.jsonl")
     export("harbor", tmp_path / "tasks.jsonl")
-    assert "harbor is there already" in export("harbor", tmp_path / "tasks.jsonl", code=2)
+    assert "harbor already exists" in export("harbor", tmp_path / "tasks.jsonl", code=2)
     Path("harbor/sums-1/notes.txt").touch()
     export("harbor", tmp_path / "tasks.jsonl", "--force")
     assert not Path("harbor/sums-1/notes.txt").exists()

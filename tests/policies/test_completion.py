@@ -15,7 +15,7 @@ import pytest
 from nano_codex_env import Agent, ChatPolicy, NanoCodexEnv, Task, Trajectory
 from nano_codex_env.errors import ContextOverflow, PolicyError
 from nano_codex_env.messages import Message
-from nano_codex_env.policies.completion import MARKERS, doubts_of, fault_of, is_overflow, message_of, reason_of
+from nano_codex_env.policies.completion import MARKERS, fault_of, is_overflow, message_of, reason_of, warnings_of
 from nano_codex_env.runs.rollout import rollout
 from nano_codex_env.sandbox import Sandbox
 from tests.conftest import MENDED
@@ -163,25 +163,25 @@ def test_an_outage_that_speaks_of_a_context_is_an_outage() -> None:
 
 @pytest.mark.parametrize("body", FINE.values(), ids=list(FINE))
 def test_an_answer_is_an_answer(body: dict[str, Any]) -> None:
-    assert (fault_of(body), doubts_of(body)) == (None, {})
+    assert (fault_of(body), warnings_of(body)) == (None, {})
 
 
 @pytest.mark.parametrize("marker", MARKERS)
 def test_a_call_as_text_is_a_doubt_unless_there_are_calls(marker: str) -> None:
     text = f"Let me look.\n{marker}shell"
     parts: Any = [{"type": "text", "text": "Let me look."}, {"type": "text", "text": f"{marker}shell"}]
-    assert list(doubts_of(completion(text))) == ["marker"]
-    assert list(doubts_of(completion(parts))) == ["marker"]
-    assert doubts_of(completion(text, FIX)) == {}
-    assert doubts_of(completion("x", reasoning_content=text)) == {}
+    assert list(warnings_of(completion(text))) == ["marker"]
+    assert list(warnings_of(completion(parts))) == ["marker"]
+    assert warnings_of(completion(text, FIX)) == {}
+    assert warnings_of(completion("x", reasoning_content=text)) == {}
 
 
 @pytest.mark.parametrize("reason", ["engine_error", ["abort"], {"type": "abort"}, 5], ids=str)
 def test_a_reason_that_nobody_knows_is_a_doubt_where_something_was_said(reason: Any) -> None:
     body = completion("x", finish=reason)
     assert fault_of(body) is None
-    assert list(doubts_of(body)) == ["finish_reason"]
-    assert str(reason_of(body)) in doubts_of(body)["finish_reason"]
+    assert list(warnings_of(body)) == ["finish_reason"]
+    assert str(reason_of(body)) in warnings_of(body)["finish_reason"]
 
 
 def test_parts_inside_each_other_are_no_text() -> None:
@@ -189,7 +189,7 @@ def test_parts_inside_each_other_are_no_text() -> None:
     deep: Any = "<tool_call>"
     for _ in range(400):
         deep = [{"text": deep}]
-    assert doubts_of(completion(deep)) == {}
+    assert warnings_of(completion(deep)) == {}
     refused = pytest.raises(PolicyError, match="answered with no JSON")
     with serve([completion(deep)]) as server, ChatPolicy("m", server.url, max_retries=0) as policy, refused:
         policy(ASKED, [])

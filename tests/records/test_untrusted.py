@@ -38,7 +38,7 @@ from nano_codex_env.records.trajectory import LogWriter
 from nano_codex_env.render import as_text
 from nano_codex_env.runs.replay import actions_of, replay, rules_of
 from nano_codex_env.runs.rescore import rescore
-from nano_codex_env.tokens import digest, joined, packed
+from nano_codex_env.tokens import digest, joined, pack_turn
 from nano_codex_env.tool_usage import command_counts, commands
 from nano_codex_env.tools import default_tools
 from nano_codex_env.untrusted import for_terminal, open_regular, parse_json, read_file, read_lines
@@ -297,11 +297,11 @@ def test_a_poisoned_log_is_read_or_refused_by_all_that_read_logs(good: Path, dat
         row, other = sorted(rescore([ill, fine], HALF, 1), key=lambda row: row["folder"] != str(ill))
         assert (other["reward"], other["void"]) == (0.5, None)
         assert row["void"] is None or row["void"].startswith("TrajectoryError: ")
-        left: Skipped = Counter()
-        found = finished_episodes([ill, fine], left)
-        holds(sft_rows(found, min_reward=-math.inf, left=left))
-        holds(dpo_rows(found, left=left))
-        holds(pred_rows(found, left=left))
+        skipped: Skipped = Counter()
+        found = finished_episodes([ill, fine], skipped)
+        holds(sft_rows(found, min_reward=-math.inf, skipped=skipped))
+        holds(dpo_rows(found, skipped=skipped))
+        holds(pred_rows(found, skipped=skipped))
         assert any(episode.folder == Path(os.path.realpath(fine)) for episode in found)
 
 
@@ -755,7 +755,7 @@ def test_many_calls_and_answers_take_time_in_proportion() -> None:
 def test_a_training_example_hashes_each_id_once() -> None:
     """A first prompt of many ids and many turns that add none would otherwise cost their product."""
     ids, turns = list(range(200_000)), 2000
-    first = packed({"prompt": ids, "sampled": [7], "logprobs": None}, 1, [])
+    first = pack_turn({"prompt": ids, "sampled": [7], "logprobs": None}, 1, [])
     again = {"prompt_delta": [], "prompt_length": len(ids) + 1, "prompt_sha256": digest([*ids, 7]), "sampled": []}
     example = joined([first, *({**again, "turn": turn} for turn in range(2, turns + 1))], turns)
     assert (len(example.input_ids), sum(example.mask)) == (200_001, 1)
