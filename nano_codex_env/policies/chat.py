@@ -7,6 +7,7 @@ import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -244,7 +245,7 @@ def _to_wire(messages: Sequence[Message]) -> list[Message]:
     sent = []
     for message in messages:
         if calls := message.get("tool_calls"):
-            message = {**message, "tool_calls": [call if _is_valid(call) else _wrapped(call) for call in calls]}
+            message = {**message, "tool_calls": [_parsable(call) for call in calls]}
         elif message.get("content") is None:
             message = {**message, "content": ""}
         sent.append(message)
@@ -252,22 +253,16 @@ def _to_wire(messages: Sequence[Message]) -> list[Message]:
     return valid
 
 
-def _is_valid(call: ToolCall) -> bool:
-    """Whether a call names a function and its arguments are a JSON object that any parser takes."""
-    function = call.get("function")
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        return False
-    try:
-        arguments = json.loads(function["arguments"])
-        json.dumps(arguments, ensure_ascii=False, allow_nan=False).encode()
-    except (KeyError, TypeError, ValueError, RecursionError):
-        return False
-    return isinstance(arguments, dict)
-
-
-def _wrapped(call: ToolCall) -> ToolCall:
+def _parsable(call: ToolCall) -> ToolCall:
+    """Return a call that names a function and whose arguments are a JSON object that any parser takes."""
     function = call["function"] if isinstance(call.get("function"), dict) else {}
-    name, raw = function.get("name"), function.get("arguments")
+    name = function.get("name")
+    raw: Any = function.get("arguments")
+    with suppress(TypeError, ValueError, RecursionError):
+        arguments = json.loads(raw)
+        json.dumps(arguments, ensure_ascii=False, allow_nan=False).encode()
+        if isinstance(arguments, dict) and isinstance(name, str):
+            return call
     raw = without_surrogates(raw) if isinstance(raw, str) else raw
     wrapped = {"name": name if isinstance(name, str) else "", "arguments": json.dumps({"malformed": raw})}
     return {**call, "type": "function", "function": {**function, **wrapped}}
