@@ -13,10 +13,8 @@ from nano_codex_env.cli.arguments import add_command, add_folders, add_group, ad
 from nano_codex_env.cli.terminal import progress
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.export.atomic_output import atomic_output
-from nano_codex_env.export.dpo import dpo_rows
 from nano_codex_env.export.harbor import write_tasks
-from nano_codex_env.export.preds import pred_rows
-from nano_codex_env.export.sft import sft_rows
+from nano_codex_env.export.rows import dpo_rows, pred_rows, sft_rows
 from nano_codex_env.export.transcripts import finished_episodes
 from nano_codex_env.export.verl import verl_rows, write_parquet
 from nano_codex_env.messages import dumps

@@ -21,7 +21,7 @@ from nano_codex_env.untrusted import check_depth
 Skipped = Counter[str]
 """How many episodes were left out, by reason."""
 
-DAMAGED, DUPLICATE = "damaged", "duplicates"
+DAMAGED = "damaged"
 
 
 def finished_episodes(folders: Iterable[Path], skipped: Skipped) -> list[LoggedEpisode]:
@@ -93,8 +93,8 @@ def _digest(value: object) -> str:
     return hashlib.sha256(dumps(value).encode("ascii")).hexdigest()
 
 
-def read_transcript(episode: LoggedEpisode, skipped: Skipped) -> Transcript | None:
-    """The transcript, or None if it cannot be trained on: a row never holds anything that the model did not write."""
+def read_transcript(episode: LoggedEpisode, skipped: Skipped, seen: set[str]) -> Transcript | None:
+    """The transcript; None if its key is among those `seen`, or if a row would hold what the model did not write."""
     try:
         logged = Trajectory.load(episode.folder)
     except TrajectoryError:
@@ -108,6 +108,10 @@ def read_transcript(episode: LoggedEpisode, skipped: Skipped) -> Transcript | No
     if not transcript.completion:
         skipped["without an answer"] += 1
         return None
+    if transcript.key in seen:
+        skipped["duplicates"] += 1
+        return None
+    seen.add(transcript.key)
     return transcript
 
 

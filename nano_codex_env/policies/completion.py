@@ -29,8 +29,8 @@ PARSER = "vLLM: --enable-auto-tool-choice --tool-call-parser NAME; SGLang: --too
 LENGTHS = ("max_tokens", "max_completion_tokens")
 """Names of the parameter that limits an answer's length; OpenAI's own endpoint now uses the second."""
 
-_QUOTED = 500
-"""Characters of an answer that an error quotes."""
+QUOTED = 500
+"""Characters of a server's text that an error quotes."""
 
 _REASON_LENGTH = 80
 """Characters of a finish_reason that are shown and logged."""
@@ -170,7 +170,7 @@ def message_of(body: Mapping[str, Any], redact: Redact = str) -> Message:
     """
     message = _message(body)
     if message is None or message.get("role") not in (None, "assistant"):
-        raise PolicyError(f"the server's answer holds no assistant message: {redact(json.dumps(body))[:_QUOTED]!r}")
+        raise PolicyError(f"the server's answer holds no assistant message: {redact(json.dumps(body))[:QUOTED]!r}")
     try:
         check_size(message)
     except ValueError as error:

@@ -26,9 +26,7 @@ from nano_codex_env.chat_templates import Template, check_prefix
 from nano_codex_env.chat_templates.forms import Form, in_form
 from nano_codex_env.cli import main
 from nano_codex_env.errors import ActionError, ConfigError, TaskError, TrajectoryError, WorkspaceError
-from nano_codex_env.export.dpo import dpo_rows
-from nano_codex_env.export.preds import pred_rows
-from nano_codex_env.export.sft import sft_rows
+from nano_codex_env.export.rows import dpo_rows, pred_rows, sft_rows
 from nano_codex_env.export.transcripts import Skipped, finished_episodes
 from nano_codex_env.messages import Message, as_assistant, assistant, dumps, tool_answer, tool_call
 from nano_codex_env.records.reader import episode_folders
