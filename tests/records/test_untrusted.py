@@ -354,22 +354,16 @@ POISONS: dict[str, tuple[str, bytes, str]] = {
         b'{"reward": "1.0", "stop": "submitted"}',
         "reward must be a finite number or null",
     ),
-    "reward-true": ("metadata.json", b'{"reward": true, "stop": "submitted"}', "got True"),
     "reward-nan": ("metadata.json", b'{"reward": NaN, "stop": "submitted"}', "got nan"),
     "reward-huge": (
         "metadata.json",
         b'{"reward": 1' + b"0" * 400 + b', "stop": "x"}',
         "reward must be a finite number",
     ),
-    "reward-overflow": ("metadata.json", b'{"reward": 1e999, "stop": "submitted"}', "got inf"),
     "attempt": ("metadata.json", b'{"attempt": {"a": 1}}', "attempt must be a whole number"),
-    "steps": ("metadata.json", b'{"steps": -1}', "steps must be a whole number"),
     "limits": ("metadata.json", b'{"limits": {"max_steps": "many"}}', "limits.max_steps must be a positive number"),
-    "limits-list": ("metadata.json", b'{"limits": [1]}', "limits must be an object"),
     "commit": ("metadata.json", b'{"commit": 5}', "commit must be text"),
     "task": ("metadata.json", b'{"task": ["x"]}', "task must be an object"),
-    "parts": ("metadata.json", b'{"parts": 3}', "parts must be an object"),
-    "policy": ("metadata.json", b'{"policy": [1]}', "policy must be an object"),
     "twice": ("metadata.json", b'{"reward": 1.0, "reward": 0.0}', "the key 'reward' is there twice"),
     "no-role": ("messages.jsonl", b'{"content": "x"}\n', "line 1 is damaged: it has no role"),
     "role": ("messages.jsonl", b'{"role": ["user"]}\n', "role must be text"),
@@ -380,7 +374,6 @@ POISONS: dict[str, tuple[str, bytes, str]] = {
     ),
     "calls": ("messages.jsonl", b'{"role": "assistant", "tool_calls": {"a": 1}}\n', "tool_calls must be a list"),
     "call": ("messages.jsonl", b'{"role": "assistant", "tool_calls": ["ls"]}\n', r"tool_calls\[0\] must be an object"),
-    "call-id": ("messages.jsonl", b'{"role": "assistant", "tool_calls": [{"id": []}]}\n', "id must be text"),
     "answer-id": ("messages.jsonl", b'{"role": "tool", "tool_call_id": {}}\n', "tool_call_id must be text"),
     "nul": ("messages.jsonl", b"\0" * 64 + b"\n", "line 1 is damaged"),
     "tools": ("tools.json", b'[{"function": {}}]', "tool 0: function.name must be text"),
@@ -505,15 +498,7 @@ def test_a_damaged_result_is_played_again_and_stops_nothing(
 
 @pytest.mark.parametrize(
     "content",
-    [
-        b"[" * 100_000,
-        b"9" * 5000,
-        b'{"n": "\\ud800"}',
-        b'{"env": [1]}',
-        b'{"env": {"notices": [[1]]}}',
-        b'{"tasks": [{}]}',
-        b"\xff",
-    ],
+    [b"[" * 100_000, b"9" * 5000, b'{"n": "\\ud800"}', b'{"env": [1]}', b'{"env": {"notices": [[1]]}}', b"\xff"],
 )
 def test_a_damaged_config_is_refused_in_words(
     task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
@@ -561,26 +546,21 @@ for _ in range(5000):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ([], "a row must be an object; got list"),
         ({"instance_id": ""}, "instance_id must be a name"),
-        ({"instance_id": "a\nb"}, "instance_id must be a name"),
         ({"instance_id": "\x1b[2J"}, "instance_id must be a name"),
         ({"instance_id": "a\u202eb"}, "instance_id must be a name"),
         ({"instance_id": "\ud800"}, "instance_id cannot be written as text"),
         ({"instance_id": ["a"]}, "instance_id must be text; got list"),
-        ({"instance_id": 10**5000}, "instance_id cannot be written as text"),
         ({"instance_id": "x" * 501}, "instance_id must be a name"),
         ({"repo": {"a": 1}}, "repo must be text; got dict"),
         ({"repo": "a\0b"}, "repo holds a NUL character"),
-        ({"base_commit": "a\0b"}, "base_commit holds a NUL character"),
         ({"patch": "\ud800"}, "patch cannot be written as text"),
-        ({"problem_statement": ["x"]}, "problem_statement must be text"),
         ({"version": 10**5000}, "version cannot be written as text"),
         ({"FAIL_TO_PASS": "[" * 100_000}, "neither a list nor a JSON list"),
         ({"FAIL_TO_PASS": DEEP}, "must be a list of test ids"),
         ({"FAIL_TO_PASS": [10**5000]}, "must be a list of test ids"),
-        ({"FAIL_TO_PASS": ["\ud800"]}, "cannot be written as text"),
         ({"environment": "[" * 100_000}, "is no JSON object"),
-        ({"environment": {"a": DEEP}}, "nested more than 50 levels"),
         ({"environment": 10**5000}, "environment must be an object"),
         ({"metadata": {"a": 10**5000}}, "holds an integer of 16610 bits"),
         ({"more": DEEP}, "nested more than 50 levels"),
@@ -589,26 +569,23 @@ for _ in range(5000):
     ],
     ids=lambda value: ascii(value)[:40] if isinstance(value, str) else "",
 )
-def test_a_poisoned_row_is_refused_in_words(change: dict[Any, Any], words: str) -> None:
+def test_a_poisoned_row_is_refused_in_words(change: Any, words: str) -> None:
     with pytest.raises(TaskError, match=words) as caught:
-        Task.from_row({**ROW, **change})
+        Task.from_row({**ROW, **change} if isinstance(change, dict) else change)
     assert len(str(caught.value)) < 1000
 
 
-def test_a_row_that_is_no_object_and_a_source_that_is_no_file_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(TaskError, match="a row must be an object; got list"):
-        Task.from_row([])  # type: ignore[arg-type]
-    os.mkfifo(tmp_path / "t.parquet")
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "parquet"])
+def test_a_source_that_is_a_pipe_or_too_deep_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"t.{suffix}"
+    os.mkfifo(path)
     with pytest.raises(TaskError, match="a named pipe"):
-        load_tasks(tmp_path / "t.parquet")
-    for name in ("t.jsonl", "t.json"):
-        os.mkfifo(tmp_path / name)
-        with pytest.raises(TaskError, match="a named pipe"):
-            load_tasks(tmp_path / name)
-        (tmp_path / name).unlink()
-        (tmp_path / name).write_bytes(b"[" * 100_000)
+        load_tasks(path)
+    if suffix != "parquet":
+        path.unlink()
+        path.write_bytes(b"[" * 100_000)
         with pytest.raises(TaskError, match="nested more than 100 levels"):
-            load_tasks(tmp_path / name)
+            load_tasks(path)
 
 
 def test_an_action_that_no_log_could_be_read_back_with_is_refused() -> None:
@@ -624,15 +601,6 @@ def test_an_action_that_no_log_could_be_read_back_with_is_refused() -> None:
 # What is printed.
 
 
-def hostile(log_dir: Path) -> Path:
-    """An episode's log that is full of escape sequences."""
-    folder = record(log_dir)
-    about = json.loads((folder / "metadata.json").read_text())
-    about["void"], about["stop"] = HOSTILE, None
-    (folder / "metadata.json").write_text(json.dumps(about))
-    return folder
-
-
 def test_no_command_prints_what_a_terminal_obeys(
     task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -646,9 +614,17 @@ def test_no_command_prints_what_a_terminal_obeys(
     Path("rows.jsonl").write_text(json.dumps(odd) + "\n")
     Path("ill.jsonl").write_text(json.dumps({HOSTILE: 1}) + "\n")
     Path("ill.jinja").write_text("{{ raise_exception('" + HOSTILE.replace("\ud800", "") + "') }}")
+    Path("good.jsonl").write_text(json.dumps(task.to_row()) + "\n")
+    Path("policy_of_untrusted.py").write_text(
+        f"def policy(messages, tools):\n    raise ZeroDivisionError({HOSTILE!a})\n"
+    )
+    void = record(tmp_path / "log")
+    about = json.loads((void / "metadata.json").read_text()) | {"void": HOSTILE, "stop": None}
+    (void / "metadata.json").write_text(json.dumps(about))
     for code, argv in (
         (1, ["replay", str(folder)]),
-        (1, ["score", str(hostile(tmp_path / "log")), "--reward", "similarity"]),
+        (1, ["score", str(void), "--reward", "similarity"]),
+        (1, ["run", "--tasks", "good.jsonl", "--policy", "policy_of_untrusted:policy", "--out", "out"]),
         (0, ["tasks", "list", "rows.jsonl"]),
         (2, ["tasks", "list", "ill.jsonl"]),
         (0, ["templates", "ill.jinja"]),
@@ -716,22 +692,6 @@ def test_a_diff_is_safe_on_a_terminal_and_verbatim_in_a_pipe(
     assert b"+    return '\x1b]0;owned\x07'\n" in said["pipe"]
     assert b"+    return '\\x1b]0;owned\\x07'" in said["terminal"]
     assert b"\x1b" not in said["terminal"]
-
-
-def test_warnings_that_quote_others_are_safe(
-    task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("policy_of_untrusted.py").write_text(
-        "def policy(messages, tools):\n    raise ZeroDivisionError(" + ascii(HOSTILE) + ")\n"
-    )
-    Path("rows.jsonl").write_text(json.dumps(task.to_row()) + "\n")
-    assert main(["run", "--tasks", "rows.jsonl", "--policy", "policy_of_untrusted:policy", "--out", "out"]) == 1
-    said = capsys.readouterr()
-    assert "an episode is void for an error that nobody foresaw" in said.err
-    for shown in (said.out, said.err):
-        assert "\\x1b]0;owned" in shown
-        assert for_terminal(shown) == shown
 
 
 # Sizes.
