@@ -86,6 +86,8 @@ def test_endpoints_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch
     assert resolve("hosted_vllm/a/b", None, None) == ("a/b", "http://vllm/v1", "EMPTY")
     assert resolve("openai/a/b", None, None) == ("a/b", "http://proxy/v1", KEY)
     assert resolve("deepseek/a", None, "k") == ("a", "https://api.deepseek.com/v1", "k")
+    monkeypatch.delenv("OPENAI_BASE_URL")  # OpenAI's own endpoint has another name for max_tokens
+    assert ChatPolicy("openai/gpt-4.1", None, KEY, max_tokens=9).about["sampling"] == {"max_completion_tokens": 9}
     monkeypatch.setenv("HOSTED_VLLM_API_KEY", "own")
     assert resolve("hosted_vllm/a", "http://h/v1", None)[2] == "own"
 
@@ -156,29 +158,6 @@ def test_the_length_of_an_answer_can_be_left_to_the_server_or_set_in_extra_body(
     assert server.requests == [{"model": "m", "messages": ASKED, "tools": [], **extra}]
 
 
-def small(request: dict[str, Any], number: int) -> Answer:
-    """A vLLM whose context holds the prompt and 100 tokens more."""
-    asked = request.get("max_tokens", 0)
-    return OVERFLOWS["vLLM"] if asked > 100 else completion("fits")
-
-
-def test_the_default_length_gives_way_where_the_prompt_fits_without_it() -> None:
-    with serve(small) as server, ChatPolicy("m", server.url) as policy:
-        assert policy(ASKED, []).message["content"] == "fits"
-        assert policy(ASKED, []).message["content"] == "fits"
-    assert [request.get("max_tokens") for request in server.requests] == [4096, None, 4096, None]
-
-
-def test_a_length_that_was_chosen_stays() -> None:
-    """Also 4096, and also for one answer."""
-    with serve(small) as server:
-        with ChatPolicy("m", server.url, max_tokens=4096) as chosen, pytest.raises(ContextOverflow):
-            chosen(BEGUN, [])
-        with ChatPolicy("m", server.url) as policy, pytest.raises(ContextOverflow):
-            policy(BEGUN, [], max_tokens=200)
-    assert [request.get("max_tokens") for request in server.requests] == [4096, 200]
-
-
 @pytest.mark.parametrize("chosen", [{"max_tokens": 40960}, {"extra_body": {"max_completion_tokens": 40960}}], ids=str)
 def test_a_length_with_which_no_episode_can_begin_is_no_score(env: NanoCodexEnv, chosen: dict[str, Any]) -> None:
     """It was `token_limit` after no step, worth 0.0, for every episode."""
@@ -194,34 +173,6 @@ def test_a_length_with_which_no_episode_can_begin_is_no_score(env: NanoCodexEnv,
 def test_first_messages_that_do_not_fit_at_all_are_a_full_context(env: NanoCodexEnv) -> None:
     with serve([OVERFLOWS["vLLM"]]) as server:
         assert (play(env, server).stop, play(env, server, max_tokens=None).stop) == ("token_limit", "token_limit")
-
-
-TOO_MANY = "max_tokens is too large: 4096. This model supports at most 2048 completion tokens"
-
-
-@pytest.mark.parametrize(
-    "refusal",
-    [fault(400, TOO_MANY, param="max_tokens", code="invalid_value"), Raw(422, TOO_MANY.encode()), fault(400, TOO_MANY)],
-    ids=["OpenAI", "text", "no parameter"],
-)
-def test_the_default_length_gives_way_where_the_model_gives_no_such_answers(refusal: Raw) -> None:
-    def server_of(request: dict[str, Any], number: int) -> Answer:
-        return refusal if request.get("max_tokens") else completion("fits")
-
-    with serve(server_of) as server:
-        with ChatPolicy("m", server.url) as policy:
-            assert policy(ASKED, []).message["content"] == "fits"
-        with ChatPolicy("m", server.url, max_tokens=4096) as chosen, pytest.raises(PolicyError, match="too large"):
-            chosen(ASKED, [])
-    assert [request.get("max_tokens") for request in server.requests] == [4096, None, 4096]
-
-
-def test_openais_own_endpoint_knows_another_name_for_max_tokens() -> None:
-    assert ChatPolicy("openai/gpt-4.1", None, KEY, max_tokens=9).about == {
-        "model": "gpt-4.1",
-        "api_base": None,
-        "sampling": {"max_completion_tokens": 9},
-    }
 
 
 def test_an_episode_is_played_and_its_log_says_by_whom(env: NanoCodexEnv) -> None:
@@ -283,6 +234,29 @@ OVERFLOWS: dict[str, Raw] = {
     "said with 200": Raw(200, json.dumps({"error": {"message": VLLM, "code": 400}}).encode()),
     "no JSON": Raw(413, b"the prompt is too long"),
 }
+
+
+TOO_MANY = "max_tokens is too large: 4096. This model supports at most 2048 completion tokens"
+REFUSED_LENGTHS = {
+    "vLLM": OVERFLOWS["vLLM"],
+    "OpenAI": fault(400, TOO_MANY, param="max_tokens", code="invalid_value"),
+    "text": Raw(422, TOO_MANY.encode()),
+    "no parameter": fault(400, TOO_MANY),
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSED_LENGTHS.values(), ids=list(REFUSED_LENGTHS))
+def test_only_the_default_length_is_dropped_where_a_server_refuses_it(refusal: Raw) -> None:
+    """A length that was chosen stays, for the policy or for one answer, even if it equals the default."""
+    with serve(lambda request, number: refusal if request.get("max_tokens", 0) > 100 else completion("fits")) as server:
+        error = ContextOverflow if refusal is OVERFLOWS["vLLM"] else PolicyError
+        with ChatPolicy("m", server.url) as policy:
+            assert [policy(BEGUN, []).message["content"] for _ in range(2)] == ["fits", "fits"]
+            with pytest.raises(error):
+                policy(BEGUN, [], max_tokens=200)
+        with ChatPolicy("m", server.url, max_tokens=4096) as chosen, pytest.raises(error):
+            chosen(BEGUN, [])
+    assert [request.get("max_tokens") for request in server.requests] == [4096, None, 4096, None, 200, 4096]
 
 
 @pytest.mark.parametrize("words", OVERFLOWS.values(), ids=list(OVERFLOWS))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nano_codex_env import Idle, NanoCodexEnv, Oracle, Policy, Random, Reply, Scripted, Task, from_function, load_tasks
+from nano_codex_env import Idle, NanoCodexEnv, Oracle, Random, Reply, Scripted, Task, from_function, load_tasks
 from nano_codex_env.errors import PolicyError
 from nano_codex_env.messages import Message, assistant, tool_call
 from nano_codex_env.records.result import EpisodeResult
@@ -83,13 +83,11 @@ def test_idle_submits_at_once(env: NanoCodexEnv) -> None:
     assert "tool_calls" not in Idle()(START, []).message
 
 
-def transcript_of(env: NanoCodexEnv, policy: Policy) -> list[Message]:
-    assert rollout(env, policy).void is None
-    return env.episode.transcript()
-
-
 def test_random_follows_its_seed_uses_both_tools_and_ends_within_its_turns(env: NanoCodexEnv) -> None:
-    played = [transcript_of(env, Random(seed, turns=5)) for seed in (3, 3, *range(4, 11))]
+    played = []
+    for seed in (3, 3, *range(4, 11)):
+        assert rollout(env, Random(seed, turns=5)).void is None
+        played.append(env.episode.transcript())
     assert played[0] == played[1]
     assert all(other != played[0] for other in played[2:])
     calls = [[call["function"]["name"] for m in each for call in m.get("tool_calls", ())] for each in played]
