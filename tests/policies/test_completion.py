@@ -1,4 +1,4 @@
-"""What a server says of its answer: what is broken off is asked for again, then void; never a submission worth 0.0."""
+"""Faults in a server's answer: one that was broken off is requested again, then the episode is void and never 0.0."""
 
 from __future__ import annotations
 

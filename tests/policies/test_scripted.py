@@ -167,8 +167,7 @@ def test_the_oracle_makes_exactly_the_reference(oracle_plays: PlayAll, before: F
 def test_a_patch_that_no_tool_can_play_is_a_void_result(oracle_plays: PlayAll, before: Files, after: Files) -> None:
     result, _ = oracle_plays(before, after)
     assert result.reward is None
-    assert result.void
-    assert result.void.startswith("PolicyError: ")
+    assert (result.void or "").startswith("PolicyError: ")
 
 
 def test_a_patch_without_context_is_played_in_its_place(env: NanoCodexEnv, task: Task) -> None:

@@ -1,4 +1,4 @@
-"""Logs, rows and texts of anybody's: they are read as what they should be or refused, and never end a command."""
+"""Hostile logs, rows and texts: each is read correctly or refused with a message, and no command crashes on one."""
 
 from __future__ import annotations
 
@@ -354,6 +354,7 @@ POISONS: dict[str, tuple[str, bytes, str]] = {
         b'{"reward": "1.0", "stop": "submitted"}',
         "reward must be a finite number or null",
     ),
+    "reward-true": ("metadata.json", b'{"reward": true, "stop": "submitted"}', "got True"),
     "reward-nan": ("metadata.json", b'{"reward": NaN, "stop": "submitted"}', "got nan"),
     "reward-huge": (
         "metadata.json",
@@ -361,6 +362,7 @@ POISONS: dict[str, tuple[str, bytes, str]] = {
         "reward must be a finite number",
     ),
     "attempt": ("metadata.json", b'{"attempt": {"a": 1}}', "attempt must be a whole number"),
+    "steps": ("metadata.json", b'{"steps": -1}', "steps must be a whole number"),
     "limits": ("metadata.json", b'{"limits": {"max_steps": "many"}}', "limits.max_steps must be a positive number"),
     "commit": ("metadata.json", b'{"commit": 5}', "commit must be text"),
     "task": ("metadata.json", b'{"task": ["x"]}', "task must be an object"),
@@ -374,6 +376,7 @@ POISONS: dict[str, tuple[str, bytes, str]] = {
     ),
     "calls": ("messages.jsonl", b'{"role": "assistant", "tool_calls": {"a": 1}}\n', "tool_calls must be a list"),
     "call": ("messages.jsonl", b'{"role": "assistant", "tool_calls": ["ls"]}\n', r"tool_calls\[0\] must be an object"),
+    "call-id": ("messages.jsonl", b'{"role": "assistant", "tool_calls": [{"id": []}]}\n', "id must be text"),
     "answer-id": ("messages.jsonl", b'{"role": "tool", "tool_call_id": {}}\n', "tool_call_id must be text"),
     "nul": ("messages.jsonl", b"\0" * 64 + b"\n", "line 1 is damaged"),
     "tools": ("tools.json", b'[{"function": {}}]', "tool 0: function.name must be text"),
