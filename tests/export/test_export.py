@@ -282,17 +282,10 @@ def test_verls_rows_hold_all_that_an_episode_needs(task: Task, tmp_path: Path, e
     odd = task.with_(instance_id="sums-2", patch="+\udcff\n", metadata={"difficulty": "easy"})
     save_tasks([task, odd], tmp_path / "tasks.jsonl")
     assert export("verl-parquet", tmp_path / "tasks.jsonl", "--split", "val") == "2 prompts in tasks.parquet"
-    first, second = load("tasks.parquet", "parquet")
-    assert Task.from_row(json.loads(first["extra_info"].pop("task"))) == task
-    assert first == {
-        "data_source": "nano_codex",
-        "agent_name": "nano_codex",
-        "prompt": first_messages(task),
-        "ability": "code",
-        "reward_model": {"style": "rule", "ground_truth": "sums-1"},
-        "extra_info": {"index": 0, "split": "val", "instance_id": "sums-1"},
-    }
-    assert Task.from_row(json.loads(second["extra_info"]["task"])) == odd
+    assert [Task.from_row(json.loads(row["extra_info"]["task"])) for row in load("tasks.parquet", "parquet")] == [
+        task,
+        odd,
+    ]
 
 
 # Harbor.
@@ -331,27 +324,9 @@ def harbor(task: Task, tmp_path: Path, export: Say) -> Path:
     return Path("harbor/sums_1_a").absolute()
 
 
-def test_a_harbor_task_has_what_harbor_reads(harbor: Path, task: Task) -> None:
-    assert (
-        harbor.joinpath("instruction.md").read_text().startswith("add(2, 3) gives -1\n\nThe repository is in /testbed.")
-    )
+def test_a_harbor_task_has_its_id_its_scripts_and_no_hidden_test_in_its_environment(harbor: Path, task: Task) -> None:
     config = tomllib.loads((harbor / "task.toml").read_text())
-    assert (config["version"], config["verifier"], config["agent"]) == (
-        "1.0",
-        {"timeout_sec": 660.0},
-        {"timeout_sec": 1800.0},
-    )
     assert config["metadata"] == {"instance_id": "sums/1 a", "base_commit": task.base_commit}
-    testbed = harbor / "environment" / "testbed"
-    assert sorted(path.relative_to(testbed).as_posix() for path in testbed.rglob("*") if path.is_file()) == [
-        "README.md",
-        "pkg/__init__.py",
-        "pkg/data.txt",
-        "sums.py",
-    ]
-    dockerfile = (harbor / "environment" / "Dockerfile").read_text()
-    assert "COPY testbed /testbed\n" in dockerfile
-    assert 'RUN ["pip", "install", "--no-cache-dir", "pytest==' in dockerfile
     assert all(os.access(harbor / path, os.X_OK) for path in ("tests/test.sh", "solution/solve.sh"))
     assert not any("test_add" in path.read_text() for path in (harbor / "environment").rglob("*") if path.is_file())
 

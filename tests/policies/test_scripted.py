@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -203,24 +202,6 @@ def test_tasks_that_the_oracle_cannot_tell_apart_are_refused(task: Task) -> None
     Oracle([task, twin])
     with pytest.raises(PolicyError, match="sums-2 has the same issue as another task, but not the same patch"):
         Oracle([task, twin.with_(patch="other")])
-
-
-@pytest.mark.slow
-def test_one_oracle_plays_several_episodes_at_once(task: Task, sandbox: Sandbox) -> None:
-    policy = Oracle([task])
-    with NanoCodexEnv([task], sandbox=sandbox, log_dir=None) as env:
-        env.reset()
-        envs = [env, *env.fork(2)]
-        outcomes: list[Any] = [None] * 3
-        while any(outcome is None for outcome in outcomes):
-            for number, branch in enumerate(envs):
-                if outcomes[number] is None:
-                    reply = policy(branch.episode.transcript(), [])
-                    _, reward, terminated, _, _ = branch.step(reply.message)
-                    outcomes[number] = reward if terminated else None
-        for branch in envs[1:]:
-            branch.close()
-    assert outcomes == [1.0, 1.0, 1.0]
 
 
 def test_the_oracle_knows_every_bundled_task() -> None:
