@@ -85,7 +85,7 @@ def as_assistant(action: object, calls_so_far: int) -> Message:
     if not isinstance(copy.get("content"), str | list | None):
         raise ActionError(f"content must be text; got {type(copy['content']).__name__}")
     if not isinstance(copy.get("tool_call_id"), str | None):
-        raise ActionError(f"tool_call_id must be text, or not be there; got {copy['tool_call_id']!r:.200}")
+        raise ActionError(f"tool_call_id must be text or missing; got {copy['tool_call_id']!r:.200}")
     try:
         check_size(copy)
         if len(text) > MAX_CHARACTERS:

@@ -60,7 +60,7 @@ def common_length(a: Sequence[object], b: Sequence[object]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
 
 
-def of_completion(body: Mapping[str, Any]) -> dict[str, Any]:
+def from_completion(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the record of a chat completion of vLLM.
 
     Raises:
@@ -80,7 +80,9 @@ def of_completion(body: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(content, list):
         logprobs = [_finite(entry.get("logprob") if isinstance(entry, dict) else None) for entry in content]
         if len(logprobs) != len(sampled):
-            raise PolicyError(f"the server told {len(sampled)} token ids and {len(logprobs)} logprobs of one answer")
+            raise PolicyError(
+                f"the server returned {len(sampled)} token ids and {len(logprobs)} logprobs of one answer"
+            )
     return {"prompt": prompt, "sampled": sampled, "logprobs": logprobs, "finish_reason": choice.get("finish_reason")}
 
 
@@ -89,7 +91,7 @@ def is_record(record: Record) -> bool:
     return all(isinstance(record.get(name), list | tuple) for name in ("prompt", "sampled"))
 
 
-def packed(record: Record, turn: int, before: Sequence[int]) -> dict[str, Any]:
+def pack_turn(record: Record, turn: int, before: Sequence[int]) -> dict[str, Any]:
     """Return the line of `tokens.jsonl`; `before` is the prompt and the sampled ids of the turn before."""
     prompt, sampled, logprobs = record["prompt"], record["sampled"], record.get("logprobs")
     continues = before and list(prompt[: len(before)]) == list(before)
@@ -134,18 +136,19 @@ def joined(records: Sequence[Record], turns: int) -> TrainingExample:
                 f"turn {turn} of {turns} has no token ids in the form of ChatPolicy(return_tokens=True)"
             )
         if values is not None and not (isinstance(values, list) and len(values) == len(sampled)):
-            raise TrajectoryError(f"{damaged}it has not a logprob for each sampled id")
+            raise TrajectoryError(f"{damaged}it does not have one logprob for each sampled id")
         if not _are_ids(added):
-            raise TrajectoryError(f"{damaged}its prompt is no list of token ids")
+            raise TrajectoryError(f"{damaged}its prompt is not a list of token ids")
         claimed = (record.get("prompt_length"), record.get("prompt_sha256"))
         if prompt is not None and prompt[: len(ids)] != ids:
             if (len(prompt), digest(prompt)) != claimed:
                 raise TrajectoryError(f"{damaged}its prompt is not the one that was hashed")
             raise TrajectoryError(
-                f"turn {turn} is no continuation: its prompt departs at token {common_length(prompt, ids)} from the "
-                f"{len(ids)} tokens of the turn before, so that no one sequence holds both. The server's chat template "
-                "rewrites the past (see chat_templates.check_prefix), or what was sampled did not survive parsing and "
-                "rendering. Train on each turn by itself, or serve the model with a template that keeps the past"
+                f"turn {turn} does not continue turn {turn - 1}: its prompt departs at token "
+                f"{common_length(prompt, ids)} from the {len(ids)} tokens before it, so that no sequence holds both. "
+                "The server's chat template rewrites the past (see chat_templates.check_prefix), or what was sampled "
+                "did not survive parsing and rendering. Train on each turn by itself, or serve the model with a "
+                "template that keeps the past"
             )
         added = added if prompt is None else prompt[len(ids) :]
         extend(added)

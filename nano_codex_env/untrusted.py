@@ -58,7 +58,7 @@ def parse_json(text: str | bytes, limit: int = LINE_LIMIT) -> Any:
     """Parse a JSON document; NaN and Infinity are allowed, as Python's json writes them.
 
     Raises:
-        ValueError: it is no JSON, longer than `limit`, nested too deeply, or an object has a key twice.
+        ValueError: it is not JSON, longer than `limit`, nested too deeply, or an object has a key twice.
     """
     if len(text) > limit:
         raise ValueError(f"it is longer than {limit >> 20} MiB")

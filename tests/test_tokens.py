@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,28 +14,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nano_codex_env import ChatPolicy, NanoCodexEnv, Reward, Task, Trajectory, from_function
+from nano_codex_env import ChatPolicy, NanoCodexEnv, Trajectory
 from nano_codex_env.chat_templates import check_prefix
 from nano_codex_env.errors import PolicyError, TrajectoryError
 from nano_codex_env.messages import assistant, dumps
 from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.records.trajectory import LogWriter
 from nano_codex_env.runs.rollout import rollout
-from nano_codex_env.sandbox import Sandbox
-from nano_codex_env.tokens import digest, is_record, joined, of_completion, packed
+from nano_codex_env.tokens import digest, from_completion, is_record, joined, pack_turn
 from tests.server import Answer, by_turn, call, completion, serve
 from tests.strategies import quick
 
 LOOK = call("shell", {"cmd": "ls"})
 ASKED = [{"role": "user", "content": "u"}]
-MENDED: Reward = from_function(lambda task, transcript, diff: float("+    return a + b" in diff))
-
-
-@pytest.fixture
-def env(task: Task, sandbox: Sandbox, tmp_path: Path) -> Iterator[NanoCodexEnv]:
-    """An environment whose reward needs no tests."""
-    with NanoCodexEnv([task], MENDED, sandbox=sandbox, log_dir=tmp_path / "log") as made:
-        yield made
 
 
 def told(
@@ -119,19 +110,12 @@ def test_a_server_that_tells_no_ids_is_an_error_in_words(prompt: object, sampled
         policy(ASKED, [])
 
 
-def test_an_episode_without_the_ids_that_were_asked_for_is_void(env: NanoCodexEnv) -> None:
-    result = play(env, completion("done"))
-    assert result.reward is None
-    assert result.void
-    assert result.void.startswith("PolicyError: the server was asked for token ids")
-
-
 def test_logprobs_that_are_none_are_unknown_and_too_few_are_an_error() -> None:
     body = told([1], [2, 3, 4, 5], [None, float("nan"), float("-inf"), True])
-    assert of_completion(body)["logprobs"] == [None] * 4
-    assert of_completion(told([1], [2]))["logprobs"] is None
-    with pytest.raises(PolicyError, match="told 2 token ids and 1 logprobs"):
-        of_completion(told([1], [2, 3], [-1.0]))
+    assert from_completion(body)["logprobs"] == [None] * 4
+    assert from_completion(told([1], [2]))["logprobs"] is None
+    with pytest.raises(PolicyError, match="returned 2 token ids and 1 logprobs"):
+        from_completion(told([1], [2, 3], [-1.0]))
 
 
 # What is logged.
@@ -176,14 +160,10 @@ def test_a_prompt_that_is_no_continuation_is_logged_whole_and_refused_in_words(e
         (False, True),
     ]
     assert result.folder
-    with pytest.raises(TrajectoryError, match=r"turn 2 is no continuation: its prompt departs at token 1 from the 3 "):
+    with pytest.raises(
+        TrajectoryError, match=r"turn 2 does not continue turn 1: its prompt departs at token 1 from the 3 "
+    ):
         Trajectory.load(result.folder).to_training_example()
-
-
-def test_a_prompt_that_is_cut_off_is_no_continuation(tmp_path: Path) -> None:
-    records = [packed(turn([1, 2], [3]), 1, []), packed(turn([1, 2], [5]), 2, [1, 2, 3])]
-    with pytest.raises(TrajectoryError, match="turn 2 is no continuation: its prompt departs at token 2 "):
-        episode(tmp_path, 2, *records).to_training_example()
 
 
 def test_nan_is_null_on_disk_and_logprobs_are_all_or_nothing(tmp_path: Path) -> None:
@@ -196,35 +176,37 @@ def test_nan_is_null_on_disk_and_logprobs_are_all_or_nothing(tmp_path: Path) -> 
     assert (logged.to_training_example().mask, logged.to_training_example().logprobs) == ([0, 1, 1], None)
 
 
-def test_tokens_of_another_form_are_logged_as_they_are_and_refused(tmp_path: Path) -> None:
+FIRST, SECOND = pack_turn(turn([1], [2]), 1, []), pack_turn(turn([1, 2, 8], [3]), 2, [1, 2])
+THIRD = pack_turn(turn([1, 2, 8], [3]), 3, [1, 2])
+UNUSABLE: dict[str, tuple[int, list[dict[str, Any]], str]] = {
+    "no ids": (1, [], r"play with ChatPolicy\(return_tokens=True\) on vLLM >= 0.10.2"),
+    "no turns": (0, [FIRST], "there are no token ids"),
+    "another form": (1, [{"ids": [1]}], "turn 1 of 1 has no token ids in the form of ChatPolicy"),
+    "a turn is missing": (3, [FIRST, THIRD], "turn 2 of 3 has no token ids"),
+    "the last turn is missing": (2, [FIRST], "turn 2 of 2 has no token ids"),
+    "cut off": (
+        2,
+        [pack_turn(turn([1, 2], [3]), 1, []), pack_turn(turn([1, 2], [5]), 2, [1, 2, 3])],
+        "turn 2 does not continue turn 1: its prompt departs at token 2 ",
+    ),
+    "delta": (2, [FIRST, SECOND | {"prompt_delta": [7]}], r"turn 2 of tokens\.jsonl is damaged"),
+    "length": (2, [FIRST, SECOND | {"prompt_length": 9}], r"turn 2 of tokens\.jsonl is damaged"),
+    "digest": (2, [FIRST, SECOND | {"prompt_sha256": "0"}], r"turn 2 of tokens\.jsonl is damaged"),
+}
+
+
+@pytest.mark.parametrize(("turns", "records", "expected"), UNUSABLE.values(), ids=list(UNUSABLE))
+def test_a_log_without_one_whole_sequence_is_refused(
+    tmp_path: Path, turns: int, records: list[dict[str, Any]], expected: str
+) -> None:
+    with pytest.raises(TrajectoryError, match=expected):
+        episode(tmp_path, turns, *records).to_training_example()
+
+
+def test_ids_of_an_answer_that_was_never_logged_are_left_out(tmp_path: Path) -> None:
+    """Ids are written before their answer: a killed episode may have one line more."""
     assert not is_record({"ids": [1]})
-    with pytest.raises(TrajectoryError, match="turn 1 of 1 has no token ids in the form of ChatPolicy"):
-        episode(tmp_path, 1, {"ids": [1]}).to_training_example()
-
-
-def test_without_ids_there_is_no_example_and_the_words_say_how_to_get_them(tmp_path: Path) -> None:
-    with pytest.raises(TrajectoryError, match=r"play with ChatPolicy\(return_tokens=True\) on vLLM >= 0.10.2"):
-        episode(tmp_path, 1).to_training_example()
-    with pytest.raises(TrajectoryError, match="there are no token ids"):
-        episode(tmp_path, 0, packed(turn([1], [2]), 1, [])).to_training_example()
-
-
-def test_a_turn_without_ids_is_refused_and_one_that_was_killed_is_left_out(tmp_path: Path) -> None:
-    """Ids are written before the answer is: the last line may have no message."""
-    first, third = packed(turn([1], [2]), 1, []), packed(turn([1, 2, 8], [3]), 3, [1, 2])
-    with pytest.raises(TrajectoryError, match="turn 2 of 3 has no token ids"):
-        episode(tmp_path / "a", 3, first, third).to_training_example()
-    second = packed(turn([1, 2, 8], [3]), 2, [1, 2])
-    assert episode(tmp_path / "b", 1, first, second).to_training_example().input_ids == [1, 2]
-    with pytest.raises(TrajectoryError, match="turn 2 of 2 has no token ids"):
-        episode(tmp_path / "c", 2, first).to_training_example()
-
-
-@pytest.mark.parametrize("change", [{"prompt_delta": [7]}, {"prompt_length": 9}, {"prompt_sha256": "0"}], ids=str)
-def test_a_prompt_that_is_not_the_one_that_was_hashed_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
-    first, second = packed(turn([1], [2]), 1, []), packed(turn([1, 2, 8], [3]), 2, [1, 2])
-    with pytest.raises(TrajectoryError, match=r"turn 2 of tokens\.jsonl is damaged"):
-        episode(tmp_path, 2, first, {**second, **change}).to_training_example()
+    assert episode(tmp_path, 1, FIRST, SECOND).to_training_example().input_ids == [1, 2]
 
 
 IDS = st.lists(st.integers(0, 300_000), min_size=1, max_size=8)
@@ -237,7 +219,9 @@ def test_what_is_packed_comes_back_as_one_sequence(turns: list[tuple[list[int], 
     before: list[int] = []
     records, ids, mask = [], [], []
     for number, (added, sampled) in enumerate(turns, 1):
-        records.append(json.loads(dumps(packed(turn(before + added, sampled, [-1.0] * len(sampled)), number, before))))
+        records.append(
+            json.loads(dumps(pack_turn(turn(before + added, sampled, [-1.0] * len(sampled)), number, before)))
+        )
         before = before + added + sampled
         ids += added + sampled
         mask += [0] * len(added) + [1] * len(sampled)
@@ -315,7 +299,7 @@ def test_text_that_does_not_survive_parsing_is_refused(env: NanoCodexEnv) -> Non
         ["prompt"],
         ["prompt_delta"],
     ]
-    with pytest.raises(TrajectoryError, match="turn 2 is no continuation"):
+    with pytest.raises(TrajectoryError, match="turn 2 does not continue turn 1"):
         logged.to_training_example()
     assert all(each.kept for each in check_prefix(logged.messages, logged.tools, model.tokenizer))  # text alone
 
@@ -324,9 +308,8 @@ def test_text_that_does_not_survive_parsing_is_refused(env: NanoCodexEnv) -> Non
 def test_a_template_that_rewrites_the_past_is_refused_and_the_check_says_so_too(env: NanoCodexEnv) -> None:
     """Qwen3's own, and a model that does not think."""
     model, logged = real(env, "qwen3", said("ls", ""), said("pwd", ""))
-    with pytest.raises(TrajectoryError, match="is no continuation"):
+    with pytest.raises(TrajectoryError, match="does not continue turn"):
         logged.to_training_example()
     first = check_prefix(logged.messages, logged.tools, model.tokenizer)[0]
     assert not first.kept
-    assert first.advice
-    assert first.advice.startswith("keep what the model thinks: with `reasoning_content`")
+    assert (first.advice or "").startswith("keep what the model thinks: with `reasoning_content`")

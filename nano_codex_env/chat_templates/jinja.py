@@ -69,7 +69,7 @@ def load_templates(path: str | os.PathLike[str]) -> list[tuple[str, Template]]:
             loaded.append((_name(file, given), template))
     if not loaded:
         raise ConfigError(
-            f"{given} holds no chat template; give a .jinja file, a tokenizer's folder, or a folder of such"
+            f"{given} holds no chat template; give a .jinja file, a tokenizer's folder, or a folder of these"
         )
     return loaded
 

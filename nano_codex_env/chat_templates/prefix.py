@@ -48,8 +48,7 @@ def check_prefix(messages: Sequence[Message], tools: Sequence[ToolSchema], token
     to_template_messages([], tokenizer)  # raises if the template cannot be used at all
     found = with_reasoning = without = _problems(messages, tools, tokenizer, kwargs)
     if any(found.values()):
-        plain = [{key: value for key, value in message.items() if key not in REASONING} for message in messages]
-        without = _problems(plain, tools, tokenizer, kwargs)
+        without = _problems([without_reasoning(message) for message in messages], tools, tokenizer, kwargs)
         thinking = [
             message if message.get("role") != "assistant" or reasoning_of(message) else {**message, REASONING[0]: "So."}
             for message in messages
@@ -60,6 +59,11 @@ def check_prefix(messages: Sequence[Message], tools: Sequence[ToolSchema], token
         advice = _advice(messages[place:], with_reasoning[place], without[place]) if problem else None
         turns.append(Turn(number, place, problem, advice))
     return turns
+
+
+def without_reasoning(message: Message) -> Message:
+    """Return a copy of a message without its reasoning."""
+    return {key: value for key, value in message.items() if key not in REASONING}
 
 
 def _problems(

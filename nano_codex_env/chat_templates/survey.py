@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from nano_codex_env.chat_templates.forms import PROBE_TOOLS, Form, form_of, render, to_template_messages
-from nano_codex_env.chat_templates.prefix import check_prefix
+from nano_codex_env.chat_templates.prefix import check_prefix, without_reasoning
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.messages import Message, assistant, tool_call
 
@@ -104,11 +104,9 @@ def check_template(name: str, tokenizer: Any) -> Row:
     # A template that takes one call per message would always be found to rewrite: leave the second call out.
     thinking = [message for message in SAMPLE if message.get("tool_call_id") != _IDS[1]]
     thinking[2] = {**thinking[2], "tool_calls": thinking[2]["tool_calls"][:1]}
-    silent = [_without_reasoning(message) for message in thinking]
     said = assistant("qzsaid", reasoning_content="qzthought")
+    interrupted = [*thinking[:4], said, {"role": "user", "content": "go on"}, *thinking[4:]]
     turns = "".join(str(number) for number in range(1, 5) if f"qzthought{number}" in text)
-    before, after = (thinking[:4], thinking[4:]) if turns else (silent[:4], silent[4:])
-    interrupted = [*before, said if turns else _without_reasoning(said), {"role": "user", "content": "go on"}, *after]
     lost = [expected for expected in _EXPECTED if expected not in text]
     return Row(
         name,
@@ -116,16 +114,14 @@ def check_template(name: str, tokenizer: Any) -> Row:
         refusal=f"lost: {', '.join(lost)}" if lost else None,
         form=form,
         reasoning=turns or "-",
-        with_reasoning=_kept(thinking, tokenizer) if turns else "-",
-        without=_kept(silent, tokenizer),
-        across=_kept(interrupted, tokenizer),
+        with_reasoning=_kept(thinking, tokenizer, reasoning=True) if turns else "-",
+        without=_kept(thinking, tokenizer, reasoning=False),
+        across=_kept(interrupted, tokenizer, reasoning=bool(turns)),
     )
 
 
-def _without_reasoning(message: Message) -> Message:
-    return {key: value for key, value in message.items() if not key.startswith("reasoning")}
-
-
-def _kept(messages: Sequence[Message], tokenizer: Any) -> str:
+def _kept(messages: Sequence[Message], tokenizer: Any, *, reasoning: bool) -> str:
+    if not reasoning:
+        messages = [without_reasoning(message) for message in messages]
     rewritten = [str(turn.number) for turn in check_prefix(messages, PROBE_TOOLS, tokenizer) if not turn.kept]
     return "turns " + ",".join(rewritten) if rewritten else "yes"

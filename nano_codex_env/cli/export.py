@@ -9,21 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nano_codex_env.cache import cache_dir
 from nano_codex_env.cli.arguments import add_command, add_folders, add_group, add_sources, load_all
 from nano_codex_env.cli.terminal import progress
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.export.atomic_output import atomic_output
-from nano_codex_env.export.dpo import dpo_rows
-from nano_codex_env.export.harbor import folder_name, write_task
-from nano_codex_env.export.preds import pred_rows
-from nano_codex_env.export.sft import sft_rows
+from nano_codex_env.export.harbor import write_tasks
+from nano_codex_env.export.rows import dpo_rows, pred_rows, sft_rows
 from nano_codex_env.export.transcripts import finished_episodes
 from nano_codex_env.export.verl import verl_rows, write_parquet
 from nano_codex_env.messages import dumps
 from nano_codex_env.records.reader import episode_folders
-from nano_codex_env.repo.base_tree import base_tree
-from nano_codex_env.scoring.hidden_tests import hidden_files
 from nano_codex_env.tools.prompt import SYSTEM_PROMPT, checked_prompt, first_messages
 from nano_codex_env.untrusted import on_one_line
 
@@ -82,18 +77,18 @@ def _preds(arguments: argparse.Namespace) -> int:
 def _jsonl(arguments: argparse.Namespace, what: str, make_rows: Callable[..., Iterable[dict[str, Any]]]) -> int:
     """Write the rows that `make_rows` makes of the episodes."""
     _check_suffix(arguments.out, ".jsonl")
-    left: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
     count = 0
     with atomic_output(arguments.out, force=arguments.force) as path:
         folders = list(dict.fromkeys(episode_folders(arguments.folder)))
-        episodes = finished_episodes(progress(folders, "reading", len(folders)), left)
+        episodes = finished_episodes(progress(folders, "reading", len(folders)), skipped)
         with path.open("w", encoding="ascii") as file:
-            for row in make_rows(episodes, left=left):
+            for row in make_rows(episodes, skipped=skipped):
                 file.write(dumps(row) + "\n")
                 count += 1
         if not count:
             path.unlink()
-    return _print_count(count, what, arguments.out, left)
+    return _print_count(count, what, arguments.out, skipped)
 
 
 def _verl(arguments: argparse.Namespace) -> int:
@@ -108,22 +103,11 @@ def _verl(arguments: argparse.Namespace) -> int:
 
 def _harbor(arguments: argparse.Namespace) -> int:
     """Write tasks as folders for Harbor."""
-    left: Counter[str] = Counter()
-    made: set[str] = set()
+    skipped: Counter[str] = Counter()
     tasks = load_all(arguments.source, arguments.only)
     with atomic_output(arguments.out, force=arguments.force, folder=True) as path:
-        for task in progress(tasks, "exporting", len(tasks)):
-            name = folder_name(task)
-            if not task.has_tests:
-                left["without tests"] += 1
-                continue
-            if name in made:
-                raise ConfigError(f"{task.instance_id} and another task would both be called {name}; export them apart")
-            made.add(name)
-            first_messages(task)  # raises if the issue cannot be a message
-            base, _ = base_tree(task.repo, task.base_commit, cache_dir())
-            write_task(path / name, task, base, hidden_files(task, base))
-    return _print_count(len(made), "tasks", arguments.out, left)
+        count = write_tasks(path, progress(tasks, "exporting", len(tasks)), skipped)
+    return _print_count(count, "tasks", arguments.out, skipped)
 
 
 def _check_suffix(path: Path, suffix: str) -> None:
@@ -131,9 +115,9 @@ def _check_suffix(path: Path, suffix: str) -> None:
         raise ConfigError(f"--out must be a {suffix} file; got {path}")
 
 
-def _print_count(count: int, what: str, out: Path, left: Counter[str]) -> int:
+def _print_count(count: int, what: str, out: Path, skipped: Counter[str]) -> int:
     """Print how many there are and what was left out; 1 if nothing was written."""
     where = f"in {out}" if count else "to export: nothing was written"
-    reasons = ", ".join(f"{number} {reason}" for reason, number in left.most_common())
+    reasons = ", ".join(f"{number} {reason}" for reason, number in skipped.most_common())
     print(on_one_line(f"{count} {what} {where}" + (f"; left out: {reasons}" if reasons else "")))
     return int(not count)

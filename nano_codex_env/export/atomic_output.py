@@ -24,7 +24,7 @@ def atomic_output(path: Path, *, force: bool, folder: bool = False) -> Iterator[
             raise ConfigError(f"{path} holds something else than exported tasks; give another --out")
         is_empty = folder and not any(path.iterdir())
         if not force and not is_empty:
-            raise ConfigError(f"{path} is there already; replace it with --force, or give another --out")
+            raise ConfigError(f"{path} already exists; replace it with --force, or give another --out")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:

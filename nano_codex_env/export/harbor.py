@@ -16,15 +16,20 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 
+from nano_codex_env.cache import cache_dir
 from nano_codex_env.diff import File
-from nano_codex_env.errors import TaskError
+from nano_codex_env.errors import ConfigError, TaskError
 from nano_codex_env.messages import without_surrogates
+from nano_codex_env.repo.base_tree import base_tree
+from nano_codex_env.scoring.hidden_tests import hidden_files
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tasks.trees import put_file
+from nano_codex_env.tools.prompt import first_messages
 
 _VERIFY = Path(__file__).with_name("verify.py")
 _WHERE = """
@@ -67,6 +72,30 @@ cd /testbed && git apply --whitespace=nowarn /solution/fix.patch
 """
 
 
+def write_tasks(folder: Path, tasks: Iterable[Task], skipped: Counter[str]) -> int:
+    """Write a folder for each task that has tests, and return how many there are; `skipped` counts the other tasks.
+
+    Raises:
+        ConfigError: two tasks would have one folder.
+        TaskError: a task's issue cannot be a message, or no Dockerfile can be written for its environment.
+    """
+    made: set[str] = set()
+    for task in tasks:
+        name = re.sub(r"[^A-Za-z0-9_.-]", "_", task.instance_id).lstrip(".") or "task"  # containers have it too
+        if not task.has_tests:
+            skipped["without tests"] += 1
+            continue
+        if name in made:
+            raise ConfigError(
+                f"{task.instance_id} and another task would both be called {name}; export them separately"
+            )
+        made.add(name)
+        first_messages(task)  # raises if the issue cannot be a message
+        base, _ = base_tree(task.repo, task.base_commit, cache_dir())
+        write_task(folder / name, task, base, hidden_files(task, base))
+    return len(made)
+
+
 def write_task(folder: Path, task: Task, base: Path, hidden: Mapping[str, File | None]) -> None:
     """Write one task; `base` is its tree, `hidden` the files of the hidden tests (None: they remove the file).
 
@@ -97,11 +126,6 @@ def write_task(folder: Path, task: Task, base: Path, hidden: Mapping[str, File |
     if task.patch:
         _write_script(folder / "solution" / "solve.sh", _SOLVE)
         (folder / "solution" / "fix.patch").write_bytes(task.patch.encode("utf-8", "surrogateescape"))
-
-
-def folder_name(task: Task) -> str:
-    """The task's id as a valid name of folders and containers."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", task.instance_id).lstrip(".") or "task"
 
 
 def _write_script(path: Path, text: str) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ from nano_codex_env.untrusted import check_depth
 Skipped = Counter[str]
 """How many episodes were left out, by reason."""
 
-DAMAGED, DUPLICATE = "damaged", "duplicates"
+DAMAGED = "damaged"
 
 
-def finished_episodes(folders: Iterable[Path], left: Skipped) -> list[LoggedEpisode]:
+def finished_episodes(folders: Iterable[Path], skipped: Skipped) -> list[LoggedEpisode]:
     """The episodes that have a reward, by task and attempt.
 
     Raises:
@@ -33,7 +33,7 @@ def finished_episodes(folders: Iterable[Path], left: Skipped) -> list[LoggedEpis
     finished = []
     for episode in read_runs(folders):
         if episode.reward is None:
-            left[DAMAGED if episode.damage else "void or unfinished"] += 1
+            skipped[DAMAGED if episode.damage else "void or unfinished"] += 1
         else:
             finished.append(episode)
     return finished
@@ -44,19 +44,25 @@ def best_first(episodes: Iterable[LoggedEpisode]) -> list[LoggedEpisode]:
     return sorted(episodes, key=lambda episode: (-(episode.reward or 0.0), episode.steps))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Transcript:
-    """Messages as chat templates take them, and the tools as a string of JSON.
+    """An episode's messages as chat templates take them, and the tools as a string of JSON.
 
     Arguments of calls are objects, because most templates would encode a string twice. The tools are a string, because
     a column of objects may come back with its keys in another order and with nulls, which is another prompt. TRL reads
     both.
     """
 
+    episode: LoggedEpisode
     messages: list[Message]
     tools: str
 
     @property
+    def reward(self) -> float:
+        """What the episode earned."""
+        return self.episode.reward or 0.0
+
+    @cached_property
     def key(self) -> str:
         """A digest that is the same for transcripts which differ only in the ids of calls."""
         plain = [
@@ -72,7 +78,7 @@ class Transcript:
         roles = [message["role"] for message in self.messages]
         return self.messages[: roles.index("assistant")] if "assistant" in roles else self.messages
 
-    @property
+    @cached_property
     def prompt_key(self) -> str:
         """A digest of the prompt and the tools."""
         return _digest([self.prompt, self.tools])
@@ -87,20 +93,25 @@ def _digest(value: object) -> str:
     return hashlib.sha256(dumps(value).encode("ascii")).hexdigest()
 
 
-def read_transcript(episode: LoggedEpisode, left: Skipped) -> Transcript | None:
-    """The transcript, or None if it cannot be trained on: a row never holds anything that the model did not write."""
+def read_transcript(episode: LoggedEpisode, skipped: Skipped, seen: set[str]) -> Transcript | None:
+    """The transcript; None if its key is among those `seen`, or if a row would hold what the model did not write."""
     try:
         logged = Trajectory.load(episode.folder)
     except TrajectoryError:
-        left[DAMAGED] += 1
+        skipped[DAMAGED] += 1
         return None
     if not all(_fits_a_dataset(message) for message in logged.messages):
-        left["with calls that are no JSON object"] += 1
+        skipped["with calls that are not JSON objects"] += 1
         return None
-    transcript = Transcript(in_form(logged.messages, Form(arguments_as_objects=True)), dumps(logged.tools))
+    messages = in_form(logged.messages, Form(arguments_as_objects=True))
+    transcript = Transcript(episode, messages, dumps(logged.tools))
     if not transcript.completion:
-        left["without an answer"] += 1
+        skipped["without an answer"] += 1
         return None
+    if transcript.key in seen:
+        skipped["duplicates"] += 1
+        return None
+    seen.add(transcript.key)
     return transcript
 
 
@@ -114,17 +125,10 @@ def _fits_a_dataset(message: Message) -> bool:
 
 
 def _has_valid_arguments(function: Mapping[str, Any]) -> bool:
-    value = json.loads(function["arguments"], parse_constant=_finite, parse_int=_int64, parse_float=_finite)
+    value = json.loads(function["arguments"], parse_int=_int64)
     check_depth(value)
-    json.dumps(value, ensure_ascii=False).encode()
+    json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     return isinstance(value, dict) and isinstance(function["name"], str)
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text:.40} is not JSON")
-    return number
 
 
 def _int64(digits: str) -> int:

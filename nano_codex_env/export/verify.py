@@ -73,7 +73,7 @@ def main() -> None:
         pytest.main([*options, *files], plugins=[outcomes])
     failed = [test for test in config["fail_to_pass"] if outcomes.status(test) != "passed"]
     failed += [test for test in config["pass_to_pass"] if outcomes.status(test) not in ("passed", "skipped")]
-    print(f"{len(wanted) - len(failed)} of {len(wanted)} tests are as they should be", *failed, sep="\n")
+    print(f"{len(wanted) - len(failed)} of {len(wanted)} tests have the wanted outcome", *failed, sep="\n")
     if not failed:
         reward.write_text("1\n", encoding="ascii")
 

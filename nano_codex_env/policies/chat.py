@@ -7,15 +7,16 @@ import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 from nano_codex_env.errors import ConfigError, ContextOverflow, PolicyError
 from nano_codex_env.messages import Message, ToolCall, ToolSchema, without_surrogates
 from nano_codex_env.policies.base import Reply
-from nano_codex_env.policies.completion import LENGTHS, doubts_of, message_of, reason_to_log
+from nano_codex_env.policies.completion import LENGTHS, message_of, reason_to_log, warnings_of
 from nano_codex_env.policies.endpoint import Endpoint, LengthRefused
-from nano_codex_env.tokens import of_completion
+from nano_codex_env.tokens import from_completion
 
 logger = logging.getLogger(__name__)
 
@@ -147,11 +148,11 @@ class ChatPolicy:
         body = self._ask(payload, may_drop_length=self._may_drop_length and max_tokens is None)
         redact = self._endpoint.redact
         message, usage = message_of(body, redact), body.get("usage")
-        for kind, doubt in doubts_of(body, redact).items():
+        for kind, warning in warnings_of(body, redact).items():
             mine = object()
             if self._warned.setdefault(kind, mine) is mine:  # true for one thread only
-                logger.warning("%s: %s (said once a run)", self.model, doubt)
-        tokens = of_completion(body) if self._return_tokens else None
+                logger.warning("%s: %s (logged once a run)", self.model, warning)
+        tokens = from_completion(body) if self._return_tokens else None
         return Reply(message, tokens, usage if isinstance(usage, dict) else None, reason_to_log(body, redact))
 
     def _ask(self, payload: dict[str, Any], *, may_drop_length: bool) -> dict[str, Any]:
@@ -244,7 +245,7 @@ def _to_wire(messages: Sequence[Message]) -> list[Message]:
     sent = []
     for message in messages:
         if calls := message.get("tool_calls"):
-            message = {**message, "tool_calls": [call if _is_valid(call) else _wrapped(call) for call in calls]}
+            message = {**message, "tool_calls": [_parsable(call) for call in calls]}
         elif message.get("content") is None:
             message = {**message, "content": ""}
         sent.append(message)
@@ -252,22 +253,16 @@ def _to_wire(messages: Sequence[Message]) -> list[Message]:
     return valid
 
 
-def _is_valid(call: ToolCall) -> bool:
-    """Whether a call names a function and its arguments are a JSON object that any parser takes."""
-    function = call.get("function")
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        return False
-    try:
-        arguments = json.loads(function["arguments"])
-        json.dumps(arguments, ensure_ascii=False, allow_nan=False).encode()
-    except (KeyError, TypeError, ValueError, RecursionError):
-        return False
-    return isinstance(arguments, dict)
-
-
-def _wrapped(call: ToolCall) -> ToolCall:
+def _parsable(call: ToolCall) -> ToolCall:
+    """Return a call that names a function and whose arguments are a JSON object that any parser takes."""
     function = call["function"] if isinstance(call.get("function"), dict) else {}
-    name, raw = function.get("name"), function.get("arguments")
+    name = function.get("name")
+    raw: Any = function.get("arguments")
+    with suppress(TypeError, ValueError, RecursionError):
+        arguments = json.loads(raw)
+        json.dumps(arguments, ensure_ascii=False, allow_nan=False).encode()
+        if isinstance(arguments, dict) and isinstance(name, str):
+            return call
     raw = without_surrogates(raw) if isinstance(raw, str) else raw
     wrapped = {"name": name if isinstance(name, str) else "", "arguments": json.dumps({"malformed": raw})}
     return {**call, "type": "function", "function": {**function, **wrapped}}

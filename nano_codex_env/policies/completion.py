@@ -4,75 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import resources
 from typing import Any
 
 from nano_codex_env.errors import PolicyError
 from nano_codex_env.messages import Message, arguments_to_text, check_size
 
-OVERFLOW_CODES = ("context_length_exceeded", "exceed_context_size_error")
-"""Error codes of OpenAI and llama.cpp for a transcript that is too long."""
-
-OVERFLOW_PHRASES = (
-    "context length",
-    "context size",
-    "context window",
-    "context limit",
-    "maximum context",
-    "maximum model length",
-    "maximum prompt length",
-    "prompt is too long",
-    "input is too long",
-    "exceeds the maximum number of tokens",
-    "exceeds the maximum allowed length",
-    "inputs` must have less than",
-    "max_new_tokens` must be <=",
+_KNOWN = tomllib.loads(resources.files("nano_codex_env").joinpath("policies/servers.toml").read_text(encoding="utf-8"))
+_OVERFLOW: dict[str, list[str]] = _KNOWN["overflow"]
+BROKEN_OFF, WITHHELD, CUT, COMPLETE = (
+    tuple[str, ...](_KNOWN["finish_reasons"][kind]) for kind in ("broken_off", "withheld", "cut", "complete")
 )
-"""How the messages of vLLM, SGLang, TGI, Anthropic, Google and others say it, who have no code for it."""
+"""Finish reasons by what they mean: see `servers.toml`."""
 
-BROKEN_OFF = (
-    "abort",  # vLLM, SGLang, LMDeploy
-    "aborted",  # verl's servers
-    "cancelled",  # TensorRT-LLM
-    "canceled",
-    "timeout",  # TensorRT-LLM
-    "error",  # OpenRouter, Mistral, vLLM
-    "network_error",  # Z.ai
-    "insufficient_system_resource",  # DeepSeek
-)
-"""Finish reasons of an answer that the server did not finish: the request is sent again."""
-
-WITHHELD = ("content_filter", "sensitive")
-"""Finish reasons of an answer that a filter removed: OpenAI, Azure and Google; Z.ai."""
-
-CUT = ("length", "max_tokens", "model_length", "model_context_window_exceeded")
-"""Finish reasons at a token limit: OpenAI, Anthropic, Mistral (of the context), Z.ai (the same)."""
-
-COMPLETE = ("stop", "tool_calls", "eos", "eos_token", "stop_sequence", "end_turn", "tool_use", "repetition")
-"""Finish reasons of an answer that the model ended: OpenAI, then Together, TGI, Anthropic; last vLLM."""
-
-MARKERS = (
-    "<tool_call>",  # Hermes, Qwen, GLM
-    "<tool_calls>",  # Hunyuan, MiniMax-M1
-    "<function=",  # Qwen3-Coder, Llama
-    "<function_call>",  # Granite 20B
-    "<start_function_call>",  # FunctionGemma
-    "<minimax:tool_call>",
-    "<seed:tool_call>",
-    "<TOOLCALL>",  # Nemotron
-    "[TOOL_CALLS]",  # Mistral
-    "<|tool_call|>",  # Granite, Phi-4-mini
-    "<|tool_call_start|>",  # LFM2
-    "<|python_tag|>",  # Llama 3
-    "<|action_start|>",  # InternLM
-    "<|tool_calls_section_begin|>",  # Kimi K2
-    "<|channel|>commentary to=functions",  # gpt-oss
-    "<｜tool▁calls▁begin｜>",  # DeepSeek  # noqa: RUF001
-    "<｜DSML｜",  # DeepSeek V3.2  # noqa: RUF001
-    "functools[",  # Phi-4-mini
-)
-"""How models write a tool call; with the right tool parser, none of these appears in `content`."""
+MARKERS: list[str] = _KNOWN["tool_calls"]["markers"]
+"""How models write a tool call as text."""
 
 PARSER = "vLLM: --enable-auto-tool-choice --tool-call-parser NAME; SGLang: --tool-call-parser NAME; llama.cpp: --jinja"
 """Flags that make a server return tool calls as `tool_calls`."""
@@ -80,8 +29,8 @@ PARSER = "vLLM: --enable-auto-tool-choice --tool-call-parser NAME; SGLang: --too
 LENGTHS = ("max_tokens", "max_completion_tokens")
 """Names of the parameter that limits an answer's length; OpenAI's own endpoint now uses the second."""
 
-_QUOTED = 500
-"""Characters of an answer that an error quotes."""
+QUOTED = 500
+"""Characters of a server's text that an error quotes."""
 
 _REASON_LENGTH = 80
 """Characters of a finish_reason that are shown and logged."""
@@ -175,7 +124,7 @@ def _has_output(message: Mapping[str, Any]) -> bool:
     return any([content, message.get("tool_calls"), *output])
 
 
-def doubts_of(body: Mapping[str, Any], redact: Redact = str) -> dict[str, str]:
+def warnings_of(body: Mapping[str, Any], redact: Redact = str) -> dict[str, str]:
     """Return warnings about an answer that is used as it is, by kind; each kind is logged once a run."""
     message, reason, found = _message(body), reason_of(body), {}
     if message is None:
@@ -221,7 +170,7 @@ def message_of(body: Mapping[str, Any], redact: Redact = str) -> Message:
     """
     message = _message(body)
     if message is None or message.get("role") not in (None, "assistant"):
-        raise PolicyError(f"the server's answer holds no assistant message: {redact(json.dumps(body))[:_QUOTED]!r}")
+        raise PolicyError(f"the server's answer holds no assistant message: {redact(json.dumps(body))[:QUOTED]!r}")
     try:
         check_size(message)
     except ValueError as error:
@@ -250,8 +199,8 @@ def is_overflow(error: object) -> bool:
     Parts of the transcript that the error quotes do not count.
     """
     fields, statement = _statement(error)
-    coded = fields.get("code") in OVERFLOW_CODES or fields.get("type") in OVERFLOW_CODES
-    return coded or any(phrase in statement for phrase in OVERFLOW_PHRASES)
+    coded = any(fields.get(key) in _OVERFLOW["codes"] for key in ("code", "type"))
+    return coded or any(phrase in statement for phrase in _OVERFLOW["phrases"])
 
 
 def refuses_length(error: object) -> bool:

@@ -12,11 +12,9 @@ from importlib import import_module
 from typing import Any
 
 from nano_codex_env.errors import ContextOverflow, PolicyError
-from nano_codex_env.policies.completion import fault_of, is_overflow, refuses_length
+from nano_codex_env.policies.completion import QUOTED, fault_of, is_overflow, refuses_length
 from nano_codex_env.untrusted import check_depth
 
-_QUOTED = 500
-"""Characters of a server's text that an error quotes."""
 _MAX_BYTES = 10 << 20
 """Size of an answer; as ASCII each byte takes at most six, so that a line of a log stays short enough to be read."""
 _MAX_DEPTH = 110
@@ -62,10 +60,10 @@ class Endpoint:
         except openai.APIStatusError as error:
             raise self._error(error.response) from error
         except openai.APIConnectionError as error:
-            reason = self.redact(f"{error} ({error.__cause__!r})")[: 2 * _QUOTED]
+            reason = self.redact(f"{error} ({error.__cause__!r})")[: 2 * QUOTED]
             raise PolicyError(f"{client.base_url} cannot be reached: {reason}") from error
         except (ValueError, RecursionError) as error:
-            reason = self.redact(f"{type(error).__name__}: {error}")[:_QUOTED]
+            reason = self.redact(f"{type(error).__name__}: {error}")[:QUOTED]
             raise PolicyError(f"{client.base_url}: the request failed: {reason}") from error
         response = raw.http_response
         body = response.extensions["body"]
@@ -87,8 +85,8 @@ class Endpoint:
             attempts = int(response.request.headers.get("x-stainless-retry-count", 0)) + 1
             times = f", {attempts} times" if fault.retry and attempts > 1 else ""
             kind = ContextOverflow if fault.overflow else PolicyError
-            return kind(f"{name}: {self.redact(fault.message)[: 2 * _QUOTED]}{times}")
-        body, quoted = response.extensions["body"], self.redact(_text(response))[:_QUOTED]
+            return kind(f"{name}: {self.redact(fault.message)[: 2 * QUOTED]}{times}")
+        body, quoted = response.extensions["body"], self.redact(_text(response))[:QUOTED]
         if response.is_success and body is None:
             return PolicyError(f"{name} answered with no JSON: {quoted!r}")
         body = body[0] if isinstance(body, list) and body else body  # Google puts the error in a list

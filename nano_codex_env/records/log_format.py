@@ -123,10 +123,13 @@ def check_metadata(metadata: Any) -> None:
     _check_keys(limits, dict.fromkeys(limits, _LIMIT), "limits.")
 
 
-def check_row(row: Any) -> None:
-    """Check the known keys of a row of `results.jsonl`."""
-    check_object(row)
-    _check_keys(row, _ROW)
+def check_fields(row: Mapping[str, Any], types: Mapping[str, str]) -> None:
+    """Check a row whose columns have these types, written as annotations: `float | None`, `dict[str, Any]`."""
+    kinds = {}
+    for name, annotation in types.items():
+        kind = _OF_TYPE[annotation.removesuffix(" | None").partition("[")[0]]
+        kinds[name] = _or_null(kind) if annotation.endswith(" | None") else kind
+    _check_keys(row, kinds)
 
 
 def _check_keys(found: Mapping[str, Any], kinds: Mapping[str, Kind], where: str = "") -> None:
@@ -174,17 +177,4 @@ _METADATA = {
     **dict.fromkeys(("notices", "finish_reasons"), _or_null(_LIST)),
     "policy": _or_null(_of("an object or a name", dict, str)),
 }
-_ROW = {
-    "instance_id": _STR,
-    "attempt": _COUNT,
-    "reward": _or_null(_NUMBER),
-    "stop": _or_null(_STR),
-    "steps": _COUNT,
-    "seconds": _NUMBER,
-    "void": _or_null(_STR),
-    "folder": _or_null(_STR),
-    "diff": _STR,
-    "parts": _DICT,
-    "metrics": _DICT,
-    "scorer": _or_null(_STR),
-}
+_OF_TYPE = {"str": _STR, "int": _COUNT, "float": _NUMBER, "dict": _DICT}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from nano_codex_env.errors import TrajectoryError
-from nano_codex_env.records.log_format import check_row
+from nano_codex_env.records.log_format import check_fields
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class EpisodeResult:
             raise TrajectoryError(f"a row of results has no {', '.join(missing)}; it has {', '.join(row)}")
         found = {name: row[name] for name in names if name in row}
         try:
-            check_row(found)
+            check_fields(found, cls.__annotations__)
         except ValueError as error:
             raise TrajectoryError(f"a row of results is damaged: {error}") from error
         return cls(**found)

@@ -9,7 +9,6 @@ import os
 import stat
 from collections.abc import Callable, Hashable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from nano_codex_env.atomic import write_all, write_locked
@@ -54,7 +53,7 @@ class RowFile:
         except OSError as error:
             raise ConfigError(f"cannot read {self._path}: {error}; give another folder") from error
         if complete and not rows:
-            raise ConfigError(f"{self._path} is no file of results; give another one")
+            raise ConfigError(f"{self._path} is not a file of results; give another one")
         if not is_empty and not resume:
             raise ConfigError(
                 f"{self._path} holds {len(rows)} results of an earlier run; resume it, or give another folder"
@@ -100,12 +99,10 @@ class RowFile:
             self._unlock()
 
     def __enter__(self) -> Self:
-        """Itself; `close` at the end."""
+        """Return the file, which `close` unlocks at the end."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         """See `close`."""
         self.close()
 

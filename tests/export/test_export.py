@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from nano_codex_env import Oracle, Score, Task, Trajectory, from_function, load_tasks, rollouts, save_tasks
+from nano_codex_env import Oracle, Score, Task, Trajectory, from_function, rollouts, save_tasks
 from nano_codex_env.cli import main
 from nano_codex_env.diff import File, file_diff
 from nano_codex_env.errors import TaskError
@@ -151,13 +151,6 @@ def test_void_and_unfinished_episodes_are_never_exported(task: Task, export: Say
     assert said == "1 transcripts in sft.jsonl; left out: 2 void or unfinished"
 
 
-def test_what_a_later_attempt_replaced_in_a_resumed_run_is_not_exported(task: Task, export: Say) -> None:
-    play(task, Idle(), "run", reward=lambda *_: 1 / 0)
-    out = play(task, Scripted([FIX]), "run", resume=True)
-    assert len(list(out.glob("2*"))) == 2
-    assert export("sft", out) == "1 transcripts in sft.jsonl"
-
-
 @pytest.mark.parametrize(
     "call",
     [
@@ -176,7 +169,7 @@ def test_what_a_later_attempt_replaced_in_a_resumed_run_is_not_exported(task: Ta
 def test_what_no_template_could_render_as_it_was_is_left_out(task: Task, export: Say, call: Any) -> None:
     """A row that held something else than the model wrote would teach that."""
     out = play(task, Turns([call, FIX], [FIX]), n=2)
-    assert export("sft", out) == "1 transcripts in sft.jsonl; left out: 1 with calls that are no JSON object"
+    assert export("sft", out) == "1 transcripts in sft.jsonl; left out: 1 with calls that are not JSON objects"
     assert len(load()) == 1
 
 
@@ -192,14 +185,6 @@ def test_reasoning_is_kept_and_nothing_is_null(task: Task, export: Say) -> None:
         "tool_calls": [{**answer["tool_calls"][0]}],
     }
     assert "null" not in Path("sft.jsonl").read_text()
-
-
-def test_a_damaged_log_is_counted_and_does_not_stop_the_others(task: Task, export: Say) -> None:
-    out = play(task, Turns([FIX], [LOOK, FIX], [LOOK, LOOK, FIX]), n=3)
-    first, second, _ = sorted(out.glob("2*"))
-    (first / "messages.jsonl").write_text("{\n")
-    (second / "metadata.json").write_text("{")
-    assert export("sft", out) == "1 transcripts in sft.jsonl; left out: 2 damaged"
 
 
 # Preferences.
@@ -293,25 +278,14 @@ def test_a_patch_that_json_cannot_hold_and_a_second_run_are_told(task: Task, exp
 
 
 def test_verls_rows_hold_all_that_an_episode_needs(task: Task, tmp_path: Path, export: Say) -> None:
+    assert export("verl-parquet", "--only", "pocket-tint", "--out", "one.parquet") == "1 prompts in one.parquet"
     odd = task.with_(instance_id="sums-2", patch="+\udcff\n", metadata={"difficulty": "easy"})
     save_tasks([task, odd], tmp_path / "tasks.jsonl")
     assert export("verl-parquet", tmp_path / "tasks.jsonl", "--split", "val") == "2 prompts in tasks.parquet"
-    first, second = load("tasks.parquet", "parquet")
-    assert Task.from_row(json.loads(first["extra_info"].pop("task"))) == task
-    assert first == {
-        "data_source": "nano_codex",
-        "agent_name": "nano_codex",
-        "prompt": first_messages(task),
-        "ability": "code",
-        "reward_model": {"style": "rule", "ground_truth": "sums-1"},
-        "extra_info": {"index": 0, "split": "val", "instance_id": "sums-1"},
-    }
-    assert Task.from_row(json.loads(second["extra_info"]["task"])) == odd
-
-
-def test_the_bundled_tasks_are_the_default(export: Say) -> None:
-    assert export("verl-parquet") == f"{len(load_tasks())} prompts in tasks.parquet"
-    assert export("verl-parquet", "--only", "pocket-tint", "--out", "one.parquet") == "1 prompts in one.parquet"
+    assert [Task.from_row(json.loads(row["extra_info"]["task"])) for row in load("tasks.parquet", "parquet")] == [
+        task,
+        odd,
+    ]
 
 
 # Harbor.
@@ -343,32 +317,16 @@ def reward(place: Path) -> str | None:
 @pytest.fixture
 def harbor(task: Task, tmp_path: Path, export: Say) -> Path:
     """The folder of the one task."""
-    save_tasks([task, task.with_(instance_id="bare-1", FAIL_TO_PASS=())], tmp_path / "tasks.jsonl")
+    bare = task.with_(instance_id="bare-1", FAIL_TO_PASS=())
+    save_tasks([task.with_(instance_id="sums/1 a"), bare], tmp_path / "tasks.jsonl")
+    Path("harbor").mkdir()  # an empty folder takes an export
     assert export("harbor", tmp_path / "tasks.jsonl") == "1 tasks in harbor; left out: 1 without tests"
-    return Path("harbor/sums-1").absolute()
+    return Path("harbor/sums_1_a").absolute()
 
 
-def test_a_harbor_task_has_what_harbor_reads(harbor: Path, task: Task) -> None:
-    assert (
-        harbor.joinpath("instruction.md").read_text().startswith("add(2, 3) gives -1\n\nThe repository is in /testbed.")
-    )
+def test_a_harbor_task_has_its_id_its_scripts_and_no_hidden_test_in_its_environment(harbor: Path, task: Task) -> None:
     config = tomllib.loads((harbor / "task.toml").read_text())
-    assert (config["version"], config["verifier"], config["agent"]) == (
-        "1.0",
-        {"timeout_sec": 660.0},
-        {"timeout_sec": 1800.0},
-    )
-    assert config["metadata"] == {"instance_id": "sums-1", "base_commit": task.base_commit}
-    testbed = harbor / "environment" / "testbed"
-    assert sorted(path.relative_to(testbed).as_posix() for path in testbed.rglob("*") if path.is_file()) == [
-        "README.md",
-        "pkg/__init__.py",
-        "pkg/data.txt",
-        "sums.py",
-    ]
-    dockerfile = (harbor / "environment" / "Dockerfile").read_text()
-    assert "COPY testbed /testbed\n" in dockerfile
-    assert 'RUN ["pip", "install", "--no-cache-dir", "pytest==' in dockerfile
+    assert config["metadata"] == {"instance_id": "sums/1 a", "base_commit": task.base_commit}
     assert all(os.access(harbor / path, os.X_OK) for path in ("tests/test.sh", "solution/solve.sh"))
     assert not any("test_add" in path.read_text() for path in (harbor / "environment").rglob("*") if path.is_file())
 
@@ -492,7 +450,7 @@ def test_nothing_is_overwritten_unless_it_is_forced(task: Task, tmp_path: Path, 
     export("sft", out)
     before = Path("sft.jsonl").read_bytes()
     for arguments in (["sft", out], ["sft", "nothing"]):  # told before anything is read
-        words = "sft.jsonl is there already; replace it with --force, or give another --out"
+        words = "sft.jsonl already exists; replace it with --force, or give another --out"
         assert export(*arguments, code=2) == words
     assert export("sft", out, "--force", "--min-reward", 2, code=1).startswith("0 transcripts to export")
     assert "best must be a positive number" in export("sft", out, "--force", "--best", 0, code=2)
@@ -500,7 +458,7 @@ def test_nothing_is_overwritten_unless_it_is_forced(task: Task, tmp_path: Path, 
     assert export("sft", out, "--force") == "1 transcripts in sft.jsonl"
     save_tasks([task], tmp_path / "tasks.jsonl")
     export("harbor", tmp_path / "tasks.jsonl")
-    assert "harbor is there already" in export("harbor", tmp_path / "tasks.jsonl", code=2)
+    assert "harbor already exists" in export("harbor", tmp_path / "tasks.jsonl", code=2)
     Path("harbor/sums-1/notes.txt").touch()
     export("harbor", tmp_path / "tasks.jsonl", "--force")
     assert not Path("harbor/sums-1/notes.txt").exists()
@@ -531,21 +489,3 @@ def test_what_cannot_be_done_is_said(task: Task, export: Say, arguments: list[st
     Path("full/file").touch()
     assert export(*arguments, code=2).startswith(words)
     assert sorted(path.name for path in Path().iterdir()) == ["d.jsonl", "full", "run"]
-
-
-def test_an_empty_folder_takes_an_export(task: Task, tmp_path: Path, export: Say) -> None:
-    save_tasks([task.with_(instance_id="a/b c")], tmp_path / "tasks.jsonl")
-    Path("tasks.v1").mkdir()
-    assert export("harbor", tmp_path / "tasks.jsonl", "--out", "tasks.v1") == "1 tasks in tasks.v1"
-    assert [path.name for path in Path("tasks.v1").iterdir()] == ["a_b_c"]
-
-
-def test_an_episode_that_the_log_does_not_number_is_the_next_attempt(task: Task, export: Say) -> None:
-    """Those of a gymnasium loop."""
-    out = play(task, Turns([FIX], [LOOK, FIX]), n=2)
-    for path in out.glob("2*/metadata.json"):
-        about = json.loads(path.read_text())
-        del about["attempt"], about["policy"]
-        path.write_text(json.dumps(about))
-    export("sft", *sorted(out.glob("2*"), reverse=True))
-    assert sorted((row["attempt"], row["steps"]) for row in load()) == [(0, 1), (1, 2)]

@@ -1,14 +1,13 @@
-"""A model behind an endpoint: what is sent, what is kept of the answer, and what ends an episode how."""
+"""A model behind an endpoint: requests, answers, and how each kind of failure ends an episode."""
 
 from __future__ import annotations
 
 import json
-import pickle
 import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,30 +17,17 @@ import openai
 import pytest
 from gymnasium.error import ResetNeeded
 
-from nano_codex_env import ChatPolicy, NanoCodexEnv, Reward, Score, Task, Trajectory, from_function
+from nano_codex_env import ChatPolicy, NanoCodexEnv, Score, Task, Trajectory
 from nano_codex_env.errors import ConfigError, ContextOverflow, PolicyError, RewardError
-from nano_codex_env.messages import Message, assistant, tool_call
+from nano_codex_env.messages import assistant, tool_call
 from nano_codex_env.policies.chat import PROVIDERS, resolve
-from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.runs.rollout import rollout
 from nano_codex_env.sandbox import Sandbox
-from tests.server import Answer, Raw, Server, by_turn, call, completion, fault, in_order, serve
+from tests.conftest import MENDED
+from tests.policies.scripts import ASKED, BEGUN, DONE, FIX, LOOK, MEND, logged, play
+from tests.server import Answer, Raw, Server, by_turn, completion, fault, serve
 
-FIX = {"search": "return a - b", "replace": "return a + b", "file": "sums.py"}
-MEND = completion(None, call("apply_patch", FIX))
-LOOK = completion(None, call("shell", {"cmd": "ls"}))
-DONE = completion("done")
-ASKED: list[Message] = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
-BEGUN: list[Message] = [*ASKED, {"role": "assistant", "content": "hm"}, {"role": "user", "content": "u"}]
 KEY = "sk-nobody-may-see-this"
-MENDED: Reward = from_function(lambda task, transcript, diff: float("+    return a + b" in diff))
-
-
-@pytest.fixture
-def quick(task: Task, sandbox: Sandbox, tmp_path: Path) -> Iterator[NanoCodexEnv]:
-    """An environment whose reward needs no tests."""
-    with NanoCodexEnv([task], MENDED, sandbox=sandbox, log_dir=tmp_path / "log") as made:
-        yield made
 
 
 @pytest.fixture(autouse=True)
@@ -53,18 +39,6 @@ def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 def authorization(server: Server) -> str:
     """The header of the first request; clients differ in how they write its name."""
     return {name.lower(): value for name, value in server.headers[0].items()}["authorization"]
-
-
-def play(env: gym.Env[Any, Any], server: Server, **arguments: Any) -> EpisodeResult:
-    """One episode by a model behind `server`."""
-    with ChatPolicy("hosted_vllm/m", server.url, **{"max_retries": 0, **arguments}) as policy:
-        return rollout(env, policy)
-
-
-def logged(result: EpisodeResult) -> list[Message]:
-    """The messages of an episode's log."""
-    assert result.folder
-    return Trajectory.load(result.folder).messages
 
 
 @pytest.mark.parametrize(
@@ -105,14 +79,6 @@ def test_a_base_that_is_no_url_or_holds_a_secret_is_refused(base: str) -> None:
         resolve("m", base, None)
 
 
-def test_a_policy_travels_to_another_process() -> None:
-    with serve([completion("hi")]) as server, ChatPolicy("m", server.url, temperature=0.5) as policy:
-        policy([{"role": "user", "content": "u"}], [])
-        with pickle.loads(pickle.dumps(policy)) as copy:
-            assert copy([{"role": "user", "content": "u"}], []).message["content"] == "hi"
-            assert copy.about == policy.about
-
-
 def test_endpoints_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOSTED_VLLM_API_BASE", "http://vllm/v1")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://proxy/v1")
@@ -120,6 +86,8 @@ def test_endpoints_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch
     assert resolve("hosted_vllm/a/b", None, None) == ("a/b", "http://vllm/v1", "EMPTY")
     assert resolve("openai/a/b", None, None) == ("a/b", "http://proxy/v1", KEY)
     assert resolve("deepseek/a", None, "k") == ("a", "https://api.deepseek.com/v1", "k")
+    monkeypatch.delenv("OPENAI_BASE_URL")  # OpenAI's own endpoint has another name for max_tokens
+    assert ChatPolicy("openai/gpt-4.1", None, KEY, max_tokens=9).about["sampling"] == {"max_completion_tokens": 9}
     monkeypatch.setenv("HOSTED_VLLM_API_KEY", "own")
     assert resolve("hosted_vllm/a", "http://h/v1", None)[2] == "own"
 
@@ -190,34 +158,11 @@ def test_the_length_of_an_answer_can_be_left_to_the_server_or_set_in_extra_body(
     assert server.requests == [{"model": "m", "messages": ASKED, "tools": [], **extra}]
 
 
-def small(request: dict[str, Any], number: int) -> Answer:
-    """A vLLM whose context holds the prompt and 100 tokens more."""
-    asked = request.get("max_tokens", 0)
-    return OVERFLOWS["vLLM"] if asked > 100 else completion("fits")
-
-
-def test_the_default_length_gives_way_where_the_prompt_fits_without_it() -> None:
-    with serve(small) as server, ChatPolicy("m", server.url) as policy:
-        assert policy(ASKED, []).message["content"] == "fits"
-        assert policy(ASKED, []).message["content"] == "fits"
-    assert [request.get("max_tokens") for request in server.requests] == [4096, None, 4096, None]
-
-
-def test_a_length_that_was_chosen_stays() -> None:
-    """Also 4096, and also for one answer."""
-    with serve(small) as server:
-        with ChatPolicy("m", server.url, max_tokens=4096) as chosen, pytest.raises(ContextOverflow):
-            chosen(BEGUN, [])
-        with ChatPolicy("m", server.url) as policy, pytest.raises(ContextOverflow):
-            policy(BEGUN, [], max_tokens=200)
-    assert [request.get("max_tokens") for request in server.requests] == [4096, 200]
-
-
 @pytest.mark.parametrize("chosen", [{"max_tokens": 40960}, {"extra_body": {"max_completion_tokens": 40960}}], ids=str)
-def test_a_length_with_which_no_episode_can_begin_is_no_score(quick: NanoCodexEnv, chosen: dict[str, Any]) -> None:
+def test_a_length_with_which_no_episode_can_begin_is_no_score(env: NanoCodexEnv, chosen: dict[str, Any]) -> None:
     """It was `token_limit` after no step, worth 0.0, for every episode."""
     with serve([OVERFLOWS["vLLM"]]) as server:
-        result = play(quick, server, **chosen)
+        result = play(env, server, **chosen)
     assert (result.reward, result.stop, result.steps) == (None, None, 0)
     words = (
         r"PolicyError: the first messages do not fit the model's context together with max_(completion_)?tokens=40960"
@@ -225,37 +170,9 @@ def test_a_length_with_which_no_episode_can_begin_is_no_score(quick: NanoCodexEn
     assert re.match(words, result.void or "")
 
 
-def test_first_messages_that_do_not_fit_at_all_are_a_full_context(quick: NanoCodexEnv) -> None:
+def test_first_messages_that_do_not_fit_at_all_are_a_full_context(env: NanoCodexEnv) -> None:
     with serve([OVERFLOWS["vLLM"]]) as server:
-        assert (play(quick, server).stop, play(quick, server, max_tokens=None).stop) == ("token_limit", "token_limit")
-
-
-TOO_MANY = "max_tokens is too large: 4096. This model supports at most 2048 completion tokens"
-
-
-@pytest.mark.parametrize(
-    "refusal",
-    [fault(400, TOO_MANY, param="max_tokens", code="invalid_value"), Raw(422, TOO_MANY.encode()), fault(400, TOO_MANY)],
-    ids=["OpenAI", "text", "no parameter"],
-)
-def test_the_default_length_gives_way_where_the_model_gives_no_such_answers(refusal: Raw) -> None:
-    def server_of(request: dict[str, Any], number: int) -> Answer:
-        return refusal if request.get("max_tokens") else completion("fits")
-
-    with serve(server_of) as server:
-        with ChatPolicy("m", server.url) as policy:
-            assert policy(ASKED, []).message["content"] == "fits"
-        with ChatPolicy("m", server.url, max_tokens=4096) as chosen, pytest.raises(PolicyError, match="too large"):
-            chosen(ASKED, [])
-    assert [request.get("max_tokens") for request in server.requests] == [4096, None, 4096]
-
-
-def test_openais_own_endpoint_knows_another_name_for_max_tokens() -> None:
-    assert ChatPolicy("openai/gpt-4.1", None, KEY, max_tokens=9).about == {
-        "model": "gpt-4.1",
-        "api_base": None,
-        "sampling": {"max_completion_tokens": 9},
-    }
+        assert (play(env, server).stop, play(env, server, max_tokens=None).stop) == ("token_limit", "token_limit")
 
 
 def test_an_episode_is_played_and_its_log_says_by_whom(env: NanoCodexEnv) -> None:
@@ -319,10 +236,33 @@ OVERFLOWS: dict[str, Raw] = {
 }
 
 
+TOO_MANY = "max_tokens is too large: 4096. This model supports at most 2048 completion tokens"
+REFUSED_LENGTHS = {
+    "vLLM": OVERFLOWS["vLLM"],
+    "OpenAI": fault(400, TOO_MANY, param="max_tokens", code="invalid_value"),
+    "text": Raw(422, TOO_MANY.encode()),
+    "no parameter": fault(400, TOO_MANY),
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSED_LENGTHS.values(), ids=list(REFUSED_LENGTHS))
+def test_only_the_default_length_is_dropped_where_a_server_refuses_it(refusal: Raw) -> None:
+    """A length that was chosen stays, for the policy or for one answer, even if it equals the default."""
+    with serve(lambda request, number: refusal if request.get("max_tokens", 0) > 100 else completion("fits")) as server:
+        error = ContextOverflow if refusal is OVERFLOWS["vLLM"] else PolicyError
+        with ChatPolicy("m", server.url) as policy:
+            assert [policy(BEGUN, []).message["content"] for _ in range(2)] == ["fits", "fits"]
+            with pytest.raises(error):
+                policy(BEGUN, [], max_tokens=200)
+        with ChatPolicy("m", server.url, max_tokens=4096) as chosen, pytest.raises(error):
+            chosen(BEGUN, [])
+    assert [request.get("max_tokens") for request in server.requests] == [4096, None, 4096, None, 200, 4096]
+
+
 @pytest.mark.parametrize("words", OVERFLOWS.values(), ids=list(OVERFLOWS))
-def test_a_full_context_ends_the_episode_and_is_scored(quick: NanoCodexEnv, words: Raw) -> None:
+def test_a_full_context_ends_the_episode_and_is_scored(env: NanoCodexEnv, words: Raw) -> None:
     with serve(by_turn(MEND, words)) as server:
-        result = play(quick, server)
+        result = play(env, server)
     assert (result.reward, result.stop, result.steps, result.void) == (1.0, "token_limit", 1, None)
     assert [request.get("max_tokens") for request in server.requests] == [4096, 4096, None]
     assert result.folder
@@ -347,12 +287,11 @@ def test_a_full_context_ends_the_episode_and_is_scored(quick: NanoCodexEnv, word
     ],
     ids=["400", "401", "404", "codes of odd types", "deep", "charset", "422", "500 about a context", "200", "302"],
 )
-def test_every_other_refusal_voids_and_says_why(quick: NanoCodexEnv, refusal: Raw) -> None:
+def test_every_other_refusal_voids_and_says_why(env: NanoCodexEnv, refusal: Raw) -> None:
     with serve(by_turn(MEND, refusal)) as server:
-        result = play(quick, server)
+        result = play(env, server)
     assert (result.reward, result.stop, result.steps) == (None, None, 1)
-    assert result.void
-    assert result.void.startswith(f"PolicyError: {server.url}")
+    assert (result.void or "").startswith(f"PolicyError: {server.url}")
     assert result.folder
     episode = Trajectory.load(result.folder)
     assert episode.metadata["void"] == result.void
@@ -368,21 +307,21 @@ def test_a_full_context_ends_an_environment_of_gym_make_too(task: Task) -> None:
 
 
 @pytest.mark.parametrize("stop", ["token_limit", "time_limit"])
-def test_a_caller_ends_an_episode_at_a_limit_of_its_own(quick: NanoCodexEnv, stop: str) -> None:
+def test_a_caller_ends_an_episode_at_a_limit_of_its_own(env: NanoCodexEnv, stop: str) -> None:
     with pytest.raises(ResetNeeded):
-        quick.end(stop)
-    quick.reset()
-    quick.step(tool_call("apply_patch", **FIX))
+        env.end(stop)
+    env.reset()
+    env.step(tool_call("apply_patch", **FIX))
     with pytest.raises(ConfigError, match="stop is 'token_limit' or 'time_limit'; got 'submitted'"):
-        quick.end("submitted")
-    obs, reward, terminated, truncated, info = quick.end(stop)
+        env.end("submitted")
+    obs, reward, terminated, truncated, info = env.end(stop)
     assert (reward, terminated, truncated, info["stop"]) == (1.0, False, True, stop)
     assert (len(obs), info["ok"], info["metrics"]["steps"]) == (4, [], 1.0)
     assert "+    return a + b" in info["diff"]
     with pytest.raises(ResetNeeded):
-        quick.end(stop)
+        env.end(stop)
     with pytest.raises(ResetNeeded):
-        quick.step(assistant("done"))
+        env.step(assistant("done"))
 
 
 def test_an_end_whose_reward_breaks_is_void(task: Task, sandbox: Sandbox, tmp_path: Path) -> None:
@@ -399,9 +338,9 @@ def test_an_end_whose_reward_breaks_is_void(task: Task, sandbox: Sandbox, tmp_pa
     "answers", [[MEND, DONE], [fault(401, "no")], [fault(500, "no")], [Raw(reset=True)], [Raw(body=b"<html>")]],
     ids=["played", "401", "500", "reset", "html"],
 )  # fmt: skip
-def test_the_key_is_used_and_stands_nowhere(quick: NanoCodexEnv, tmp_path: Path, answers: list[Answer]) -> None:
+def test_the_key_is_used_and_stands_nowhere(env: NanoCodexEnv, tmp_path: Path, answers: list[Answer]) -> None:
     with serve(answers) as server, ChatPolicy("m", server.url, KEY, max_retries=0) as policy:
-        result = rollout(quick, policy)
+        result = rollout(env, policy)
         assert KEY not in repr(policy) + repr(policy.about) + repr(result)
     assert authorization(server) == f"Bearer {KEY}"
     written = [path for path in (tmp_path / "log").rglob("*") if path.is_file()]
@@ -410,12 +349,12 @@ def test_the_key_is_used_and_stands_nowhere(quick: NanoCodexEnv, tmp_path: Path,
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\u2026", "\udce9"], ids=["newline", "CRLF", "dots", "no UTF-8"])
-def test_a_key_that_no_header_can_hold_stands_nowhere_either(quick: NanoCodexEnv, tmp_path: Path, end: str) -> None:
+def test_a_key_that_no_header_can_hold_stands_nowhere_either(env: NanoCodexEnv, tmp_path: Path, end: str) -> None:
     """A file's last newline is enough."""
     told = ""
     try:
         with serve([MEND, DONE]) as server, ChatPolicy("m", server.url, KEY + end, max_retries=0) as policy:
-            told = repr(rollout(quick, policy))
+            told = repr(rollout(env, policy))
     except ConfigError as error:
         told = str(error)
     written = [path for path in (tmp_path / "log").rglob("*") if path.is_file()]
@@ -482,13 +421,3 @@ def test_a_closed_policy_connects_anew_and_closes_twice() -> None:
         policy(ASKED, [])
         policy.close()
     assert server.connections == 2
-
-
-def test_overflow_is_an_error_of_the_policy_for_those_who_call_it_themselves() -> None:
-    script = in_order(OVERFLOWS["vLLM"], fault(400, "bad"))
-    with serve(script) as server, ChatPolicy("m", server.url, max_tokens=9) as policy:
-        with pytest.raises(ContextOverflow, match="maximum context length"):
-            policy(BEGUN, [])
-        with pytest.raises(PolicyError, match="answered 400: ") as caught:
-            policy(BEGUN, [])
-    assert not isinstance(caught.value, ContextOverflow)

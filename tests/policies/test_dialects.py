@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nano_codex_env import ChatPolicy, NanoCodexEnv, Reward, Task, Trajectory, from_function
+from nano_codex_env import NanoCodexEnv, Task
 from nano_codex_env.messages import Message
-from nano_codex_env.records.result import EpisodeResult
-from nano_codex_env.runs.rollout import rollout
 from nano_codex_env.sandbox import Sandbox
-from tests.server import Answer, Script, Server, by_turn, call, completion, fault, serve
-
-FIX = {"search": "return a - b", "replace": "return a + b", "file": "sums.py"}
-MEND = completion(None, call("apply_patch", FIX))
-LOOK = completion(None, call("shell", {"cmd": "ls"}))
-DONE = completion("done")
-MENDED: Reward = from_function(lambda task, transcript, diff: float("+    return a + b" in diff))
-
-
-@pytest.fixture
-def quick(task: Task, sandbox: Sandbox, tmp_path: Path) -> Iterator[NanoCodexEnv]:
-    """An environment whose reward needs no tests."""
-    with NanoCodexEnv([task], MENDED, sandbox=sandbox, log_dir=tmp_path / "log") as made:
-        yield made
+from tests.conftest import MENDED
+from tests.policies.scripts import DONE, FIX, FIXING, LOOK, MEND, logged, play
+from tests.server import Answer, Script, by_turn, call, completion, fault, serve
 
 
 def said(message: Mapping[str, Any], finish: str = "tool_calls") -> dict[str, Any]:
@@ -62,45 +49,31 @@ def _check(message: Message) -> None:
         json.dumps(arguments, ensure_ascii=False, allow_nan=False).encode()
 
 
-def play(env: NanoCodexEnv, server: Server, **arguments: Any) -> EpisodeResult:
-    """One episode by a model behind `server`."""
-    with ChatPolicy("hosted_vllm/m", server.url, **{"max_retries": 0, **arguments}) as policy:
-        return rollout(env, policy)
-
-
-def logged(result: EpisodeResult) -> list[Message]:
-    """The messages of an episode's log."""
-    assert result.folder
-    return Trajectory.load(result.folder).messages
-
-
-MENDING = call("apply_patch", FIX)
-BARE = {"type": "function", "function": MENDING["function"]}
+BARE = {"type": "function", "function": FIXING["function"]}
 OBJECT = {"id": "abc", "type": "function", "function": {"name": "apply_patch", "arguments": FIX}}
 
 
-@pytest.mark.parametrize(
-    ("message", "expected"),
-    [
-        ({"role": "assistant", "content": None, "tool_calls": [BARE]}, "call00001"),
-        ({"role": "assistant", "content": None, "tool_calls": [{**MENDING, "id": ""}]}, "call00001"),
-        ({"role": "assistant", "content": None, "tool_calls": [{**MENDING, "id": None}]}, "call00001"),
-        ({"role": "assistant", "content": None, "tool_calls": [{**MENDING, "id": 7}]}, "call00001"),
-        ({"role": "assistant", "tool_calls": [MENDING]}, "abc"),
-        ({"role": "assistant", "content": "", "tool_calls": [MENDING]}, "abc"),
-        ({"role": "assistant", "content": [{"type": "text", "text": "so"}], "tool_calls": [MENDING]}, "abc"),
-        ({"role": "assistant", "content": None, "tool_calls": [OBJECT]}, "abc"),
-        ({"content": None, "tool_calls": [MENDING]}, "abc"),
-        ({"role": None, "content": None, "tool_calls": [{**MENDING, "index": 0}]}, "abc"),
-    ],
-    ids=[
-        "id missing", "id empty", "id null", "id a number", "content missing", "content empty", "content in parts",
-        "arguments an object", "role missing", "role null",
-    ],
-)  # fmt: skip
-def test_a_dialect_is_played_logged_and_sent_back(quick: NanoCodexEnv, message: dict[str, Any], expected: str) -> None:
+DIALECTS: dict[str, tuple[dict[str, Any], str]] = {
+    "id missing": ({"role": "assistant", "content": None, "tool_calls": [BARE]}, "call00001"),
+    "id empty": ({"role": "assistant", "content": None, "tool_calls": [{**FIXING, "id": ""}]}, "call00001"),
+    "id null": ({"role": "assistant", "content": None, "tool_calls": [{**FIXING, "id": None}]}, "call00001"),
+    "id a number": ({"role": "assistant", "content": None, "tool_calls": [{**FIXING, "id": 7}]}, "call00001"),
+    "content missing": ({"role": "assistant", "tool_calls": [FIXING]}, "abc"),
+    "content empty": ({"role": "assistant", "content": "", "tool_calls": [FIXING]}, "abc"),
+    "content in parts": (
+        {"role": "assistant", "content": [{"type": "text", "text": "so"}], "tool_calls": [FIXING]},
+        "abc",
+    ),
+    "arguments an object": ({"role": "assistant", "content": None, "tool_calls": [OBJECT]}, "abc"),
+    "role missing": ({"content": None, "tool_calls": [FIXING]}, "abc"),
+    "role null": ({"role": None, "content": None, "tool_calls": [{**FIXING, "index": 0}]}, "abc"),
+}
+
+
+@pytest.mark.parametrize(("message", "expected"), DIALECTS.values(), ids=list(DIALECTS))
+def test_a_dialect_is_played_logged_and_sent_back(env: NanoCodexEnv, message: dict[str, Any], expected: str) -> None:
     with serve(strict(by_turn(said(message), LOOK, DONE))) as server:
-        result = play(quick, server)
+        result = play(env, server)
     assert (result.reward, result.stop, result.steps, result.void) == (1.0, "submitted", 2, None)
     first, answer = logged(result)[2:4]
     assert next(iter(first)) == "role"
@@ -111,46 +84,46 @@ def test_a_dialect_is_played_logged_and_sent_back(quick: NanoCodexEnv, message: 
 
 
 @pytest.mark.parametrize("key", ["reasoning", "reasoning_content"])
-def test_reasoning_stays_under_the_servers_own_name_and_is_sent_back(quick: NanoCodexEnv, key: str) -> None:
-    thought = {"role": "assistant", "content": None, key: "hm, a sign", "tool_calls": [MENDING]}
+def test_reasoning_stays_under_the_servers_own_name_and_is_sent_back(env: NanoCodexEnv, key: str) -> None:
+    thought = {"role": "assistant", "content": None, key: "hm, a sign", "tool_calls": [FIXING]}
     script = by_turn(said(thought), said({"role": "assistant", "content": "done", key: "so"}))
     with serve(strict(script)) as server:
-        result = play(quick, server)
+        result = play(env, server)
     assert result.reward == 1.0
     assert (logged(result)[2], logged(result)[-1][key]) == (thought, "so")
     assert list(logged(result)[2]) == list(thought)
     assert server.requests[1]["messages"][2] == thought
 
 
-def test_unknown_keys_are_kept_and_those_that_hold_nothing_are_not(quick: NanoCodexEnv) -> None:
+def test_unknown_keys_are_kept_and_those_that_hold_nothing_are_not(env: NanoCodexEnv) -> None:
     kept = {"provider_specific_fields": {"x": [None]}, "thinking_blocks": [{"signature": "s"}], "name": ""}
     nothing: dict[str, Any] = {"refusal": None, "audio": None, "function_call": None, "annotations": []}
-    odd = {**MENDING, "index": 0, "extra_content": {"google": {"thought_signature": "t"}}}
+    odd = {**FIXING, "index": 0, "extra_content": {"google": {"thought_signature": "t"}}}
     with serve(
         strict(by_turn(said({"role": "assistant", "content": None, **kept, **nothing, "tool_calls": [odd]}), DONE))
     ) as server:
-        result = play(quick, server)
+        result = play(env, server)
     assert result.reward == 1.0
     assert logged(result)[2] == {"role": "assistant", "content": None, **kept, "tool_calls": [odd]}
     assert server.requests[1]["messages"][2] == logged(result)[2]
 
 
 @pytest.mark.parametrize("calls", [{"tool_calls": None}, {"tool_calls": []}, {}], ids=["null", "empty", "missing"])
-def test_no_tool_calls_submit_in_every_dialect(quick: NanoCodexEnv, calls: dict[str, Any]) -> None:
+def test_no_tool_calls_submit_in_every_dialect(env: NanoCodexEnv, calls: dict[str, Any]) -> None:
     with serve([said({"role": "assistant", "content": "no", **calls}, "stop")]) as server:
-        result = play(quick, server)
+        result = play(env, server)
     assert (result.reward, result.stop, result.steps) == (0.0, "submitted", 0)
     assert logged(result)[-1] == {"role": "assistant", "content": "no"}
 
 
-def test_parallel_calls_are_answered_each_in_order(quick: NanoCodexEnv) -> None:
+def test_parallel_calls_are_answered_each_in_order(env: NanoCodexEnv) -> None:
     calls = [
         call("apply_patch", FIX, "one"),
         call("shell", {"cmd": "grep return sums.py"}, None),
         call("no", {}, "two"),
     ]
     with serve(strict(by_turn(completion(None, *calls), DONE))) as server:
-        result = play(quick, server)
+        result = play(env, server)
     assert (result.reward, result.steps, len(server.requests)) == (1.0, 3, 2)
     answers = logged(result)[3:6]
     assert [answer["tool_call_id"] for answer in answers] == ["one", "call00002", "two"]
@@ -181,32 +154,30 @@ MALFORMED: dict[str, Any] = {
     "status", [400, pytest.param(500, marks=pytest.mark.slow)], ids=["as vLLM refuses", "as llama.cpp refuses"]
 )
 @pytest.mark.parametrize("raw", MALFORMED.values(), ids=list(MALFORMED))
-def test_malformed_arguments_are_the_models_mistake_and_void_nothing(
-    quick: NanoCodexEnv, raw: Any, status: int
-) -> None:
+def test_malformed_arguments_are_the_models_mistake_and_void_nothing(env: NanoCodexEnv, raw: Any, status: int) -> None:
     """The log has what the model wrote, the model an error, and the server something that it can parse."""
     wrong = {"id": "w", "type": "function", "function": {"name": "shell", "arguments": raw}}
-    first = completion("so", MENDING, wrong, finish="length")
+    first = completion("so", FIXING, wrong, finish="length")
     with serve(strict(by_turn(first, LOOK, DONE), status)) as server:
-        result = play(quick, server)
+        result = play(env, server)
     assert (result.reward, result.stop, result.steps, result.void) == (1.0, "submitted", 3, None)
     message, fixed, answer = logged(result)[2:5]
-    assert message["tool_calls"] == [MENDING, wrong]
+    assert message["tool_calls"] == [FIXING, wrong]
     assert not fixed["content"].startswith("error:")
     assert (answer["tool_call_id"], answer["content"][:6]) == ("w", "error:")
     for request in server.requests[1:]:
         sent = request["messages"][2]
         assert {**sent, "tool_calls": 0} == {**message, "tool_calls": 0}
-        assert sent["tool_calls"][0] == MENDING
+        assert sent["tool_calls"][0] == FIXING
         arguments = json.loads(sent["tool_calls"][1]["function"].pop("arguments"))
         assert arguments == {"malformed": raw}
         assert sent["tool_calls"][1] == {"id": "w", "type": "function", "function": {"name": "shell"}}
 
 
-def test_arguments_that_are_an_object_with_nan_are_malformed_too(quick: NanoCodexEnv) -> None:
+def test_arguments_that_are_an_object_with_nan_are_malformed_too(env: NanoCodexEnv) -> None:
     odd = {"id": "w", "type": "function", "function": {"name": "shell", "arguments": {"cmd": float("nan")}}}
     with serve(strict(by_turn(completion(None, odd), MEND, DONE))) as server:
-        result = play(quick, server)
+        result = play(env, server)
     assert (result.reward, result.void) == (1.0, None)
     assert logged(result)[3]["content"].startswith("error:")
     sent = server.requests[1]["messages"][2]["tool_calls"][0]["function"]["arguments"]
@@ -215,19 +186,19 @@ def test_arguments_that_are_an_object_with_nan_are_malformed_too(quick: NanoCode
 
 @pytest.mark.parametrize("function", [None, "shell", {}, {"name": None, "arguments": "{}"}], ids=str)
 def test_a_call_of_no_function_is_answered_and_sent_in_a_shape_that_can_be_read(
-    quick: NanoCodexEnv, function: Any
+    env: NanoCodexEnv, function: Any
 ) -> None:
     with serve(strict(by_turn(completion(None, {"id": "w", "function": function}), MEND, DONE))) as server:
-        result = play(quick, server)
+        result = play(env, server)
     assert logged(result)[2]["tool_calls"] == [{"id": "w", "function": function}]
     assert logged(result)[3]["content"].startswith("error: the call names no function")
     assert (result.reward, result.void) == (1.0, None)
 
 
-def test_a_lone_surrogate_is_logged_as_it_came_and_sent_as_a_replacement(quick: NanoCodexEnv) -> None:
+def test_a_lone_surrogate_is_logged_as_it_came_and_sent_as_a_replacement(env: NanoCodexEnv) -> None:
     looked = call("shell", '{"cmd": "echo \udce9"}', "\udfff")
-    with serve(strict(by_turn(completion("a\ud800b \U0001f600", looked, MENDING, reasoning="\udc00"), DONE))) as server:
-        result = play(quick, server)
+    with serve(strict(by_turn(completion("a\ud800b \U0001f600", looked, FIXING, reasoning="\udc00"), DONE))) as server:
+        result = play(env, server)
     assert (result.reward, result.void) == (1.0, None)
     message = logged(result)[2]
     assert (message["content"], message["reasoning"]) == ("a\ud800b \U0001f600", "\udc00")
@@ -249,12 +220,12 @@ def test_an_empty_answer_is_reminded_and_the_server_can_read_it_afterwards(task:
 
 
 @pytest.mark.parametrize("place", ["message", "usage"])
-def test_an_answer_with_nan_never_raises_into_a_training_loop(quick: NanoCodexEnv, place: str) -> None:
+def test_an_answer_with_nan_never_raises_into_a_training_loop(env: NanoCodexEnv, place: str) -> None:
     odd = json.loads(json.dumps(MEND))
     target = odd["choices"][0]["message"] if place == "message" else odd
     target["usage" if place == "usage" else "score"] = {"total_tokens": float("nan")}
     with serve(by_turn(odd, DONE)) as server:
-        result = play(quick, server)
+        result = play(env, server)
     assert result.reward == 1.0 or (result.void or "").startswith("PolicyError: ")
     for line in (Path(result.folder or "") / "messages.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=pytest.fail)

