@@ -13,7 +13,7 @@ from typing import Any
 
 from nano_codex_env.diff import File
 from nano_codex_env.errors import ConfigError, check_positive
-from nano_codex_env.messages import Message, ToolCall, dumps, tool_answer
+from nano_codex_env.messages import Message, ToolCall, ToolSchema, dumps, tool_answer
 from nano_codex_env.records.trajectory import LogWriter
 from nano_codex_env.repo import Workspace
 from nano_codex_env.repo.source import repository_folders
@@ -46,9 +46,9 @@ class Rules:
 
     def __post_init__(self) -> None:
         """Raise ConfigError if a value cannot be used."""
-        check_positive("max_steps", self.max_steps, "number")
-        check_positive("time_limit", self.time_limit, "number", fractions=True, optional=True)
-        check_positive("token_limit", self.token_limit, "number", optional=True)
+        check_positive("max_steps", self.max_steps)
+        check_positive("time_limit", self.time_limit, "number of seconds", fractions=True, optional=True)
+        check_positive("token_limit", self.token_limit, optional=True)
         if self.on_inaction not in ("submit", "remind"):
             raise ConfigError(f"on_inaction is 'submit' or 'remind'; got {self.on_inaction!r}")
         checked_prompt(self.system_prompt)
@@ -134,16 +134,21 @@ class Episode:
         self._started = time.monotonic() - start.seconds
         # Not to be seen from inside: the repository's future, and logs that hold reference patches.
         hidden = repository_folders(task.repo)
-        about = {"task": task.to_row(), "commit": self.workspace.commit, **self.rules.about(), "started": time.time()}
-        if resume:
-            about["branched"] = {"from": resume.folder, "messages": len(resume.lines)}
-        self.log = LogWriter(Path(log_dir), toolbox.schemas, about) if log_dir else None
+        self.log: LogWriter | None = None
+        self._begun = time.time()
+        if log_dir:
+            more = {"branched": {"from": resume.folder, "messages": len(resume.lines)}} if resume else {}
+            self.begin_log(log_dir, toolbox.schemas, **more).take_up(start.lines, start.token_lines, start.token_ids)
         self.context = ToolContext(self.workspace, sandbox, (*hidden, self.log.folder.parent) if self.log else hidden)
-        if self.log:
-            self.log.take_up(start.lines, start.token_lines, start.token_ids)
         if echo:
             for message in self.messages:
                 echo(message)
+
+    def begin_log(self, log_dir: str | os.PathLike[str], tools: Sequence[ToolSchema], **more: Any) -> LogWriter:
+        """Begin an empty log whose `metadata.json` describes the episode; `more`: further entries."""
+        about = {"task": self.task.to_row(), "commit": self.workspace.commit, **self.rules.about()}
+        self.log = LogWriter(Path(log_dir), tools, {**about, "started": self._begun, **more})
+        return self.log
 
     def report_tokens(self, total: int) -> None:
         """See `NanoCodexEnv.report_tokens`."""

@@ -23,7 +23,7 @@ from nano_codex_env.errors import ConfigError, TaskError
 from nano_codex_env.runs.replay import replay
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tools import Tool, ToolResult, budget, default_tools
-from nano_codex_env.tools.notices import REMINDER
+from nano_codex_env.tools.prompt import REMINDER
 from tests.conftest import git
 from tests.server import Answer, Raw, Script, Server, by_turn, call, completion, fault, serve
 

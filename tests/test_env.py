@@ -30,7 +30,7 @@ from nano_codex_env.messages import Message, ToolCall, assistant, tool_call
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tokens import joined
 from nano_codex_env.tools import State, Tool, ToolResult, budget, default_tools, shell
-from nano_codex_env.tools.notices import REMINDER
+from nano_codex_env.tools.prompt import REMINDER
 from nano_codex_env.untrusted import for_terminal
 from tests.conftest import git
 
@@ -225,7 +225,7 @@ def test_a_task_can_be_given_whole_or_as_a_row_or_by_its_name(task: Task, make: 
         ({"issue": "x", "repo": "r", "commit": 5}, ConfigError, "commit must be a commit's id; got 5"),
         ({"instance_id": "nobody"}, TaskError, "no task is called 'nobody'; there are sums-1"),
         ({"task": {"repo": "r"}}, TaskError, "no column instance_id, problem_statement"),
-        ({"task": "sums-1"}, (ConfigError, TaskError), "task"),
+        ({"task": "sums-1"}, TaskError, "a row must be an object; got str"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(make: Make, options: Any, error: Any, words: str) -> None:
@@ -239,7 +239,7 @@ def test_options_that_do_not_fit_are_refused(make: Make, options: Any, error: An
 
 def test_reset_takes_no_other_names(make: Make) -> None:
     env = gym.make("NanoCodex-v0", log_dir=None)
-    with pytest.raises(TypeError, match="reset\\(\\) takes seed, options, issue, repo and commit; got 'branch'"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'branch'"):
         env.reset(branch="main")  # type: ignore[call-arg]
     env.close()
 
@@ -304,9 +304,7 @@ def test_a_url_is_cloned(repo: Path, make: Make) -> None:
 
 def test_a_task_without_tests_needs_a_reward(task: Task, make: Make) -> None:
     bare = task.with_(FAIL_TO_PASS=())
-    with pytest.raises(
-        TaskError, match="sums-1 has no tests, so nothing can judge a patch; give the env another reward="
-    ):
+    with pytest.raises(TaskError, match="no tests, so nothing can judge a patch: sums-1; give another reward="):
         make([bare], reward=None).reset()
     env = make([bare], reward=ONE)
     env.reset()
@@ -323,13 +321,13 @@ def test_no_tasks_is_an_error_at_reset(make: Make) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"max_steps": 0}, "max_steps must be a positive number; got 0"),
-        ({"max_steps": None}, "max_steps must be a positive number; got None"),
-        ({"max_steps": 1.5}, "max_steps must be a positive number; got 1.5"),
-        ({"max_steps": True}, "max_steps must be a positive number; got True"),
-        ({"time_limit": -1}, "time_limit must be a positive number; got -1"),
-        ({"time_limit": float("nan")}, "time_limit must be a positive number; got nan"),
-        ({"token_limit": "many"}, "token_limit must be a positive number; got 'many'"),
+        ({"max_steps": 0}, "max_steps must be a positive whole number; got 0"),
+        ({"max_steps": None}, "max_steps must be a positive whole number; got None"),
+        ({"max_steps": 1.5}, "max_steps must be a positive whole number; got 1.5"),
+        ({"max_steps": True}, "max_steps must be a positive whole number; got True"),
+        ({"time_limit": -1}, "time_limit must be a positive number of seconds; got -1"),
+        ({"time_limit": float("nan")}, "time_limit must be a positive number of seconds; got nan"),
+        ({"token_limit": "many"}, "token_limit must be a positive whole number; got 'many'"),
         ({"on_inaction": "shout"}, "on_inaction is 'submit' or 'remind'; got 'shout'"),
         ({"render_mode": "rgb_array"}, "render_mode is None, 'ansi' or 'human'; got 'rgb_array'"),
         ({"sandbox": "none"}, "no sandbox is called 'none'; there are: bubblewrap"),

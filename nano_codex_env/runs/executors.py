@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -159,18 +159,16 @@ class _RunningJob:
     def __init__(self, executor: ThreadExecutor, job: Job) -> None:
         self._executor, self._job, self._started = executor, job, time.monotonic()
         self._env: NanoCodexEnv | None = None
-        self._has_place = True
+        self._place = ExitStack()
+        self._place.callback(executor.playing.release)
         self.thread, self.in_policy = threading.current_thread(), False
 
     def play(self) -> EpisodeResult:
         """Play it to its end, or to a void result."""
         executor, job = self._executor, self._job
-        try:
-            reward = _RewardWithin(executor.reward, self._scoring)
-            with closing(NanoCodexEnv(reward=reward, **executor.env)) as self._env:
-                return rollout(self._env, self, task=job.task, attempt=job.attempt, void_on=BaseException)
-        finally:
-            self._leave_place()
+        reward = _RewardWithin(executor.reward, self._scoring)
+        with self._place, closing(NanoCodexEnv(reward=reward, **executor.env)) as self._env:
+            return rollout(self._env, self, task=job.task, attempt=job.attempt, void_on=BaseException)
 
     def __call__(self, messages: Sequence[Message], tools: Sequence[ToolSchema]) -> Reply:
         """Ask the policy."""
@@ -200,14 +198,9 @@ class _RunningJob:
             self._executor.check()
             self.in_policy = value
 
-    def _leave_place(self) -> None:
-        if self._has_place:
-            self._has_place = False
-            self._executor.playing.release()
-
     @contextmanager
     def _scoring(self) -> Iterator[None]:
-        self._leave_place()
+        self._place.close()  # the next episode is played meanwhile
         self._executor.check()
         yield
         self._executor.check()

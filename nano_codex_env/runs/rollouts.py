@@ -21,7 +21,7 @@ from nano_codex_env.policies.base import Policy
 from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.records.rows import RowFile
 from nano_codex_env.records.trajectory import read_metadata
-from nano_codex_env.rewards import Resolved, Reward, version_of
+from nano_codex_env.rewards import Reward, version_of
 from nano_codex_env.runs.executors import Job, ThreadExecutor
 from nano_codex_env.tasks import Rows, load_tasks
 from nano_codex_env.tasks.task import Task
@@ -102,8 +102,7 @@ def rollouts(
         check_positive(name, value)
     jobs = _jobs(load_tasks([tasks] if isinstance(tasks, Task) else tasks), n)
     env = {"log_dir": out, **env} if out else env
-    reward = reward or Resolved(sandbox=env.get("sandbox", "bubblewrap"), cache=env.get("cache_dir"))
-    NanoCodexEnv(reward=reward, **env).close()  # raises for invalid arguments here rather than in threads
+    reward = NanoCodexEnv(reward=reward, **env).reward  # raises for invalid arguments here rather than in threads
     records = RowFile(Path(out) / "results.jsonl", _key, resume=resume) if out else None
     with records or nullcontext(), ProgressBar(_name_of(policy), len(jobs), progress) as bar:
         results = _earlier_results(records.rows if records else {}, jobs, version_of(reward))

@@ -133,7 +133,7 @@ def test_a_reward_that_breaks_is_a_failure_of_ours(task: Task) -> None:
     with pytest.raises(RewardError, match="ZeroDivisionError"):
         broken(task, [], "")
     assert verl_reward.SharedReward(from_function(lambda *_: 0.5), 1)(task, [], "").value == 0.5
-    with pytest.raises(ConfigError, match="at least 1"):
+    with pytest.raises(ConfigError, match="workers must be a positive whole number; got 0"):
         verl_reward.SharedReward(broken, 0)
 
 

@@ -20,8 +20,7 @@ from nano_codex_env.runs.replay import replay
 from nano_codex_env.runs.rollouts import rollouts
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tools import Tool, ToolResult, apply_patch, default_tools, shell
-from nano_codex_env.tools.notices import REMINDER
-from nano_codex_env.tools.prompt import SYSTEM_PROMPT, default_prompt
+from nano_codex_env.tools.prompt import REMINDER, SYSTEM_PROMPT, default_prompt
 from tests.conftest import MENDED
 from tests.server import completion, serve
 
