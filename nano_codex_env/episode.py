@@ -7,6 +7,7 @@ import operator
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,6 @@ class Episode:
         self.rules = replace(rules, system_prompt=None if prompt == default else prompt)
         self.task, self._toolbox, self._echo = task, toolbox, echo
         self.workspace = Workspace(task.repo, start.commit, cache=cache)
-        self.workspace.restore(start.files)
         self.steps = start.steps
         self.calls = start.calls
         """All tool calls, those not run included: the next call without an id is numbered from here."""
@@ -136,9 +136,14 @@ class Episode:
         hidden = repository_folders(task.repo)
         self.log: LogWriter | None = None
         self._begun = time.time()
-        if log_dir:
-            more = {"branched": {"from": resume.folder, "messages": len(resume.lines)}} if resume else {}
-            self.begin_log(log_dir, toolbox.schemas, **more).take_up(start.lines, start.token_lines, start.token_ids)
+        with ExitStack() as undo:
+            undo.callback(self.workspace.close)
+            self.workspace.restore(start.files)
+            if log_dir:
+                more = {"branched": {"from": resume.folder, "messages": len(resume.lines)}} if resume else {}
+                log = undo.enter_context(closing(self.begin_log(log_dir, toolbox.schemas, **more)))
+                log.take_up(start.lines, start.token_lines, start.token_ids)
+            undo.pop_all()
         self.context = ToolContext(self.workspace, sandbox, (*hidden, self.log.folder.parent) if self.log else hidden)
         if echo:
             for message in self.messages:

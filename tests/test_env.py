@@ -1126,6 +1126,16 @@ def test_branches_that_cannot_all_be_made_leave_nothing(env: NanoCodexEnv, monke
             _ = branch.episode
 
 
+def test_a_branch_whose_log_cannot_be_written_leaves_nothing(make: Make, tmp_path: Path) -> None:
+    """The leak detector looks for the folder of its files."""
+    env = make()
+    env.reset()
+    play(env, FIX)
+    (tmp_path / "file").touch()
+    with pytest.raises(TrajectoryError, match="cannot write a log in"):
+        make(log_dir=tmp_path / "file" / "log").restore(env.snapshot())
+
+
 def test_an_episode_that_is_over_cannot_be_branched(make: Make) -> None:
     """Its files are gone; a snapshot that was taken before its end still serves."""
     env = make(reward=None)
