@@ -132,7 +132,7 @@ class Episode:
         self.counts = dict(start.counts)
         """Tool -> (calls, successful calls)."""
         self._started = time.monotonic() - start.seconds
-        # Not to be seen from inside: the repository's future, and logs that hold reference patches.
+        # Commands must see neither later commits of the repository nor logs, which hold reference patches.
         hidden = repository_folders(task.repo)
         self.log: LogWriter | None = None
         self._begun = time.time()

@@ -176,12 +176,6 @@ def test_inaction_costs_a_call_and_is_answered_by_a_reminder(solve: Solve) -> No
     assert len(server.requests) == 3
 
 
-def test_a_model_that_only_talks_ends_at_the_limit(repo: Path, solve: Solve) -> None:
-    agent, server, diff = solve([completion("hm")], tool_limit=3)
-    assert (agent.stop, agent.tool_usage, diff, len(server.requests)) == ("max_steps", 3, "", 3)
-    assert not git(repo, "status", "--porcelain")
-
-
 def test_an_answer_grows_no_longer_than_what_is_left_allows(solve: Solve) -> None:
     turns = [counted(100, look()), counted(700, look()), counted(999, FIX), counted(999)]
     agent, server, _ = solve(by_turn(*turns), token_limit=1000, response_limit=300)

@@ -211,7 +211,8 @@ def environment_class(settings: Settings, *, get_reward: bool) -> type[TrlEnviro
     Raises:
         ConfigError: a tool's name is private or taken by a method of ours or TRL's, or an argument's name is invalid.
     """
-    for tool in settings.toolbox.tools:
+    tools = settings.toolbox.tools
+    for tool in tools:
         if tool.name.startswith("_") or tool.name == "get_reward" or hasattr(TrlEnvironment, tool.name):
             raise ConfigError(
                 f"no tool for TRL can be called {tool.name!r}: TRL hides such methods, or calls them itself"
@@ -221,7 +222,7 @@ def environment_class(settings: Settings, *, get_reward: bool) -> type[TrlEnviro
                 raise ConfigError(
                     f"no argument of a method can be called {name!r}; rename that of the tool {tool.name}"
                 )
-    methods: dict[str, Any] = {tool.name: _method(tool) for tool in settings.toolbox.tools}
+    methods: dict[str, Any] = {tool.name: _method(tool) for tool in tools}
     if get_reward:
         methods["get_reward"] = lambda self: self._score(self._episode.transcript() if self._episode else ())
     return type("NanoCodex", (TrlEnvironment,), methods)

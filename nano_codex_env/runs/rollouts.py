@@ -38,10 +38,10 @@ Results = dict[Any, EpisodeResult]
 """Results by `EpisodeResult.key`."""
 
 _POLL = 0.2
-"""Seconds between two looks at deadline and interrupts."""
+"""Seconds between two checks of the deadline and of interrupts."""
 
 _PATIENCE = 3.0
-"""Seconds that dropped episodes have to end by themselves."""
+"""Seconds that dropped episodes have to end on their own."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -122,7 +122,7 @@ def rollouts(
 
 
 class _Collector:
-    """Records and shows results as an executor gives them, and handles deadline and Ctrl-C."""
+    """Records and shows the results of an executor as they come, and handles the deadline and Ctrl-C."""
 
     def __init__(self, executor: ThreadExecutor, records: RowFile | None, bar: ProgressBar, results: Results) -> None:
         self._executor, self._records, self._bar, self._results = executor, records, bar, results

@@ -426,26 +426,6 @@ def test_ctrl_c_finishes_what_runs_starts_no_other_and_a_resumed_run_does_the_re
     assert kept.items() <= results.items()
 
 
-def test_a_second_ctrl_c_drops_what_runs(begin: Callable[..., Run], task: Task, tmp_path: Path) -> None:
-    save_tasks(many(task, 3), tmp_path / "tasks.jsonl")
-    (tmp_path / "go-t0").touch()
-    run = begin("--concurrency", "2")
-    until(lambda: run.asked("t1") and run.asked("t2") and len(lines(run.results)) == 1)
-    run.process.send_signal(signal.SIGINT)
-    run.hears("Ctrl-C again drops them")
-    run.process.send_signal(signal.SIGINT)
-    code, said, complaint = run.ends()
-    assert (code, complaint) == (
-        130,
-        "nano-codex: interrupted; go on with: --out out --resume --policy waiting:policy\n",
-    )
-    assert "1 episodes, mean reward 0.000, 0 void" in said
-    assert [row["instance_id"] for row in lines(run.results)] == ["t0"]
-    (tmp_path / "go").touch()
-    assert begin("--resume").ends()[0] == 0
-    assert len(lines(run.results)) == 3
-
-
 def test_a_run_of_200_episodes_killed_twice_comes_to_200_results(
     begin: Callable[..., Run], task: Task, tmp_path: Path
 ) -> None:

@@ -85,16 +85,6 @@ def struck(action: Callable[[], object], strike: Callable[[int], None], where: C
     return number
 
 
-def moments(swap: Swap, first: int, length: int) -> Callable[[int], None]:
-    """Swap before call `first`, and back `length` calls later (0: never)."""
-
-    def strike(number: int) -> None:
-        if number == first or (length and number == first + length):
-            swap()
-
-    return strike
-
-
 EDIT, NEW = patch("pkg/deep/x.txt", "deep", "Deep"), patch("pkg/deep/new/x.txt", "", "x\n")
 AGAIN = patch("pkg/deep/x.txt", "Deep", "deeper")
 CALLS = {"an edit": EDIT, "a second edit": AGAIN, "a new file": NEW}
