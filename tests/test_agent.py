@@ -244,13 +244,8 @@ def test_warnings_are_given_only_to_who_asks(repo: Path, solve: Solve) -> None:
 
 MISTAKES = {
     "malformed": call("shell", '{"cmd": "ls'),
-    "list": call("shell", '["ls"]'),
-    "empty": call("shell", ""),
     "unknown tool": call("bash", {"cmd": "ls"}),
-    "no name": {"id": "x", "type": "function", "function": {}},
     "missing": call("apply_patch", {"search": "a - b"}),
-    "too many": call("shell", {"cmd": "ls", "timeout": "5"}),
-    "no text": call("shell", {"cmd": 5}),
 }
 
 
@@ -264,11 +259,11 @@ def test_mistakes_are_answered_and_counted(solve: Solve) -> None:
     assert "+    return a + b" in diff
     counts = {key: value for key, value in agent.tool_stats.items() if key.startswith("tool_")}
     assert counts == {
-        "tool_calls_shell": 5,
+        "tool_calls_shell": 1,
         "tool_success_rate_shell": 0.0,
         "tool_calls_apply_patch": 2,
         "tool_success_rate_apply_patch": 0.5,
-        "tool_calls_unknown": 2,
+        "tool_calls_unknown": 1,
         "tool_success_rate_unknown": 0.0,
     }
     logged = agent.messages[2]["tool_calls"]
@@ -459,19 +454,8 @@ def test_the_command_runs_no_code_of_the_checkout(repo: Path, tmp_path: Path) ->
     git(repo, "commit", "-q", "-m", "packages")
     start = "import sys; from nano_codex_env.cli import main; sys.exit(main())"
     with serve(MENDS) as server:
-        words = [
-            sys.executable,
-            "-P",
-            "-c",
-            start,
-            "agent",
-            "x",
-            "--verbose",
-            "--model",
-            MODEL,
-            "--api-base",
-            server.url,
-        ]
+        agent = ["agent", "x", "--verbose", "--model", MODEL, "--api-base", server.url]
+        words = [sys.executable, "-P", "-c", start, *agent]
         env = {**os.environ, "PYTHONPATH": str(Path(inspect.getfile(Agent)).parents[1])}
         done = subprocess.run(words, cwd=repo, env=env, capture_output=True, text=True, check=False)
     assert not (repo / "was-run").exists()

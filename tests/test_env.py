@@ -237,30 +237,11 @@ def test_reset_takes_no_other_names(make: Make) -> None:
     env.close()
 
 
-def test_a_repository_that_is_dirty_is_refused(repo: Path, make: Make) -> None:
-    (repo / "new.py").write_text("")
-    (repo / "sums.py").write_text("")
-    with pytest.raises(WorkspaceError, match=r"is dirty: 2 .*sums.py, new.py.*; commit or stash them"):
-        make(reward=ONE).reset(issue="x", repo=repo)
-
-
 def test_a_dirty_repository_serves_a_commit_that_is_named_in_full(repo: Path, make: Make) -> None:
     (repo / "sums.py").write_text("dirty\n")
     env = make(reward=ONE)
     env.reset(issue="x", repo=repo, commit=git(repo, "rev-parse", "HEAD"))
     assert "dirty" not in play(env, LOOK)[0][-1]["content"]
-
-
-def test_our_own_log_does_not_make_a_repository_dirty(
-    repo: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(repo)
-    with NanoCodexEnv([], reward=ONE, sandbox=sandbox) as env:
-        for _ in range(2):
-            env.reset(issue="x", repo=".")
-            play(env, DONE)
-    assert len([path for path in (repo / ".nano-codex").iterdir() if path.is_dir()]) == 2
-    assert git(repo, "status", "--porcelain") == ""
 
 
 def test_what_cannot_be_opened_is_refused_with_its_mend(tmp_path: Path, repo: Path, make: Make) -> None:

@@ -16,17 +16,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from statistics import fmean
 from typing import Any
 
-from nano_codex_env.adapters.trl_environment import (
-    Settings,
-    TrlEnvironment,
-    VoidWindow,
-    environment_class,
-    make_environment,
-)
+from nano_codex_env.adapters.trl_environment import Settings, TrlEnvironment, VoidWindow, environment_class
 from nano_codex_env.env import require_tests
 from nano_codex_env.episode import Rules
 from nano_codex_env.errors import check_positive
@@ -82,8 +76,7 @@ class TrlSpec:
         rules = Rules(max_steps, time_limit, None, tuple(notices), system_prompt=system_prompt)
         voids = VoidWindow(max_void_share)
         settings = Settings(self.tasks, reward, tools, box, rules, voids, log_dir=log_dir, cache_dir=cache_dir)
-        environment_class(settings, get_reward=asynchronous)  # raises for a name that no method can have
-        self.environment_factory = partial(make_environment, settings, get_reward=asynchronous)
+        self.environment_factory = EnvironmentFactory(settings, asynchronous)
         self._prompt = system_prompt or default_prompt(settings.toolbox.tools)
         functions: list[Callable[..., list[float | None]]] = [] if asynchronous else [_reward_function(reward, workers)]
         self.reward_funcs = functions
@@ -126,6 +119,26 @@ def _reward_function(reward: Reward, workers: int | None) -> Callable[..., list[
         return rewards
 
     return nano_codex
+
+
+class EnvironmentFactory:
+    """Makes the environments of a trainer, all of one class: TRL has one `get_reward` for each class.
+
+    When the factory is pickled, the class is made anew.
+    """
+
+    def __init__(self, settings: Settings, get_reward: bool) -> None:
+        """`get_reward`: whether an environment returns its own reward, as AsyncGRPOTrainer wants it."""
+        self._settings, self._get_reward = settings, get_reward
+        self._class = environment_class(settings, get_reward=get_reward)
+
+    def __call__(self) -> TrlEnvironment:
+        """Make another environment."""
+        return self._class(self._settings)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave out the class, which cannot be pickled."""
+        return EnvironmentFactory, (self._settings, self._get_reward)
 
 
 def _means(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -228,11 +228,6 @@ def environment_class(settings: Settings, *, get_reward: bool) -> type[TrlEnviro
     return type("NanoCodex", (TrlEnvironment,), methods)
 
 
-def make_environment(settings: Settings, *, get_reward: bool) -> TrlEnvironment:
-    """An environment of a class of its own: a class that is made at run time cannot be pickled."""
-    return environment_class(settings, get_reward=get_reward)(settings)
-
-
 def _method(tool: Tool) -> Callable[..., str]:
     """A tool as a method; TRL derives the policy's schema from its signature and docstring.
 

@@ -318,6 +318,7 @@ def test_the_dataset_holds_what_an_episode_begins_with(task: Task) -> None:
 def test_for_the_asynchronous_trainer_the_environment_owns_its_reward_and_travels(task: Task) -> None:
     spec = TrlSpec(task, reward=Half(), asynchronous=True)
     assert spec.reward_funcs == []
+    assert type(spec.environment_factory()) is type(spec.environment_factory())  # TRL leaves out all but one class
     env: Any = pickle.loads(pickle.dumps(spec.environment_factory))()
     assert env.get_reward() is None  # never reset: void, not nothing
     env.reset(task=0)

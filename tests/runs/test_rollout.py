@@ -21,20 +21,8 @@ from tests.conftest import leavings
 LOOK = tool_call("shell", cmd="ls")
 FIX = tool_call("apply_patch", search="return a - b", replace="return a + b", file="sums.py")
 ONE = from_function(lambda task, transcript, diff: 1.0)
-KEYS = [
-    "instance_id",
-    "attempt",
-    "reward",
-    "stop",
-    "steps",
-    "seconds",
-    "void",
-    "folder",
-    "diff",
-    "parts",
-    "metrics",
-    "scorer",
-]
+KEYS = ["instance_id", "attempt", "reward", "stop", "steps", "seconds", "void", "folder"]
+KEYS += ["diff", "parts", "metrics", "scorer"]
 
 
 class Failing(Scripted):

@@ -94,93 +94,44 @@ def held(episode: Episode, file: str) -> bytes:
 # What it does.
 
 DONE = [
-    (
-        "a line",
-        ("    return a - b\n", "    return a + b\n", "sums.py"),
-        "patched sums.py at line 5",
-        BUG.replace("a - b", "a + b"),
-    ),
-    ("a part of a line", ("a - b", "a + b", "sums.py"), "patched sums.py at line 5", BUG.replace("a - b", "a + b")),
-    ("across lines", ("y = 2\nx", "z", "twice.py"), "patched twice.py at line 2", "x = 1\nz = 1\n"),
-    ("to nothing", ("two\n", "", "pkg/data.txt"), "patched pkg/data.txt at line 2", "one\n"),
-    ("all of it", ("one\ntwo\n", "", "pkg/data.txt"), "patched pkg/data.txt at line 1", ""),
-    ("by /testbed", ("two", "2", "/testbed/pkg/data.txt"), "patched /testbed/pkg/data.txt at line 2", "one\n2\n"),
-    ("by ./", ("two", "2", "./pkg//data.txt"), "patched ./pkg//data.txt at line 2", "one\n2\n"),
-    (
-        "no regular expression",
-        ("a - b", r"\g<0>\1&$1", "sums.py"),
-        "patched sums.py at line 5",
-        BUG.replace("a - b", r"\g<0>\1&$1"),
-    ),
-    ("an empty file", ("", "x = 1\n", "empty.py"), "patched empty.py at line 1", "x = 1\n"),
-    ("no newline at the end", ("two", "2", "no-end.txt"), "patched no-end.txt at line 2", "one\n2"),
-    ("one newline more", ("two", "two\n", "no-end.txt"), "patched no-end.txt at line 2", "one\ntwo\n"),
-    ("a new file", ("", "x = 1\n", "new/deep/mod.py"), "created new/deep/mod.py", "x = 1\n"),
-    ("an empty new file", ("", "", "new/__init__.py"), "created new/__init__.py", ""),
-    (
-        "a new file, not ASCII",
-        ("", "caf\u00e9 \U0001f600\r\n", "n\u00e9w.txt"),
-        "created n\u00e9w.txt",
-        "caf\u00e9 \U0001f600\r\n",
-    ),
-    ("like an option", ("", "x", "-rf"), "created -rf", "x"),
-    (
-        "CR LF by LF",
-        ("a=1\nset b", "a=3\n\nset c", "crlf.bat"),
-        "patched crlf.bat at line 2",
-        b"@echo off\r\nset a=3\r\n\r\nset c=2\r\n",
-    ),
-    (
-        "CR LF by itself",
-        ("a=1\r\nset", "a=3\r\nlet", "crlf.bat"),
-        "patched crlf.bat at line 2",
-        b"@echo off\r\nset a=3\r\nlet b=2\r\n",
-    ),
-    (
-        "CR LF at the end",
-        ("b=2\n", "b=2\nend\n", "crlf.bat"),
-        "patched crlf.bat at line 3",
-        b"@echo off\r\nset a=1\r\nset b=2\r\nend\r\n",
-    ),
-    ("in mixed endings", ("two\n", "2\n", "mixed.txt"), "patched mixed.txt at line 2", b"one\r\n2\nthree\r\n"),
-    ("mixed, exactly", ("one\r\ntwo", "1\n2", "mixed.txt"), "patched mixed.txt at line 1", b"1\n2\nthree\r\n"),
-    ("old Mac endings", ("two\r", "2\r", "mac.txt"), "patched mac.txt at line 1", b"one\r2\rthree"),
-    (
-        "a BOM is kept",
-        ("using System;\n", "using X;\n", "bom.cs"),
-        "patched bom.cs at line 1",
-        b"\xef\xbb\xbfusing X;\r\nclass A {}\r\n",
-    ),
-    (
-        "a BOM is text",
-        ("\ufeffusing", "using", "bom.cs"),
-        "patched bom.cs at line 1",
-        b"using System;\r\nclass A {}\r\n",
-    ),
-    (
-        "Latin-1 is kept",
-        ("place = 'x'", "place = '\u00fc'", "latin.py"),
-        "patched latin.py at line 3",
-        LATIN.replace(b"'x'", b"'\xfc'"),
-    ),
-    (
-        "Latin-1 is found",
-        ("caf\u00e9", "tea", "latin.py"),
-        "patched latin.py at line 2",
-        LATIN.replace(b"caf\xe9", b"tea"),
-    ),
-    ("odd line breaks", ("b\x0cc", "B", "breaks.txt"), "patched breaks.txt at line 1", "a\u2028B\x85d\n"),
-    ("in a large file", ("end", "END", "large.txt"), "patched large.txt at line 2", b"x" * (MAX_FILE - 10) + b"\nEND"),
+    ("a line", ("    return a - b\n", "    return a + b\n", "sums.py"), 5, BUG.replace("a - b", "a + b")),
+    ("a part of a line", ("a - b", "a + b", "sums.py"), 5, BUG.replace("a - b", "a + b")),
+    ("across lines", ("y = 2\nx", "z", "twice.py"), 2, "x = 1\nz = 1\n"),
+    ("to nothing", ("two\n", "", "pkg/data.txt"), 2, "one\n"),
+    ("all of it", ("one\ntwo\n", "", "pkg/data.txt"), 1, ""),
+    ("by /testbed", ("two", "2", "/testbed/pkg/data.txt"), 2, "one\n2\n"),
+    ("by ./", ("two", "2", "./pkg//data.txt"), 2, "one\n2\n"),
+    ("no regular expression", ("a - b", r"\g<0>\1&$1", "sums.py"), 5, BUG.replace("a - b", r"\g<0>\1&$1")),
+    ("an empty file", ("", "x = 1\n", "empty.py"), 1, "x = 1\n"),
+    ("no newline at the end", ("two", "2", "no-end.txt"), 2, "one\n2"),
+    ("one newline more", ("two", "two\n", "no-end.txt"), 2, "one\ntwo\n"),
+    ("a new file", ("", "x = 1\n", "new/deep/mod.py"), 0, "x = 1\n"),
+    ("an empty new file", ("", "", "new/__init__.py"), 0, ""),
+    ("a new file, not ASCII", ("", "caf\u00e9 \U0001f600\r\n", "n\u00e9w.txt"), 0, "caf\u00e9 \U0001f600\r\n"),
+    ("like an option", ("", "x", "-rf"), 0, "x"),
+    ("CR LF by LF", ("a=1\nset b", "a=3\n\nset c", "crlf.bat"), 2, b"@echo off\r\nset a=3\r\n\r\nset c=2\r\n"),
+    ("CR LF by itself", ("a=1\r\nset", "a=3\r\nlet", "crlf.bat"), 2, b"@echo off\r\nset a=3\r\nlet b=2\r\n"),
+    ("CR LF at the end", ("b=2\n", "b=2\nend\n", "crlf.bat"), 3, b"@echo off\r\nset a=1\r\nset b=2\r\nend\r\n"),
+    ("in mixed endings", ("two\n", "2\n", "mixed.txt"), 2, b"one\r\n2\nthree\r\n"),
+    ("mixed, exactly", ("one\r\ntwo", "1\n2", "mixed.txt"), 1, b"1\n2\nthree\r\n"),
+    ("old Mac endings", ("two\r", "2\r", "mac.txt"), 1, b"one\r2\rthree"),
+    ("a BOM is kept", ("using System;\n", "using X;\n", "bom.cs"), 1, b"\xef\xbb\xbfusing X;\r\nclass A {}\r\n"),
+    ("a BOM is text", ("\ufeffusing", "using", "bom.cs"), 1, b"using System;\r\nclass A {}\r\n"),
+    ("Latin-1 is kept", ("place = 'x'", "place = '\u00fc'", "latin.py"), 3, LATIN.replace(b"'x'", b"'\xfc'")),
+    ("Latin-1 is found", ("caf\u00e9", "tea", "latin.py"), 2, LATIN.replace(b"caf\xe9", b"tea")),
+    ("odd line breaks", ("b\x0cc", "B", "breaks.txt"), 1, "a\u2028B\x85d\n"),
+    ("in a large file", ("end", "END", "large.txt"), 2, b"x" * (MAX_FILE - 10) + b"\nEND"),
 ]
 
 
-@pytest.mark.parametrize(("arguments", "said", "data"), [case[1:] for case in DONE], ids=[case[0] for case in DONE])
+@pytest.mark.parametrize(("arguments", "line", "data"), [case[1:] for case in DONE], ids=[case[0] for case in DONE])
 def test_a_text_is_replaced_exactly(
-    episode: Episode, patch: Patch, arguments: tuple[str, str, str], said: str, data: str | bytes
+    episode: Episode, patch: Patch, arguments: tuple[str, str, str], line: int, data: str | bytes
 ) -> None:
     """The bytes around it stay as they are: encoding, line endings, byte order mark, the missing last newline."""
-    assert patch(*arguments) == ToolResult(said)
-    assert held(episode, arguments[2]) == (data.encode() if isinstance(data, str) else data)
+    file = arguments[2]
+    assert patch(*arguments) == ToolResult(f"patched {file} at line {line}" if line else f"created {file}")
+    assert held(episode, file) == (data.encode() if isinstance(data, str) else data)
     assert len(episode.workspace.touched) == 1
 
 

@@ -294,7 +294,6 @@ LEFT_BEHIND = [
     ("f() { echo f; }; export -f f", "f", "bash: line 1: f: command not found\n[exit 127]"),
     ("shopt -s expand_aliases; alias ls='echo alias'", "ls pkg/data.txt", "pkg/data.txt\n"),
     ("echo note > /tmp/note", "ls -A /tmp; cat /tmp/note", "cat: /tmp/note: No such file or directory\n[exit 1]"),
-    ("mkdir -p /tmp/.hidden/deep; touch /tmp/.hidden/deep/x", "ls -A /tmp", ""),
     ("echo note > /dev/shm/note", "cat /dev/shm/note", "cat: /dev/shm/note: No such file or directory\n[exit 1]"),
     (
         "echo x > ~/.bashrc; echo x > $HOME/.gitconfig",
@@ -302,10 +301,8 @@ LEFT_BEHIND = [
         "fatal: unable to read config file '/tmp/.gitconfig': No such file or directory\n[exit 128]",
     ),
     ("set -eu; set -o noglob", "echo $nothing pkg/d*", "pkg/data.txt\n"),
-    ("umask 077", "umask", "0022\n"),
     ("ulimit -n 10; ulimit -t 1", "ulimit -n", "1024\n"),
     ("trap 'echo trapped' EXIT", "true", ""),
-    ("exec 5>/tmp/x", "echo x >&5", "bash: line 1: 5: Bad file descriptor\n[exit 1]"),
     ("exec >/dev/null 2>&1", "echo heard", "heard\n"),
     (
         "sleep 1000 & setsid sleep 1000 & nohup sleep 1000 &",
@@ -313,8 +310,6 @@ LEFT_BEHIND = [
         "0\n[exit 1]",
     ),
     ("(while :; do echo noise; done) & true", "sleep 0.1; echo quiet", "quiet\n"),
-    ("exec -a other bash -c 'exit 0'", "echo $0", "bash\n"),
-    ("unset -f cd; builtin enable -n cd", "cd pkg && pwd", "/testbed/pkg\n"),
     ("history -s secret; hash -p /bin/false ls", "ls pkg/data.txt", "pkg/data.txt\n"),
     ("kill -9 1; kill -STOP 1; kill -9 $$", "echo alive", "alive\n"),
 ]
@@ -332,13 +327,9 @@ def test_nothing_outlives_a_call(looking: NanoCodexEnv, first: str, then: str, o
     [
         ("PATH=/tmp", "bash: line 1: PATH: readonly variable\n[exit 1]"),
         ("export PATH=/tmp:$PATH; echo $PATH", "bash: line 1: PATH: readonly variable\n/usr/local/bin:/usr/bin:/bin\n"),
-        ("unset PATH", "bash: line 1: unset: PATH: cannot unset: readonly variable\n[exit 1]"),
         ("declare +r PATH", "bash: line 1: declare: PATH: readonly variable\n[exit 1]"),
         ("PATH=/tmp ls pkg/data.txt", "bash: line 1: PATH: readonly variable\npkg/data.txt\n"),
-        ("SHELL=/bin/sh", "bash: line 1: SHELL: readonly variable\n[exit 1]"),
-        ("ENV=x", "bash: line 1: ENV: readonly variable\n[exit 1]"),
-        ("BASH_ENV=x", "bash: line 1: BASH_ENV: readonly variable\n[exit 1]"),
-        ("echo $PATH", "/usr/local/bin:/usr/bin:/bin\n"),
+        *((f"{name}=x", f"bash: line 1: {name}: readonly variable\n[exit 1]") for name in ("SHELL", "ENV", "BASH_ENV")),
     ],
 )
 def test_the_path_cannot_be_changed(looking: NanoCodexEnv, cmd: str, output: str) -> None:

@@ -126,15 +126,7 @@ def test_the_policys_mistakes_are_answered_counted_and_the_episode_goes_on(
     assert obs[-1] == {"role": "tool", "tool_call_id": "call00001", "content": said}
     assert (reward, terminated, truncated, info) == (0.0, False, False, {"ok": [False]})
     assert env.episode.steps == 1
-    obs, _, terminated, truncated, info = env.step(
-        tool_call("apply_patch", search="a - b", replace="a + b", file="sums.py")
-    )
-    assert (obs[-1]["content"], terminated, truncated, info) == (
-        "patched sums.py at line 5",
-        False,
-        False,
-        {"ok": [True]},
-    )
+    assert env.step(tool_call("shell", cmd="true"))[4] == {"ok": [True]}
     assert env.episode.steps == 2
 
 
@@ -151,17 +143,7 @@ def test_the_policys_mistakes_are_answered_counted_and_the_episode_goes_on(
         '{"cmd": -Infinity}',
         "\ufeff" + SHELL,
     ],
-    ids=[
-        "deep list",
-        "deep object",
-        "long number",
-        "long and cut off",
-        "many names",
-        "a long name",
-        "a large value",
-        "infinity",
-        "BOM",
-    ],
+    ids=["list", "object", "long number", "cut off", "many names", "long name", "large value", "infinity", "BOM"],
 )
 def test_an_answer_to_a_monstrous_call_is_short(env: NanoCodexEnv, arguments: str) -> None:
     """A policy cannot fill its own context, or our disk, with the words that we answer."""
