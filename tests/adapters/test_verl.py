@@ -525,7 +525,7 @@ def test_a_cancelled_batch_frees_everything(easy: Task, compose: Callable[..., A
     [
         (["actor_rollout_ref.rollout.multi_turn.max_user_turns=3"], {}, "max_steps is the limit"),
         ([], {"notices": ["gong"]}, "no notice is called 'gong'"),
-        ([], {"max_steps": 0}, "max_steps must be a positive whole number"),
+        ([], {"max_steps": 0}, "max_steps must be a positive number"),
         ([], {"reward": "best"}, "no reward is called 'best'"),
         ([], {"allow_zero_for_void": "no"}, "allow_zero_for_void must be true or false; got 'no'"),
         ([], {"allow_zero_for_void": False}, "a caller other than verl's trainer cannot leave out a sample"),

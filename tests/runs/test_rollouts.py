@@ -237,7 +237,7 @@ def test_a_job_can_be_sent_to_another_process(task: Task) -> None:
         ({"n": 1.5}, ConfigError, r"n must be a positive whole number; got 1\.5"),
         ({"concurrency": 0}, ConfigError, "concurrency must be a positive whole number; got 0"),
         ({"scorers": 0}, ConfigError, "scorers must be a positive whole number; got 0"),
-        ({"max_steps": 0}, ConfigError, "max_steps must be a positive whole number; got 0"),
+        ({"max_steps": 0}, ConfigError, "max_steps must be a positive number; got 0"),
         ({"on_inaction": "shout"}, ConfigError, "on_inaction is"),
         ({"sandbox": "moon"}, ConfigError, "moon"),
         ({"max_step": 5}, TypeError, "max_step"),
