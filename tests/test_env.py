@@ -484,16 +484,6 @@ def test_nothing_that_is_submitted_is_worth_nothing(tested: NanoCodexEnv) -> Non
     assert info["parts"]["failed"] == ["tests/test_sums.py::test_add"]
 
 
-def test_the_diff_applies_to_a_clean_checkout(env: NanoCodexEnv, repo: Path, tmp_path: Path) -> None:
-    env.reset()
-    play(env, FIX, tool_call("apply_patch", search="", replace="new", file="pkg/new.py"))
-    diff = play(env, DONE)[4]["diff"]
-    (tmp_path / "diff").write_text(diff)
-    git(repo, "apply", str(tmp_path / "diff"))
-    assert "return a + b" in (repo / "sums.py").read_text()
-    assert (repo / "pkg/new.py").read_text() == "new"
-
-
 def test_an_episode_is_cut_at_max_steps_and_scored_all_the_same(make: Make) -> None:
     env = make(reward=None, max_steps=2)
     env.reset()
@@ -670,15 +660,6 @@ def spoil(value: Any) -> None:
             value[key] = "spoiled"
     else:
         value.append("spoiled")
-
-
-def test_each_observation_is_a_new_list(env: NanoCodexEnv) -> None:
-    first, _ = env.reset()
-    second = play(env, LOOK)[0]
-    third = play(env, LOOK)[0]
-    assert len({id(first), id(second), id(third)}) == 3
-    assert (len(first), len(second), len(third)) == (2, 4, 6)
-    assert third[:4] == second
 
 
 def test_who_edits_an_observation_changes_neither_log_nor_reward(make: Make, tmp_path: Path) -> None:

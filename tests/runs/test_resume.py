@@ -289,17 +289,6 @@ def test_more_attempts_and_other_tasks_join_those_that_are_there(play: Play, out
     assert sorted(names) == ["t0 0", "t0 1", "t1 0", "t1 1", "t1 2", "t2 0", "t2 1", "t2 2"]
 
 
-def test_a_torn_result_is_played_again(play: Play, out: Path, task: Task) -> None:
-    play(many(task, 3), Player(), concurrency=1, scorers=1)
-    path = out / "results.jsonl"
-    lost = lines(path)[-1]["instance_id"]
-    path.write_bytes(path.read_bytes()[:-40])
-    player = Player()
-    assert [result.reward for result in play(many(task, 3), player, resume=True)] == [1.0] * 3
-    assert player.asked == [lost]
-    assert len(lines(path)) == 3
-
-
 def test_results_are_refused_unless_they_are_resumed_and_so_are_those_of_a_stranger(
     play: Play, out: Path, task: Task
 ) -> None:

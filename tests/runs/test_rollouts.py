@@ -273,21 +273,22 @@ class Mute(Exception):
         raise RuntimeError("no words")
 
 
+RAISED: list[tuple[BaseException, str]] = [
+    (PolicyError("the endpoint is gone"), "PolicyError: the endpoint is gone"),
+    (ValueError("a [b]bug[/b]\n\udce9"), "ValueError: a [b]bug[/b]\n\udce9"),
+    (SystemExit(3), "SystemExit: 3"),
+    (SandboxError("no"), "SandboxError: no"),
+    (RecursionError("deep"), "RecursionError: deep"),
+    (asyncio.CancelledError("late"), "CancelledError: late"),
+    (Mute(), "Mute"),
+]
+
+
 @pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (PolicyError("the endpoint is gone"), "PolicyError: the endpoint is gone"),
-        (SandboxError("no"), "SandboxError: no"),
-        (ValueError("a [b]bug[/b]\n\udce9"), "ValueError: a [b]bug[/b]\n\udce9"),
-        (RecursionError("deep"), "RecursionError: deep"),
-        (KeyError("k"), "KeyError: 'k'"),
-        (SystemExit(3), "SystemExit: 3"),
-        (asyncio.CancelledError("late"), "CancelledError: late"),
-        (Mute(), "Mute"),
-    ],
-    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+    ("where", "error", "words"),
+    [("policy", *case) for case in RAISED] + [(where, *case) for where in ("reward", "notice") for case in RAISED[:3]],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else value[:6],
 )
-@pytest.mark.parametrize("where", ["policy", "reward", "notice"])
 def test_whatever_is_raised_makes_one_episode_void_and_the_others_go_on(
     play: Play, several: Callable[[int], list[Task]], tmp_path: Path, where: str, error: BaseException, words: str
 ) -> None:
