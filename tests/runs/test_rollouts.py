@@ -26,7 +26,7 @@ from nano_codex_env.sandbox import Sandbox
 from tests.conftest import leavings
 
 LONG = 60.0
-"""Seconds after which something that must happen has not."""
+"""Seconds to wait for an event before the test fails."""
 
 ONE = from_function(lambda task, transcript, diff: 1.0)
 Play = Callable[..., list[EpisodeResult]]
@@ -54,7 +54,7 @@ def lines(out: Path) -> list[dict[str, Any]]:
 
 
 class Busy:
-    """Counts how many are inside at once; with `parties`, each waits inside until so many are."""
+    """Counts the threads inside at once; each waits inside until there are `parties`."""
 
     def __init__(self, parties: int) -> None:
         self._lock, self._barrier = threading.Lock(), threading.Barrier(parties)
@@ -72,7 +72,7 @@ class Busy:
 
 
 class Clock:
-    """The machine's clock, which a test can put forward; with `step` each look at it does."""
+    """A clock that a test can put forward; with `step`, each reading puts it forward."""
 
     def __init__(self, step: float = 0.0) -> None:
         self.ahead, self._step = 0.0, step
@@ -102,7 +102,7 @@ def play(sandbox: Sandbox) -> Play:
 
 @pytest.fixture
 def released() -> Iterator[threading.Event]:
-    """Lets go what a test left stuck in a policy, and waits for it to be gone."""
+    """An event that ends policies that a test leaves waiting; waits for their threads."""
     event = threading.Event()
     yield event
     event.set()
@@ -166,7 +166,7 @@ def test_no_more_episodes_are_played_at_once_than_was_asked_for(
 def test_no_more_episodes_are_scored_at_once_than_was_asked_for(
     play: Play, several: Callable[[int], list[Task]]
 ) -> None:
-    """Scores are held up until five more episodes have been played and wait for theirs."""
+    """Two scores wait until five more episodes are played."""
     busy, asked = Busy(2), list[str]()
 
     def policy(messages: Sequence[Message], tools: Any) -> Reply:
@@ -384,7 +384,7 @@ def test_what_is_not_finished_at_the_deadline_is_void_and_what_is_finished_is_ke
     monkeypatch: pytest.MonkeyPatch,
     released: threading.Event,
 ) -> None:
-    """A stuck policy has an open box when the clock is put forward."""
+    """A policy hangs while its sandbox is open."""
     clock = Clock()
     monkeypatch.setattr(many, "time", clock)
     before = leavings()

@@ -1,4 +1,4 @@
-"""`apply_patch`: one text in the place of another, exactly; every mistake answered in words that help to mend it."""
+"""`apply_patch` replaces a text exactly; every mistake is answered by what helps to fix it."""
 
 from __future__ import annotations
 

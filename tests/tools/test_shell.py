@@ -76,7 +76,7 @@ def looking(library: Path, sandbox: Sandbox) -> Iterator[NanoCodexEnv]:
 
 @pytest.fixture
 def make(library: Path, sandbox: Sandbox) -> Iterator[Make]:
-    """Makes an episode of the test's own."""
+    """Makes an episode for one test."""
     opened: list[NanoCodexEnv] = []
 
     def build(**arguments: object) -> NanoCodexEnv:
@@ -184,7 +184,7 @@ GOLDEN: list[tuple[str, str]] = [
     ("timeout 0.1 sleep 5", "[exit 124]"),
 ]
 OPTIONAL = ("file", "python3")
-"""What a host may or may not have under /usr."""
+"""Programs that a host may lack."""
 
 
 @pytest.mark.parametrize(("cmd", "output"), GOLDEN, ids=[cmd.replace("\n", "; ")[:40] for cmd, _ in GOLDEN])
@@ -199,7 +199,7 @@ def test_a_command_that_models_type_gives_its_output_as_it_is(looking: NanoCodex
 
 
 def test_any_byte_can_be_read(looking: NanoCodexEnv) -> None:
-    """What is no text stands as its number: nothing is lost, and any terminal, JSON reader and tokenizer takes it."""
+    """Bytes that are not text appear as escapes of their number, so that nothing is lost and any reader takes it."""
     shown = said(looking, "cat bytes")
     assert shown == "".join(chr(n) if 32 <= n < 127 or n in b"\t\n\v\f\r" else f"\\x{n:02x}" for n in range(256))
     assert json.loads(json.dumps(shown)) == shown.encode().decode()

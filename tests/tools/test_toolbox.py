@@ -120,7 +120,7 @@ MISTAKES: list[tuple[str, Any, str]] = [
 def test_the_policys_mistakes_are_answered_counted_and_the_episode_goes_on(
     env: NanoCodexEnv, function: Any, said: str
 ) -> None:
-    """A mistake is answered in words that help to mend it."""
+    """The answer helps to fix the mistake."""
     env.reset()
     obs, reward, terminated, truncated, info = env.step({"type": "function", "function": function})
     assert obs[-1] == {"role": "tool", "tool_call_id": "call00001", "content": said}
