@@ -238,8 +238,9 @@ def test_warnings_are_given_only_to_who_asks(repo: Path, solve: Solve) -> None:
     assert critical == "x\n[critical: 50 tokens left; finish your patch now]"
     assert last == "patched sums.py at line 5\n[critical: 40 tokens left; finish your patch now]"
     git(repo, "checkout", "-q", "--", ".")
-    few, _, _ = solve(by_turn(completion("", look("echo x"))), tool_limit=3, notices=(budget,))
-    assert answers(few) == ["x\n[2 tool calls left]", "x\n[last call: 1 tool call left; patch now]", "x\n"]
+    few, _, _ = solve(by_turn(completion("", look("echo x"))), tool_limit=7, notices=(budget,))
+    left = [f"x\n[{number} tool calls left]" for number in (5, 4, 3, 2)]
+    assert answers(few) == ["x\n", *left, "x\n[last call: 1 tool call left; patch now]", "x\n"]
 
 
 MISTAKES = {
