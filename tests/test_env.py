@@ -869,6 +869,14 @@ def test_messages_are_printed_as_they_come(make: Make, capsys: pytest.CaptureFix
     assert "done" in capsys.readouterr().out
 
 
+def test_nothing_is_printed_or_rendered_otherwise(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    env = make(reward=ONE)
+    env.reset()
+    play(env, LOOK, DONE)
+    assert env.render() is None
+    assert capsys.readouterr() == ("", "")
+
+
 def test_closing_twice_is_fine_and_so_is_closing_what_never_ran(make: Make) -> None:
     unused = make()
     unused.close()
