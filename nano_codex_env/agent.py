@@ -83,10 +83,9 @@ class Agent:
         Raises:
             ConfigError: an argument cannot be used, or there is no endpoint or key.
         """
-        check_positive("tool_limit", tool_limit, "whole number")
-        check_positive("response_limit", response_limit, "whole number")
-        check_positive("token_limit", token_limit, "whole number", optional=True)
-        check_positive("time_limit", time_limit, "number of seconds", fractions=True, optional=True)
+        check_positive("tool_limit", tool_limit)
+        check_positive("response_limit", response_limit)
+        self._rules = Rules(tool_limit, time_limit, token_limit, tuple(notices), "remind", system_prompt)
         _, base, _ = resolve(model, api_base, endpoint.get("api_key"))
         hosted = [own for own, _ in PROVIDERS.values() if own and "openrouter" not in own]
         if not thinking and (base is None or base in hosted or "://api.openai.com" in base):
@@ -95,7 +94,6 @@ class Agent:
         self._policy = ChatPolicy(model, api_base, thinking=thinking, max_tokens=response_limit, **sampling, **endpoint)
         self.token_limit, self.tool_limit, self.time_limit = token_limit, tool_limit, time_limit
         self.response_limit, self.verbose, self.log = response_limit, verbose, log
-        self._rules = Rules(tool_limit, time_limit, token_limit, tuple(notices), "remind", system_prompt)
         self._toolbox = Toolbox(default_tools() if tools is None else tools)
         self._sandbox = get_sandbox(sandbox, cache=cache_dir)
         self._cache, self._log_dir = cache_folder(cache_dir), log_dir if log else None

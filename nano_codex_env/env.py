@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from typing import Any
@@ -138,10 +138,7 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         """
         super().reset(seed=seed)
         task = self._task(_with_named(options, issue=issue, repo=repo, commit=commit))
-        if needs_tests(self.reward) and not task.has_tests:
-            raise TaskError(
-                f"{task.instance_id} has no tests, so nothing can judge a patch; give the env another reward="
-            )
+        require_tests([task], self.reward)
         return self._start(task)
 
     def _task(self, options: Mapping[str, Any]) -> Task:
@@ -152,8 +149,6 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
             raise ConfigError(f"give one of task, instance_id, or issue with repo; got {', '.join(options)}")
         if "task" in options:
             task = options["task"]
-            if not isinstance(task, Task | Mapping):
-                raise TaskError(f"option task must be a Task, or a row of a dataset; got {type(task).__name__}")
             return task if isinstance(task, Task) else Task.from_row(task)
         if "instance_id" in options:
             name, tasks = options["instance_id"], self.tasks
@@ -248,8 +243,7 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
     def restore(self, snapshot: Snapshot) -> tuple[Observation, Info]:
         """Continue from a snapshot, taken by this env or by another one; the log continues in a new folder."""
         observation, info = self._start(snapshot.task, snapshot)
-        if snapshot.rng is not None:
-            self.np_random.bit_generator.state = snapshot.rng
+        self.np_random.bit_generator.state = snapshot.rng
         return observation, info
 
     def fork(self, n: int) -> list[NanoCodexEnv]:
@@ -277,6 +271,13 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
             episode.close()
 
 
+def require_tests(tasks: Iterable[Task], reward: Reward) -> None:
+    """Raise TaskError if some of `tasks` have no tests and the reward needs them."""
+    untested = [task.instance_id for task in tasks if not task.has_tests]
+    if untested and needs_tests(reward):
+        raise TaskError(f"no tests, so nothing can judge a patch: {', '.join(untested[:5])}; give another reward=")
+
+
 class TaskReset(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
     """Gives the environment of `gym.make` a `reset` that takes `issue`, `repo` and `commit` by name."""
 
@@ -288,11 +289,11 @@ class TaskReset(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs
         self, *, seed: int | None = None, options: dict[str, Any] | None = None, **named: Any
     ) -> tuple[Any, dict[str, Any]]:
         """See `NanoCodexEnv.reset`."""
-        unknown = [key for key in named if key not in ("issue", "repo", "commit")]
-        if unknown:
-            raise TypeError(f"reset() takes seed, options, issue, repo and commit; got {unknown[0]!r}")
         return self.env.reset(seed=seed, options=_with_named(options, **named) or options)
 
 
-def _with_named(options: Mapping[str, Any] | None, **named: Any) -> dict[str, Any]:
+def _with_named(
+    options: Mapping[str, Any] | None, *, issue: object = None, repo: object = None, commit: object = None
+) -> dict[str, Any]:
+    named = {"issue": issue, "repo": repo, "commit": commit}
     return {**(options or {}), **{key: value for key, value in named.items() if value is not None}}

@@ -7,13 +7,14 @@ import operator
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from nano_codex_env.diff import File
 from nano_codex_env.errors import ConfigError, check_positive
-from nano_codex_env.messages import Message, ToolCall, dumps, tool_answer
+from nano_codex_env.messages import Message, ToolCall, ToolSchema, dumps, tool_answer
 from nano_codex_env.records.trajectory import LogWriter
 from nano_codex_env.repo import Workspace
 from nano_codex_env.repo.source import repository_folders
@@ -124,7 +125,6 @@ class Episode:
         self.rules = replace(rules, system_prompt=None if prompt == default else prompt)
         self.task, self._toolbox, self._echo = task, toolbox, echo
         self.workspace = Workspace(task.repo, start.commit, cache=cache)
-        self.workspace.restore(start.files)
         self.steps = start.steps
         self.calls = start.calls
         """All tool calls, those not run included: the next call without an id is numbered from here."""
@@ -132,18 +132,28 @@ class Episode:
         self.counts = dict(start.counts)
         """Tool -> (calls, successful calls)."""
         self._started = time.monotonic() - start.seconds
-        # Not to be seen from inside: the repository's future, and logs that hold reference patches.
+        # Commands must see neither later commits of the repository nor logs, which hold reference patches.
         hidden = repository_folders(task.repo)
-        about = {"task": task.to_row(), "commit": self.workspace.commit, **self.rules.about(), "started": time.time()}
-        if resume:
-            about["branched"] = {"from": resume.folder, "messages": len(resume.lines)}
-        self.log = LogWriter(Path(log_dir), toolbox.schemas, about) if log_dir else None
+        self.log: LogWriter | None = None
+        self._begun = time.time()
+        with ExitStack() as undo:
+            undo.callback(self.workspace.close)
+            self.workspace.restore(start.files)
+            if log_dir:
+                more = {"branched": {"from": resume.folder, "messages": len(resume.lines)}} if resume else {}
+                log = undo.enter_context(closing(self.begin_log(log_dir, toolbox.schemas, **more)))
+                log.take_up(start.lines, start.token_lines, start.token_ids)
+            undo.pop_all()
         self.context = ToolContext(self.workspace, sandbox, (*hidden, self.log.folder.parent) if self.log else hidden)
-        if self.log:
-            self.log.take_up(start.lines, start.token_lines, start.token_ids)
         if echo:
             for message in self.messages:
                 echo(message)
+
+    def begin_log(self, log_dir: str | os.PathLike[str], tools: Sequence[ToolSchema], **more: Any) -> LogWriter:
+        """Begin an empty log whose `metadata.json` describes the episode; `more`: further entries."""
+        about = {"task": self.task.to_row(), "commit": self.workspace.commit, **self.rules.about()}
+        self.log = LogWriter(Path(log_dir), tools, {**about, "started": self._begun, **more})
+        return self.log
 
     def report_tokens(self, total: int) -> None:
         """See `NanoCodexEnv.report_tokens`."""

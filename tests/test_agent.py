@@ -23,7 +23,7 @@ from nano_codex_env.errors import ConfigError, TaskError
 from nano_codex_env.runs.replay import replay
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tools import Tool, ToolResult, budget, default_tools
-from nano_codex_env.tools.notices import REMINDER
+from nano_codex_env.tools.prompt import REMINDER
 from tests.conftest import git
 from tests.server import Answer, Raw, Script, Server, by_turn, call, completion, fault, serve
 
@@ -125,12 +125,12 @@ def test_thinking_goes_out_as_the_templates_switch(solve: Solve, thinking: bool 
         ({"temperature": "hot"}, "temperature .*got 'hot'"),
         ({"tool_limit": 0}, "tool_limit must be a positive whole number; got 0"),
         ({"tool_limit": "30"}, "tool_limit must be a positive whole number; got '30'"),
-        ({"token_limit": True}, "token_limit must be a positive whole number; got True"),
-        ({"token_limit": -1}, "token_limit must be a positive whole number; got -1"),
+        ({"token_limit": True}, "token_limit must be a positive number; got True"),
+        ({"token_limit": -1}, "token_limit must be a positive number; got -1"),
         ({"response_limit": None}, "response_limit must be a positive whole number; got None"),
         ({"response_limit": 1.5}, r"response_limit must be a positive whole number; got 1\.5"),
-        ({"time_limit": 0}, "time_limit must be a positive number of seconds; got 0"),
-        ({"time_limit": float("nan")}, "time_limit must be a positive number of seconds; got nan"),
+        ({"time_limit": 0}, "time_limit must be a positive number; got 0"),
+        ({"time_limit": float("nan")}, "time_limit must be a positive number; got nan"),
         ({"timeout": 0}, "timeout must be a .*; got 0"),
         ({"tools": []}, r"tools must have names of their own; got \[\]"),
         ({"sandbox": "docker"}, "no sandbox is called 'docker'"),
@@ -174,12 +174,6 @@ def test_inaction_costs_a_call_and_is_answered_by_a_reminder(solve: Solve) -> No
     assert (agent.stop, agent.tool_usage) == ("submitted", 2)
     assert "+    return a + b" in diff
     assert len(server.requests) == 3
-
-
-def test_a_model_that_only_talks_ends_at_the_limit(repo: Path, solve: Solve) -> None:
-    agent, server, diff = solve([completion("hm")], tool_limit=3)
-    assert (agent.stop, agent.tool_usage, diff, len(server.requests)) == ("max_steps", 3, "", 3)
-    assert not git(repo, "status", "--porcelain")
 
 
 def test_an_answer_grows_no_longer_than_what_is_left_allows(solve: Solve) -> None:
@@ -244,19 +238,15 @@ def test_warnings_are_given_only_to_who_asks(repo: Path, solve: Solve) -> None:
     assert critical == "x\n[critical: 50 tokens left; finish your patch now]"
     assert last == "patched sums.py at line 5\n[critical: 40 tokens left; finish your patch now]"
     git(repo, "checkout", "-q", "--", ".")
-    few, _, _ = solve(by_turn(completion("", look("echo x"))), tool_limit=3, notices=(budget,))
-    assert answers(few) == ["x\n[2 tool calls left]", "x\n[last call: 1 tool call left; patch now]", "x\n"]
+    few, _, _ = solve(by_turn(completion("", look("echo x"))), tool_limit=7, notices=(budget,))
+    left = [f"x\n[{number} tool calls left]" for number in (5, 4, 3, 2)]
+    assert answers(few) == ["x\n", *left, "x\n[last call: 1 tool call left; patch now]", "x\n"]
 
 
 MISTAKES = {
     "malformed": call("shell", '{"cmd": "ls'),
-    "list": call("shell", '["ls"]'),
-    "empty": call("shell", ""),
     "unknown tool": call("bash", {"cmd": "ls"}),
-    "no name": {"id": "x", "type": "function", "function": {}},
     "missing": call("apply_patch", {"search": "a - b"}),
-    "too many": call("shell", {"cmd": "ls", "timeout": "5"}),
-    "no text": call("shell", {"cmd": 5}),
 }
 
 
@@ -270,11 +260,11 @@ def test_mistakes_are_answered_and_counted(solve: Solve) -> None:
     assert "+    return a + b" in diff
     counts = {key: value for key, value in agent.tool_stats.items() if key.startswith("tool_")}
     assert counts == {
-        "tool_calls_shell": 5,
+        "tool_calls_shell": 1,
         "tool_success_rate_shell": 0.0,
         "tool_calls_apply_patch": 2,
         "tool_success_rate_apply_patch": 0.5,
-        "tool_calls_unknown": 2,
+        "tool_calls_unknown": 1,
         "tool_success_rate_unknown": 0.0,
     }
     logged = agent.messages[2]["tool_calls"]
@@ -465,19 +455,8 @@ def test_the_command_runs_no_code_of_the_checkout(repo: Path, tmp_path: Path) ->
     git(repo, "commit", "-q", "-m", "packages")
     start = "import sys; from nano_codex_env.cli import main; sys.exit(main())"
     with serve(MENDS) as server:
-        words = [
-            sys.executable,
-            "-P",
-            "-c",
-            start,
-            "agent",
-            "x",
-            "--verbose",
-            "--model",
-            MODEL,
-            "--api-base",
-            server.url,
-        ]
+        agent = ["agent", "x", "--verbose", "--model", MODEL, "--api-base", server.url]
+        words = [sys.executable, "-P", "-c", start, *agent]
         env = {**os.environ, "PYTHONPATH": str(Path(inspect.getfile(Agent)).parents[1])}
         done = subprocess.run(words, cwd=repo, env=env, capture_output=True, text=True, check=False)
     assert not (repo / "was-run").exists()

@@ -35,7 +35,7 @@ SOON = {"Content-Type": "application/json", "Retry-After": "0.05"}
 LATER = {"Content-Type": "text/html", "Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}
 GZIP = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
 PATIENT = 120.0
-"""Seconds: no answer that comes at all is ever late, however slow the machine is."""
+"""Seconds: longer than any answer takes on a slow machine."""
 
 PASSING: dict[str, Raw] = {
     "500": fault(500, "the worker died"),
@@ -72,19 +72,19 @@ LASTING: dict[str, tuple[Raw, str]] = {
     ),
     "an error with 200": (Raw(body=b'{"error": {"code": 402}}'), 'the answer holds an error: {"code": 402}'),
 }
-"""Answers that no second try mends, and what is said of them."""
+"""Answers that a second attempt does not fix, and the error messages."""
 
 SHAPES: dict[str, Raw] = {
     "content a number": Raw(body=b'{"choices": [{"message": {"role": "assistant", "content": 7}}]}'),
     "calls a text": Raw(body=b'{"choices": [{"message": {"role": "assistant", "tool_calls": "ls"}}]}'),
     "a call null": Raw(body=b'{"choices": [{"message": {"role": "assistant", "tool_calls": [null]}}]}'),
 }
-"""Messages that are no action."""
+"""Messages that are not valid actions."""
 
 
 @pytest.fixture
 def many(task: Task) -> list[Task]:
-    """Sixty-four tasks over one repository, told apart by their issue."""
+    """Sixty-four tasks in one repository, each with its own issue."""
     return [task.with_(instance_id=f"sums-{number}", problem_statement=str(number)) for number in range(MANY)]
 
 

@@ -8,17 +8,13 @@ from typing import Any
 import pytest
 
 from nano_codex_env.messages import Message, assistant, tool_call
-from nano_codex_env.tool_usage import COMMANDS, command_counts, commands, tool_stats
+from nano_codex_env.tool_usage import COMMANDS, commands, tool_stats
 
 LINES = {
     "": [],
-    " \n ": [],
-    "ls": ["ls"],
-    "ls -la src": ["ls"],
     "/bin/ls; ./bin/cat x": ["ls", "cat"],
     "cd src && grep -rn x . | head -n 3": ["cd", "grep", "head"],
     "ls||cat x&&wc x;nl x": ["ls", "cat", "wc", "nl"],
-    "ls & cat x |& tail": ["ls", "cat", "tail"],
     "ls\ncat x\r\nwc x": ["ls", "cat", "wc"],
     "(cd src; ls)": ["cd", "ls"],
     "echo $(cat x)": ["echo", "cat"],
@@ -30,8 +26,6 @@ LINES = {
     "if grep -q x y; then cat y; else ls; fi": ["grep", "cat", "ls", "fi"],
     "ls >out 2>&1; wc -l <out": ["ls", "wc"],
     "grep 'ls | cat; (wc)' \"x && ls\"": ["grep"],
-    "sed -n '1,5p' x=1.py": ["sed"],
-    "git -C cat diff": ["git"],
     "echo it's": ["echo"],
     'cat "x': ["cat"],
     "python -c 'import sed\nls = 1\n'": ["python"],
@@ -110,14 +104,3 @@ def test_a_call_that_is_none_counts_nothing(function: Any) -> None:
 def test_messages_without_calls_or_with_null_are_passed_over() -> None:
     messages: list[Message] = [{"role": "assistant", "content": None, "tool_calls": None}, assistant("done"), {}]
     assert tool_stats({}, messages) == tool_stats({}, [])
-
-
-def test_all_is_flat_numbers_that_json_knows() -> None:
-    stats = tool_stats({"shell": (3, 1)}, [assistant("", tool_call("shell", cmd="ls"))])
-    assert all(type(value) in (int, float) for value in stats.values())
-    assert json.loads(json.dumps(stats)) == stats
-
-
-def test_commands_that_are_not_there_or_not_counted_have_no_count() -> None:
-    calls = [tool_call("shell", cmd="ls | grep x | grep y; made-up"), tool_call("apply_patch", search="ls", replace="")]
-    assert command_counts([assistant("", *calls)]) == {"grep": 2, "ls": 1}

@@ -21,11 +21,12 @@ from statistics import fmean
 from typing import Any
 
 from nano_codex_env.adapters.trl_environment import Settings, TrlEnvironment, VoidWindow, environment_class
+from nano_codex_env.env import require_tests
 from nano_codex_env.episode import Rules
-from nano_codex_env.errors import ConfigError, TaskError
+from nano_codex_env.errors import check_positive
 from nano_codex_env.messages import Message
 from nano_codex_env.parallel import parallel_map
-from nano_codex_env.rewards import Resolved, Reward, needs_tests, once_per_diff
+from nano_codex_env.rewards import Resolved, Reward, once_per_diff
 from nano_codex_env.sandbox import Sandbox, get_sandbox
 from nano_codex_env.tasks import Rows, load_tasks
 from nano_codex_env.tasks.task import Task
@@ -70,11 +71,8 @@ class TrlSpec:
         self.tasks = [tasks] if isinstance(tasks, Task) else load_tasks(tasks)
         box = get_sandbox(sandbox, cache=cache_dir)
         reward = reward or Resolved(sandbox=box, cache=cache_dir)
-        untested = [task.instance_id for task in self.tasks if not task.has_tests]
-        if untested and needs_tests(reward):
-            raise TaskError(f"{', '.join(untested[:5])}: no tests, so nothing can judge a patch; give another reward=")
-        if workers is not None and workers < 1:
-            raise ConfigError(f"workers must be at least 1; got {workers!r}")
+        require_tests(self.tasks, reward)
+        check_positive("workers", workers, optional=True)
         rules = Rules(max_steps, time_limit, None, tuple(notices), system_prompt=system_prompt)
         voids = VoidWindow(max_void_share)
         settings = Settings(self.tasks, reward, tools, box, rules, voids, log_dir=log_dir, cache_dir=cache_dir)
@@ -124,7 +122,10 @@ def _reward_function(reward: Reward, workers: int | None) -> Callable[..., list[
 
 
 class EnvironmentFactory:
-    """Makes the environments of a trainer; when it is pickled, the class of the environments is made anew."""
+    """Makes the environments of a trainer, all of one class: TRL has one `get_reward` for each class.
+
+    When the factory is pickled, the class is made anew.
+    """
 
     def __init__(self, settings: Settings, get_reward: bool) -> None:
         """`get_reward`: whether an environment returns its own reward, as AsyncGRPOTrainer wants it."""

@@ -8,19 +8,16 @@ import keyword
 import logging
 import os
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from nano_codex_env.episode import NOT_RUN, Episode, Rules, finish
 from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, describe
 from nano_codex_env.messages import Message, ToolSchema, as_assistant, dumps
-from nano_codex_env.records.trajectory import LogWriter
 from nano_codex_env.rewards import Reward, Score, call_reward
 from nano_codex_env.rewards.base import is_ours
 from nano_codex_env.sandbox import Sandbox
@@ -110,13 +107,12 @@ class TrlEnvironment:
         self._void = "the environment was never reset"
         self._bug: Exception | None = None
         self._metrics: dict[str, float] = {}
-        self._started = time.time()
         weakref.finalize(self, self._open.close)
 
     def reset(self, task: int, **row: Any) -> None:
         """Close the last episode, and start one on the task of a row of the dataset."""
         self._close()
-        self._void, self._bug, self._metrics, self._started = "", None, {}, time.time()
+        self._void, self._bug, self._metrics = "", None, {}
         settings = self._settings
         try:
             episode = Episode(
@@ -194,14 +190,10 @@ class TrlEnvironment:
         return value
 
     def _log(self, messages: Sequence[Message]) -> None:
-        """Begin the episode's log, with the tools and the transcript as the trainer has them."""
-        episode, log_dir = self._episode, self._settings.log_dir
-        if episode and log_dir:
-            about = {"task": episode.task.to_row(), "commit": episode.workspace.commit, **episode.rules.about()}
-            about |= {"started": self._started, "policy": {"name": "trl"}}
-            episode.log = LogWriter(Path(log_dir), self.tool_schemas, about)
-            for message in messages:
-                episode.log.append(dumps(message))
+        """Write the episode's log, with the tools and the transcript as the trainer has them."""
+        if self._episode and self._settings.log_dir:
+            log = self._episode.begin_log(self._settings.log_dir, self.tool_schemas, policy={"name": "trl"})
+            log.take_up([dumps(message) for message in messages], (), ())
 
     @property
     def tool_schemas(self) -> list[ToolSchema]:
@@ -219,7 +211,8 @@ def environment_class(settings: Settings, *, get_reward: bool) -> type[TrlEnviro
     Raises:
         ConfigError: a tool's name is private or taken by a method of ours or TRL's, or an argument's name is invalid.
     """
-    for tool in settings.toolbox.tools:
+    tools = settings.toolbox.tools
+    for tool in tools:
         if tool.name.startswith("_") or tool.name == "get_reward" or hasattr(TrlEnvironment, tool.name):
             raise ConfigError(
                 f"no tool for TRL can be called {tool.name!r}: TRL hides such methods, or calls them itself"
@@ -229,7 +222,7 @@ def environment_class(settings: Settings, *, get_reward: bool) -> type[TrlEnviro
                 raise ConfigError(
                     f"no argument of a method can be called {name!r}; rename that of the tool {tool.name}"
                 )
-    methods: dict[str, Any] = {tool.name: _method(tool) for tool in settings.toolbox.tools}
+    methods: dict[str, Any] = {tool.name: _method(tool) for tool in tools}
     if get_reward:
         methods["get_reward"] = lambda self: self._score(self._episode.transcript() if self._episode else ())
     return type("NanoCodex", (TrlEnvironment,), methods)

@@ -24,7 +24,7 @@ from nano_codex_env.adapters.verl_reward import PARTS, checked_parts, shared_rew
 from nano_codex_env.config import NOTICES
 from nano_codex_env.env import NanoCodexEnv
 from nano_codex_env.errors import ConfigError, NanoCodexError, PolicyError, TaskError, describe
-from nano_codex_env.messages import Message, ToolSchema
+from nano_codex_env.messages import Message
 from nano_codex_env.parallel import processors
 from nano_codex_env.policies.completion import BROKEN_OFF
 from nano_codex_env.tools import default_tools
@@ -123,7 +123,8 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
         workers = max(1, processors() // self.rollout_config.agent.num_workers) if workers is None else workers
         tools = default_tools()
         self.tool_schemas = [tool.schema for tool in tools]  # the prompt is rendered from the schemas that are logged
-        self.tools = {tool.name: _for_parsers(tool.schema) for tool in tools}
+        schemas = {tool.name: OpenAIFunctionToolSchema.model_validate(tool.schema) for tool in tools}
+        self.tools = {name: FunctionTool(name, str, schema) for name, schema in schemas.items()}  # read, never called
         self._parts = checked_parts(parts, verl)
         self._env = NanoCodexEnv(
             [],
@@ -277,8 +278,3 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
             metrics={},
             extra_fields=fields,
         )
-
-
-def _for_parsers(schema: ToolSchema) -> FunctionTool:
-    """A tool for verl's parsers, which read its schema; it is never called."""
-    return FunctionTool(schema["function"]["name"], str, OpenAIFunctionToolSchema.model_validate(schema))

@@ -10,7 +10,7 @@ from typing import Any
 
 from nano_codex_env.config import make_reward
 from nano_codex_env.diff import normalize_patch
-from nano_codex_env.errors import ConfigError, TaskError
+from nano_codex_env.errors import ConfigError, TaskError, check_positive
 from nano_codex_env.messages import Message
 from nano_codex_env.parallel import processors
 from nano_codex_env.rewards import Resolved, Reward, Score, call_reward, needs_tests, once_per_diff, version_of
@@ -31,9 +31,8 @@ class SharedReward:
     """A reward that scores at most `workers` patches at a time in this process."""
 
     def __init__(self, reward: Reward, workers: int) -> None:
-        """Raise ConfigError if `workers` is not positive."""
-        if workers < 1:
-            raise ConfigError(f"workers must be at least 1; got {workers!r}")
+        """Raise ConfigError if `workers` is not a positive whole number."""
+        check_positive("workers", workers)
         self.needs_tests, self.version = needs_tests(reward), version_of(reward)
         self.reads_transcript = reads_transcript(reward)
         self._reward, self._workers = reward, threading.BoundedSemaphore(workers)

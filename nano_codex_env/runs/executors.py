@@ -1,4 +1,4 @@
-"""Executors play jobs: episodes that neither depend on each other nor on where they are played.
+"""Executors play jobs: episodes that are independent of each other and of the process that plays them.
 
 `rollouts` uses these methods of one: `start`, `poll`, `running`, `finish`, `drop` and `close`. A `Job` and an
 `EpisodeResult` can be pickled, so that jobs can be played in other processes too.
@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,12 +39,12 @@ class Job:
         return self.task.instance_id, self.attempt
 
     def void(self, reason: str, seconds: float = 0.0) -> EpisodeResult:
-        """The result of an episode that was given up."""
+        """The void result of an episode that was not finished."""
         return EpisodeResult(*self.key, reward=None, stop=None, steps=0, seconds=seconds, void=reason, folder=None)
 
 
 class Dropped(NanoCodexError):
-    """Ends an episode whose result nobody waits for any more."""
+    """Ends an episode whose result is no longer wanted."""
 
 
 class ThreadExecutor:
@@ -82,7 +82,7 @@ class ThreadExecutor:
         return any(thread.is_alive() for thread in self._threads) or not self._results.empty()
 
     def poll(self, timeout: float) -> EpisodeResult | None:
-        """The next result; None: there was none within `timeout` seconds. What broke a thread is raised here."""
+        """The next result; None: none within `timeout` seconds. An error that ended a thread is raised here."""
         try:
             result = self._results.get(timeout=timeout)
         except queue.Empty:
@@ -96,9 +96,9 @@ class ThreadExecutor:
         self._jobs.clear()
 
     def drop(self, reason: str) -> list[EpisodeResult]:
-        """Give up; void results of the episodes that were running, whose own results are discarded.
+        """Stop playing; returns void results for the running episodes, whose own results are discarded.
 
-        A thread inside the policy is left alone, without sandbox and files; others end with their next step.
+        A thread inside the policy is not waited for, but loses its sandbox and files; others end at their next step.
         """
         self.finish()
         with self.lock:
@@ -119,7 +119,7 @@ class ThreadExecutor:
                 thread.join(max(0.0, until - time.monotonic()))
 
     def check(self) -> None:
-        """Raise `Dropped` if nobody waits for results any more."""
+        """Raise `Dropped` if results are no longer wanted."""
         if self._dropped is not None:
             raise Dropped(self._dropped)
 
@@ -135,7 +135,7 @@ class ThreadExecutor:
             self._results.put(error)
 
     def _next(self) -> _RunningJob | None:
-        """The next episode, once there is a place for it; None: there is no more to do."""
+        """The next episode, once fewer than `concurrency` are played; None: there is none left."""
         self.playing.acquire()
         with self.lock:
             try:
@@ -154,23 +154,21 @@ class ThreadExecutor:
 
 
 class _RunningJob:
-    """An episode that a thread plays; it stands between the environment and the policy."""
+    """An episode in a thread; `rollout` takes it for the policy, which it calls."""
 
     def __init__(self, executor: ThreadExecutor, job: Job) -> None:
         self._executor, self._job, self._started = executor, job, time.monotonic()
         self._env: NanoCodexEnv | None = None
-        self._has_place = True
+        self._place = ExitStack()
+        self._place.callback(executor.playing.release)
         self.thread, self.in_policy = threading.current_thread(), False
 
     def play(self) -> EpisodeResult:
         """Play it to its end, or to a void result."""
         executor, job = self._executor, self._job
-        try:
-            reward = _RewardWithin(executor.reward, self._scoring)
-            with closing(NanoCodexEnv(reward=reward, **executor.env)) as self._env:
-                return rollout(self._env, self, task=job.task, attempt=job.attempt, void_on=BaseException)
-        finally:
-            self._leave_place()
+        reward = _RewardWithin(executor.reward, self._scoring)
+        with self._place, closing(NanoCodexEnv(reward=reward, **executor.env)) as self._env:
+            return rollout(self._env, self, task=job.task, attempt=job.attempt, void_on=BaseException)
 
     def __call__(self, messages: Sequence[Message], tools: Sequence[ToolSchema]) -> Reply:
         """Ask the policy."""
@@ -200,14 +198,9 @@ class _RunningJob:
             self._executor.check()
             self.in_policy = value
 
-    def _leave_place(self) -> None:
-        if self._has_place:
-            self._has_place = False
-            self._executor.playing.release()
-
     @contextmanager
     def _scoring(self) -> Iterator[None]:
-        self._leave_place()
+        self._place.close()  # the next episode is played meanwhile
         self._executor.check()
         yield
         self._executor.check()

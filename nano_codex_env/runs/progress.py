@@ -17,7 +17,7 @@ _EVERY = 30.0
 
 
 class ProgressBar:
-    """A progress bar if stderr is a terminal; otherwise a line now and then, if it was asked for."""
+    """A progress bar if stderr is a terminal; otherwise a line every 30 seconds, if it was asked for."""
 
     def __init__(self, title: str, total: int, shown: bool | None) -> None:
         """`shown`: None: only on a terminal."""

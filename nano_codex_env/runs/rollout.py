@@ -93,7 +93,7 @@ def _warn(error: BaseException) -> None:
 
 
 def _void(env: NanoCodexEnv, reason: str) -> str:
-    """End the episode as void; the reason, and what failed while it was ended."""
+    """End the episode as void; returns the reason, and any error of ending it."""
     try:
         env.void(reason)
     except NanoCodexError as error:

@@ -21,7 +21,7 @@ from nano_codex_env.policies.base import Policy
 from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.records.rows import RowFile
 from nano_codex_env.records.trajectory import read_metadata
-from nano_codex_env.rewards import Resolved, Reward, version_of
+from nano_codex_env.rewards import Reward, version_of
 from nano_codex_env.runs.executors import Job, ThreadExecutor
 from nano_codex_env.tasks import Rows, load_tasks
 from nano_codex_env.tasks.task import Task
@@ -38,10 +38,10 @@ Results = dict[Any, EpisodeResult]
 """Results by `EpisodeResult.key`."""
 
 _POLL = 0.2
-"""Seconds between two looks at deadline and interrupts."""
+"""Seconds between two checks of the deadline and of interrupts."""
 
 _PATIENCE = 3.0
-"""Seconds that dropped episodes have to end by themselves."""
+"""Seconds that dropped episodes have to end on their own."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -102,8 +102,7 @@ def rollouts(
         check_positive(name, value)
     jobs = _jobs(load_tasks([tasks] if isinstance(tasks, Task) else tasks), n)
     env = {"log_dir": out, **env} if out else env
-    reward = reward or Resolved(sandbox=env.get("sandbox", "bubblewrap"), cache=env.get("cache_dir"))
-    NanoCodexEnv(reward=reward, **env).close()  # raises for invalid arguments here rather than in threads
+    reward = NanoCodexEnv(reward=reward, **env).reward  # raises for invalid arguments here rather than in threads
     records = RowFile(Path(out) / "results.jsonl", _key, resume=resume) if out else None
     with records or nullcontext(), ProgressBar(_name_of(policy), len(jobs), progress) as bar:
         results = _earlier_results(records.rows if records else {}, jobs, version_of(reward))
@@ -123,7 +122,7 @@ def rollouts(
 
 
 class _Collector:
-    """Records and shows results as an executor gives them, and handles deadline and Ctrl-C."""
+    """Records and shows the results of an executor as they come, and handles the deadline and Ctrl-C."""
 
     def __init__(self, executor: ThreadExecutor, records: RowFile | None, bar: ProgressBar, results: Results) -> None:
         self._executor, self._records, self._bar, self._results = executor, records, bar, results

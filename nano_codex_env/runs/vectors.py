@@ -6,8 +6,8 @@ copied again, and an environment in another process sends only its new messages.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, SupportsFloat
 
 import gymnasium as gym
@@ -42,24 +42,17 @@ def make_vec(
     if vectorization_mode not in ("sync", "async"):
         raise ConfigError(f"vectorization_mode is 'sync' or 'async'; got {vectorization_mode!r}")
     is_async = vectorization_mode == "async"
-    makers = [_EnvMaker({**kwargs, **each}, new_only=is_async) for each in per_env or [{}] * num_envs]
+    makers = [partial(_make, is_async, {**kwargs, **each}) for each in per_env or [{}] * num_envs]
     if is_async:
         return _AsyncVectorEnv(makers, **{"shared_memory": False, "copy": False, **(vector_kwargs or {})})
     return SyncVectorEnv(makers, **{"copy": False, **(vector_kwargs or {})})
 
 
-@dataclass(frozen=True)
-class _EnvMaker:
-    """Makes one environment; pickled, it does so in another process."""
+def _make(new_only: bool, kwargs: dict[str, Any]) -> gym.Env[Any, Any]:
+    import nano_codex_env  # noqa: F401 (registers the id)
 
-    kwargs: dict[str, Any]
-    new_only: bool
-
-    def __call__(self) -> gym.Env[Any, Any]:
-        import nano_codex_env  # noqa: F401 (registers the id)
-
-        env = gym.make("NanoCodex-v0", **self.kwargs)
-        return _NewOnly(env) if self.new_only else env
+    env = gym.make("NanoCodex-v0", **kwargs)
+    return _NewOnly(env) if new_only else env
 
 
 class _NewOnly(gym.Wrapper[Any, Any, Any, Any]):
@@ -81,7 +74,7 @@ class _NewOnly(gym.Wrapper[Any, Any, Any, Any]):
 class _AsyncVectorEnv(AsyncVectorEnv[Any, Any]):
     """Joins the new messages of each process to whole transcripts."""
 
-    def __init__(self, makers: Sequence[_EnvMaker], **kwargs: Any) -> None:
+    def __init__(self, makers: Sequence[Callable[[], gym.Env[Any, Any]]], **kwargs: Any) -> None:
         self._transcripts: list[list[Message]] = [[] for _ in makers]
         super().__init__(makers, **kwargs)
 

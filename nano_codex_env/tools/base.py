@@ -66,7 +66,7 @@ class Tool:
     parameters: Mapping[str, str]
     """Argument -> description; all are strings, all are required."""
     function: Callable[..., ToolResult]
-    """`(context, **arguments) -> ToolResult`; raises ToolError for a mistake of the policy's."""
+    """`(context, **arguments) -> ToolResult`; raises ToolError for a mistake of the policy."""
     in_prompt: str = ""
     """Its line in the default system prompt; empty: name, arguments and description."""
 
@@ -104,7 +104,7 @@ class Toolbox:
         return [tool.schema for tool in self._tools.values()]
 
     def call(self, context: ToolContext, call: ToolCall) -> ToolResult:
-        """Answer one tool call; a mistake in the call itself is answered too."""
+        """The answer to one tool call; a mistake in the call itself is answered too."""
         name = _name(call)
         tool = None if name is None else self._tools.get(name)
         try:

@@ -26,11 +26,6 @@ class State:
 
 Notice = Callable[[State], str | None]
 
-REMINDER = (
-    "You have not changed anything yet. Use the tools: look around with shell, then solve the issue with apply_patch."
-)
-"""The answer of `prompt.reminder` if both of these tools are there."""
-
 
 def budget(state: State) -> str | None:
     """The original's warnings: the most urgent one that applies."""

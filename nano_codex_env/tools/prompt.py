@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import resources
 
-from nano_codex_env.errors import ConfigError, TaskError
+from nano_codex_env.errors import ConfigError, NanoCodexError, TaskError
 from nano_codex_env.messages import Message
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tools import default_tools
 from nano_codex_env.tools.apply_patch import IN_PROMPT as APPLY_PATCH
 from nano_codex_env.tools.base import Tool
-from nano_codex_env.tools.notices import REMINDER
 from nano_codex_env.tools.shell import IN_PROMPT as SHELL
 
 _TEMPLATE = resources.files("nano_codex_env").joinpath("prompts/system.txt").read_text(encoding="utf-8")
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+REMINDER = (
+    "You have not changed anything yet. Use the tools: look around with shell, then solve the issue with apply_patch."
+)
+"""The answer of `reminder` if both of these tools are there."""
 _ONLY_WAY = ("This is the only way to change a file; an empty search", "An empty search")
 """A claim that may be false if a tool is not ours, and its replacement."""
 
@@ -47,13 +50,7 @@ def checked_prompt(text: object) -> str | None:
         raise ConfigError(f"system_prompt must be a text; got {text!r}")
     if not text.strip():
         raise ConfigError(f"system_prompt is blank ({text!r}); leave it out to have the default")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ConfigError(
-            f"system_prompt is not valid Unicode: a lone surrogate stands at character {error.start}; no tokenizer and "
-            "no endpoint can take it"
-        ) from error
+    _check_unicode(text, ConfigError, "system_prompt")
     return text
 
 
@@ -68,16 +65,20 @@ def first_messages(task: Task, system_prompt: str = SYSTEM_PROMPT) -> list[Messa
         TaskError: the issue is empty, or not valid text.
     """
     issue = task.problem_statement
-    try:
-        issue.encode()
-    except UnicodeEncodeError as error:
-        raise TaskError(
-            f"{task.instance_id}: the issue is not valid Unicode: a lone surrogate stands at character {error.start}; "
-            "fix the row, no tokenizer and no endpoint can take it"
-        ) from error
+    _check_unicode(issue, TaskError, f"{task.instance_id}: the issue")
     if not issue.strip():
         raise TaskError(f"{task.instance_id}: the issue is empty; there is nothing to solve")
     return [{"role": "system", "content": system_prompt}, {"role": "user", "content": issue}]
+
+
+def _check_unicode(text: str, error: type[NanoCodexError], name: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as failure:
+        raise error(
+            f"{name} is not valid Unicode: a lone surrogate stands at character {failure.start}; no tokenizer and no "
+            "endpoint can take it"
+        ) from failure
 
 
 def reminder(tools: Sequence[Tool], system_prompt: str | None) -> str:

@@ -17,7 +17,7 @@ from nano_codex_env.adapters.trl_environment import EPISODE_OVER, TrlEnvironment
 from nano_codex_env.cache import cache_dir
 from nano_codex_env.env import NanoCodexEnv
 from nano_codex_env.episode import NOT_RUN
-from nano_codex_env.errors import ConfigError, RewardError, SandboxError, TaskError
+from nano_codex_env.errors import ConfigError, RewardError, SandboxError, TaskError, WorkspaceError
 from nano_codex_env.runs.replay import replay
 from nano_codex_env.tools import Tool, ToolResult, default_tools
 from nano_codex_env.tools.prompt import first_messages
@@ -146,6 +146,20 @@ def test_a_repository_that_is_gone_voids_the_sample(task: Task, tmp_path: Path) 
     env = opened(task.with_(repo=str(tmp_path / "nowhere")))
     assert env.shell(cmd="ls") == EPISODE_OVER
     assert env._score([DONE]) is None
+
+
+def test_folders_that_cannot_be_hidden_void_the_sample_and_no_other(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(repo: str) -> None:
+        raise WorkspaceError("alternates cannot be read")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nano_codex_env.episode.repository_folders", fail)
+        env = opened(task)
+    assert env.shell(cmd="ls") == EPISODE_OVER
+    assert env._score([DONE]) is None
+    assert score(env, task) == 0.5
 
 
 def test_a_reward_that_breaks_voids_the_sample(task: Task) -> None:
@@ -304,6 +318,7 @@ def test_the_dataset_holds_what_an_episode_begins_with(task: Task) -> None:
 def test_for_the_asynchronous_trainer_the_environment_owns_its_reward_and_travels(task: Task) -> None:
     spec = TrlSpec(task, reward=Half(), asynchronous=True)
     assert spec.reward_funcs == []
+    assert type(spec.environment_factory()) is type(spec.environment_factory())  # TRL leaves out all but one class
     env: Any = pickle.loads(pickle.dumps(spec.environment_factory))()
     assert env.get_reward() is None  # never reset: void, not nothing
     env.reset(task=0)

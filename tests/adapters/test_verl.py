@@ -133,7 +133,7 @@ def test_a_reward_that_breaks_is_a_failure_of_ours(task: Task) -> None:
     with pytest.raises(RewardError, match="ZeroDivisionError"):
         broken(task, [], "")
     assert verl_reward.SharedReward(from_function(lambda *_: 0.5), 1)(task, [], "").value == 0.5
-    with pytest.raises(ConfigError, match="at least 1"):
+    with pytest.raises(ConfigError, match="workers must be a positive whole number; got 0"):
         verl_reward.SharedReward(broken, 0)
 
 
@@ -171,9 +171,9 @@ def test_without_verl_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 FILTERS = pytest.mark.filterwarnings("ignore")  # of torch, transformers, ray and verl, which are not ours
 Script = Callable[[int], str]
 ABORTED = "Don"
-"""What a server says that is stopped before it has said "Done."."""
+"""The partial answer of a server that is stopped."""
 NOTHING, FULL = "no token", "no room"
-"""No token at all: for no reason, and as verl's server of SGLang says that the context is full."""
+"""Answers without a token: one without a reason, and verl's SGLang server when the context is full."""
 
 
 class Model:
@@ -440,7 +440,7 @@ def test_under_verls_trainer_a_void_sample_is_not_there(
 def test_an_answer_of_no_token_is_void_unless_the_context_is_full(
     easy: Task, compose: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It was a submission, and the logprobs of all turns were logged as its own."""
+    """It counted as a submission, and the logprobs of all turns were logged as its own."""
     fix = block("apply_patch", **fix_of(easy))
     scripts = {"nothing": say(fix, NOTHING), "full": say(fix, FULL), "at once": say(NOTHING)}
     tasks = [easy.with_(problem_statement=f"{name}: {easy.problem_statement}") for name in scripts]
@@ -474,7 +474,7 @@ def test_what_the_log_says_of_a_void_sample_moves_no_terminal(
 
 @from_function
 def ill(*_: object) -> float:
-    """A reward whose failure says something to terminals."""
+    """A reward whose error message holds terminal escapes."""
     raise RewardError("\x1b[2J")
 
 

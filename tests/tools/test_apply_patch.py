@@ -1,4 +1,4 @@
-"""`apply_patch`: one text in the place of another, exactly; every mistake answered in words that help to mend it."""
+"""`apply_patch` replaces a text exactly; every mistake is answered by what helps to fix it."""
 
 from __future__ import annotations
 
@@ -91,125 +91,47 @@ def held(episode: Episode, file: str) -> bytes:
     return found.data
 
 
-def test_the_schema_is_what_the_policy_reads() -> None:
-    """Changed words are a changed environment."""
-    assert apply_patch().schema == {
-        "type": "function",
-        "function": {
-            "name": "apply_patch",
-            "description": "Replace a text in a file of the repository. `search` must occur exactly once in the file, "
-            "character for character, indentation included; add neighbouring lines until it is unique. An empty "
-            "`search` creates a new file that holds `replace`. Texts may have up to 200000 characters.",
-            "parameters": {
-                "type": "object",
-                "properties": {
-                    "search": {
-                        "type": "string",
-                        "description": "the exact text to be replaced; empty to create a file",
-                    },
-                    "replace": {"type": "string", "description": "the text to put there instead"},
-                    "file": {
-                        "type": "string",
-                        "description": "the file's path, relative to the root of the repository",
-                    },
-                },
-                "required": ["search", "replace", "file"],
-                "additionalProperties": False,
-            },
-        },
-    }
-
-
 # What it does.
 
 DONE = [
-    (
-        "a line",
-        ("    return a - b\n", "    return a + b\n", "sums.py"),
-        "patched sums.py at line 5",
-        BUG.replace("a - b", "a + b"),
-    ),
-    ("a part of a line", ("a - b", "a + b", "sums.py"), "patched sums.py at line 5", BUG.replace("a - b", "a + b")),
-    ("across lines", ("y = 2\nx", "z", "twice.py"), "patched twice.py at line 2", "x = 1\nz = 1\n"),
-    ("to nothing", ("two\n", "", "pkg/data.txt"), "patched pkg/data.txt at line 2", "one\n"),
-    ("all of it", ("one\ntwo\n", "", "pkg/data.txt"), "patched pkg/data.txt at line 1", ""),
-    ("by /testbed", ("two", "2", "/testbed/pkg/data.txt"), "patched /testbed/pkg/data.txt at line 2", "one\n2\n"),
-    ("by ./", ("two", "2", "./pkg//data.txt"), "patched ./pkg//data.txt at line 2", "one\n2\n"),
-    (
-        "no regular expression",
-        ("a - b", r"\g<0>\1&$1", "sums.py"),
-        "patched sums.py at line 5",
-        BUG.replace("a - b", r"\g<0>\1&$1"),
-    ),
-    ("an empty file", ("", "x = 1\n", "empty.py"), "patched empty.py at line 1", "x = 1\n"),
-    ("no newline at the end", ("two", "2", "no-end.txt"), "patched no-end.txt at line 2", "one\n2"),
-    ("one newline more", ("two", "two\n", "no-end.txt"), "patched no-end.txt at line 2", "one\ntwo\n"),
-    ("a new file", ("", "x = 1\n", "new/deep/mod.py"), "created new/deep/mod.py", "x = 1\n"),
-    ("an empty new file", ("", "", "new/__init__.py"), "created new/__init__.py", ""),
-    (
-        "a new file, not ASCII",
-        ("", "caf\u00e9 \U0001f600\r\n", "n\u00e9w.txt"),
-        "created n\u00e9w.txt",
-        "caf\u00e9 \U0001f600\r\n",
-    ),
-    ("like an option", ("", "x", "-rf"), "created -rf", "x"),
-    (
-        "CR LF by LF",
-        ("a=1\nset b", "a=3\n\nset c", "crlf.bat"),
-        "patched crlf.bat at line 2",
-        b"@echo off\r\nset a=3\r\n\r\nset c=2\r\n",
-    ),
-    (
-        "CR LF by itself",
-        ("a=1\r\nset", "a=3\r\nlet", "crlf.bat"),
-        "patched crlf.bat at line 2",
-        b"@echo off\r\nset a=3\r\nlet b=2\r\n",
-    ),
-    (
-        "CR LF at the end",
-        ("b=2\n", "b=2\nend\n", "crlf.bat"),
-        "patched crlf.bat at line 3",
-        b"@echo off\r\nset a=1\r\nset b=2\r\nend\r\n",
-    ),
-    ("in mixed endings", ("two\n", "2\n", "mixed.txt"), "patched mixed.txt at line 2", b"one\r\n2\nthree\r\n"),
-    ("mixed, exactly", ("one\r\ntwo", "1\n2", "mixed.txt"), "patched mixed.txt at line 1", b"1\n2\nthree\r\n"),
-    ("old Mac endings", ("two\r", "2\r", "mac.txt"), "patched mac.txt at line 1", b"one\r2\rthree"),
-    (
-        "a BOM is kept",
-        ("using System;\n", "using X;\n", "bom.cs"),
-        "patched bom.cs at line 1",
-        b"\xef\xbb\xbfusing X;\r\nclass A {}\r\n",
-    ),
-    (
-        "a BOM is text",
-        ("\ufeffusing", "using", "bom.cs"),
-        "patched bom.cs at line 1",
-        b"using System;\r\nclass A {}\r\n",
-    ),
-    (
-        "Latin-1 is kept",
-        ("place = 'x'", "place = '\u00fc'", "latin.py"),
-        "patched latin.py at line 3",
-        LATIN.replace(b"'x'", b"'\xfc'"),
-    ),
-    (
-        "Latin-1 is found",
-        ("caf\u00e9", "tea", "latin.py"),
-        "patched latin.py at line 2",
-        LATIN.replace(b"caf\xe9", b"tea"),
-    ),
-    ("odd line breaks", ("b\x0cc", "B", "breaks.txt"), "patched breaks.txt at line 1", "a\u2028B\x85d\n"),
-    ("in a large file", ("end", "END", "large.txt"), "patched large.txt at line 2", b"x" * (MAX_FILE - 10) + b"\nEND"),
+    ("a line", ("    return a - b\n", "    return a + b\n", "sums.py"), 5, BUG.replace("a - b", "a + b")),
+    ("a part of a line", ("a - b", "a + b", "sums.py"), 5, BUG.replace("a - b", "a + b")),
+    ("across lines", ("y = 2\nx", "z", "twice.py"), 2, "x = 1\nz = 1\n"),
+    ("to nothing", ("two\n", "", "pkg/data.txt"), 2, "one\n"),
+    ("all of it", ("one\ntwo\n", "", "pkg/data.txt"), 1, ""),
+    ("by /testbed", ("two", "2", "/testbed/pkg/data.txt"), 2, "one\n2\n"),
+    ("by ./", ("two", "2", "./pkg//data.txt"), 2, "one\n2\n"),
+    ("no regular expression", ("a - b", r"\g<0>\1&$1", "sums.py"), 5, BUG.replace("a - b", r"\g<0>\1&$1")),
+    ("an empty file", ("", "x = 1\n", "empty.py"), 1, "x = 1\n"),
+    ("no newline at the end", ("two", "2", "no-end.txt"), 2, "one\n2"),
+    ("one newline more", ("two", "two\n", "no-end.txt"), 2, "one\ntwo\n"),
+    ("a new file", ("", "x = 1\n", "new/deep/mod.py"), 0, "x = 1\n"),
+    ("an empty new file", ("", "", "new/__init__.py"), 0, ""),
+    ("a new file, not ASCII", ("", "caf\u00e9 \U0001f600\r\n", "n\u00e9w.txt"), 0, "caf\u00e9 \U0001f600\r\n"),
+    ("like an option", ("", "x", "-rf"), 0, "x"),
+    ("CR LF by LF", ("a=1\nset b", "a=3\n\nset c", "crlf.bat"), 2, b"@echo off\r\nset a=3\r\n\r\nset c=2\r\n"),
+    ("CR LF by itself", ("a=1\r\nset", "a=3\r\nlet", "crlf.bat"), 2, b"@echo off\r\nset a=3\r\nlet b=2\r\n"),
+    ("CR LF at the end", ("b=2\n", "b=2\nend\n", "crlf.bat"), 3, b"@echo off\r\nset a=1\r\nset b=2\r\nend\r\n"),
+    ("in mixed endings", ("two\n", "2\n", "mixed.txt"), 2, b"one\r\n2\nthree\r\n"),
+    ("mixed, exactly", ("one\r\ntwo", "1\n2", "mixed.txt"), 1, b"1\n2\nthree\r\n"),
+    ("old Mac endings", ("two\r", "2\r", "mac.txt"), 1, b"one\r2\rthree"),
+    ("a BOM is kept", ("using System;\n", "using X;\n", "bom.cs"), 1, b"\xef\xbb\xbfusing X;\r\nclass A {}\r\n"),
+    ("a BOM is text", ("\ufeffusing", "using", "bom.cs"), 1, b"using System;\r\nclass A {}\r\n"),
+    ("Latin-1 is kept", ("place = 'x'", "place = '\u00fc'", "latin.py"), 3, LATIN.replace(b"'x'", b"'\xfc'")),
+    ("Latin-1 is found", ("caf\u00e9", "tea", "latin.py"), 2, LATIN.replace(b"caf\xe9", b"tea")),
+    ("odd line breaks", ("b\x0cc", "B", "breaks.txt"), 1, "a\u2028B\x85d\n"),
+    ("in a large file", ("end", "END", "large.txt"), 2, b"x" * (MAX_FILE - 10) + b"\nEND"),
 ]
 
 
-@pytest.mark.parametrize(("arguments", "said", "data"), [case[1:] for case in DONE], ids=[case[0] for case in DONE])
+@pytest.mark.parametrize(("arguments", "line", "data"), [case[1:] for case in DONE], ids=[case[0] for case in DONE])
 def test_a_text_is_replaced_exactly(
-    episode: Episode, patch: Patch, arguments: tuple[str, str, str], said: str, data: str | bytes
+    episode: Episode, patch: Patch, arguments: tuple[str, str, str], line: int, data: str | bytes
 ) -> None:
     """The bytes around it stay as they are: encoding, line endings, byte order mark, the missing last newline."""
-    assert patch(*arguments) == ToolResult(said)
-    assert held(episode, arguments[2]) == (data.encode() if isinstance(data, str) else data)
+    file = arguments[2]
+    assert patch(*arguments) == ToolResult(f"patched {file} at line {line}" if line else f"created {file}")
+    assert held(episode, file) == (data.encode() if isinstance(data, str) else data)
     assert len(episode.workspace.touched) == 1
 
 
@@ -248,17 +170,14 @@ GIT = "error: {} lies in git's own folder, which cannot be patched"
 REFUSED = [
     ("not there", ("a * b", "a + b", "sums.py"), NOT_FOUND.format("sums.py")),
     ("other indentation", ("\treturn a - b", "x", "sums.py"), NOT_FOUND.format("sums.py")),
-    ("other case", ("DEF ADD", "x", "sums.py"), NOT_FOUND.format("sums.py")),
     ("a pattern", ("a . b", "x", "sums.py"), NOT_FOUND.format("sums.py")),
     ("a blank more at the end", ("return a - b ", "x", "sums.py"), NOT_FOUND.format("sums.py")),
-    ("in an empty file", ("x", "y", "empty.py"), NOT_FOUND.format("empty.py")),
     ("LF in mixed endings", ("one\ntwo", "x", "mixed.txt"), NOT_FOUND.format("mixed.txt")),
     ("beyond Latin-1, in Latin-1", ("\u65e5", "x", "latin.py"), NOT_FOUND.format("latin.py")),
     ("twice", ("x = 1", "x = 3", "twice.py"), TIMES.format(2, "twice.py", "1, 3")),
     ("overlapping", ("aa", "b", "overlap.txt"), TIMES.format(2, "overlap.txt", "1, 1")),
     ("often", ("same", "x", "many.txt"), TIMES.format(40, "many.txt", "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ...")),
     ("no file", ("x", "y", "nothing.py"), NO_FILE.format("nothing.py")),
-    ("no folder", ("x", "y", "no/such/x.py"), NO_FILE.format("no/such/x.py")),
     ("exists", ("", "x", "sums.py"), EXISTS.format("sums.py")),
     ("the same", ("a - b", "a - b", "sums.py"), SAME),
     ("nothing for nothing", ("", "", "empty.py"), SAME),
@@ -288,26 +207,9 @@ REFUSED = [
         ("x" * 200_001, "y", "sums.py"),
         "error: search is too long (200001 characters; the limit is 200000)",
     ),
-    (
-        "a long replace",
-        ("", "y" * 200_001, "new.py"),
-        "error: replace is too long (200001 characters; the limit is 200000)",
-    ),
     ("a folder", ("x", "y", "pkg"), "error: pkg is a folder; only regular files can be patched"),
-    ("a folder, to create", ("", "y", "pkg"), "error: pkg is a folder; only regular files can be patched"),
     ("below a file", ("", "y", "sums.py/x.py"), "error: sums.py is a file, not a folder"),
-    ("deep below a file", ("x", "y", "pkg/data.txt/a/b"), "error: pkg/data.txt is a file, not a folder"),
     ("a link", ("a - b", "a + b", "link.py"), LINK.format("link.py", "sums.py")),
-    ("through a link", ("one", "1", "folder/data.txt"), LINK.format("folder", "pkg")),
-    ("new, through a link", ("", "1", "folder/new.txt"), LINK.format("folder", "pkg")),
-    ("a link to outside", ("root", "x", "passwd"), LINK.format("passwd", "/etc/passwd")),
-    ("a dangling link", ("", "x", "dangling"), LINK.format("dangling", "../outside/new.txt")),
-    ("a link to git", ("x", "y", "repository/config"), LINK.format("repository", ".git")),
-    (
-        "up",
-        ("a", "b", "../repo/sums.py"),
-        "error: ../repo/sums.py is outside the repository or leads through `..`; give a path without `..`",
-    ),
     (
         "up and down",
         ("a", "b", "pkg/../sums.py"),
@@ -323,48 +225,15 @@ REFUSED = [
         ("", "x", "/testbed2/x"),
         "error: /testbed2/x is outside the repository; give a path relative to its root",
     ),
-    (
-        "/testbed, up",
-        ("", "x", "/testbed/../x"),
-        "error: /testbed/../x is outside the repository or leads through `..`; give a path without `..`",
-    ),
     ("no name", ("", "x", ""), "error:  names a folder; give a file's path"),
     ("the root", ("", "x", "."), "error: . names a folder; give a file's path"),
-    ("a slash at the end", ("", "x", "pkg/"), "error: pkg/ names a folder; give a file's path"),
     ("git's folder", ("x", "y", ".git/config"), GIT.format(".git/config")),
-    ("git's folder, new", ("", "#!/bin/sh\n", ".git/hooks/post-checkout"), GIT.format(".git/hooks/post-checkout")),
-    ("git's folder, shouted", ("", "x", ".GIT/x"), GIT.format(".GIT/x")),
-    ("git's folder, dotted", ("", "x", ".git./x"), GIT.format(".git./x")),
-    ("git's folder, nested", ("", "x", "vendor/.git/config"), GIT.format("vendor/.git/config")),
-    ("git's folder, short", ("", "x", "git~1/x"), GIT.format("git~1/x")),
-    ("git's folder, backslash", ("", "x", ".git\\config"), GIT.format(".git\\config")),
-    ("git's folder, stream", ("", "x", ".git::$INDEX_ALLOCATION/x"), GIT.format(".git::$INDEX_ALLOCATION/x")),
     (
         "git's folder, hidden",
         ("", "x", ".g\u200cit/x"),
         "error: .g\\u200cit/x holds control or invisible characters (U+200C); leave them out",
     ),
-    (
-        "NUL in the name",
-        ("", "x", "a\0b"),
-        "error: a\\x00b holds control or invisible characters (U+0000); leave them out",
-    ),
-    (
-        "a newline in the name",
-        ("", "x", "a\nb"),
-        "error: a\\nb holds control or invisible characters (U+000A); leave them out",
-    ),
-    (
-        "turned around",
-        ("", "x", "a\u202eb"),
-        "error: a\\u202eb holds control or invisible characters (U+202E); leave them out",
-    ),
     ("long", ("", "x", "n" * 300), "error: the file name is too long (300 characters; 1024 bytes, 255 a component)"),
-    (
-        "deep",
-        ("", "x", "d/" * 600 + "x"),
-        "error: the file name is too long (1201 characters; 1024 bytes, 255 a component)",
-    ),
 ]
 
 
@@ -446,12 +315,3 @@ def test_no_arguments_at_all_break_an_episode(
         assert result.ok != result.content.startswith("error: ")
         assert len(result.content) < 400
         assert result.content.isprintable()
-
-
-def test_a_file_of_the_base_is_never_written(library: Path, episode: Episode, patch: Patch) -> None:
-    """Neither the shared tree nor the user's repository, by bytes and by time."""
-    places = [episode.workspace.base / "sums.py", library / "sums.py", episode.workspace.base / "run.sh"]
-    before = [(path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino) for path in places]
-    assert patch("a - b", "a + b", "sums.py").ok
-    assert patch("one", "two", "run.sh").ok
-    assert [(path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino) for path in places] == before

@@ -66,7 +66,7 @@ _NO_FILES = {"fspath", "getpid", "geteuid", "urandom"}
 
 
 def struck(action: Callable[[], object], strike: Callable[[int], None], where: Callable[[FrameType], bool]) -> int:
-    """Do `action`, with `strike(number)` before each of its system calls on files; how many there were."""
+    """Do `action`, calling `strike(number)` before each of its system calls on files; returns their number."""
     number = 0
 
     def watch(frame: FrameType, event: str, function: object) -> None:
@@ -85,21 +85,11 @@ def struck(action: Callable[[], object], strike: Callable[[int], None], where: C
     return number
 
 
-def moments(swap: Swap, first: int, length: int) -> Callable[[int], None]:
-    """Swap before call `first`, and back `length` calls later (0: never)."""
-
-    def strike(number: int) -> None:
-        if number == first or (length and number == first + length):
-            swap()
-
-    return strike
-
-
 EDIT, NEW = patch("pkg/deep/x.txt", "deep", "Deep"), patch("pkg/deep/new/x.txt", "", "x\n")
 AGAIN = patch("pkg/deep/x.txt", "Deep", "deeper")
 CALLS = {"an edit": EDIT, "a second edit": AGAIN, "a new file": NEW}
 PLACES = {"": "", "pkg": "", "pkg/deep": "deep", "pkg/deep/x.txt": "deep/x.txt"}
-"""What is swapped, and for a link to what below the folder outside."""
+"""Swapped path -> target of the link in its place, below the folder outside."""
 
 
 QUICK = [("base", "pkg/deep/x.txt", "an edit"), ("touched", "pkg", "a second edit"), ("base", "", "a new file")]

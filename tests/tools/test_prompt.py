@@ -12,7 +12,6 @@ import pytest
 from nano_codex_env import Agent, NanoCodexEnv, Task, Trajectory
 from nano_codex_env.adapters.trl import TrlSpec
 from nano_codex_env.cli import main
-from nano_codex_env.config import env_arguments, read_config
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.messages import assistant, tool_call
 from nano_codex_env.policies.scripted import Scripted
@@ -20,8 +19,7 @@ from nano_codex_env.runs.replay import replay
 from nano_codex_env.runs.rollouts import rollouts
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tools import Tool, ToolResult, apply_patch, default_tools, shell
-from nano_codex_env.tools.notices import REMINDER
-from nano_codex_env.tools.prompt import SYSTEM_PROMPT, default_prompt
+from nano_codex_env.tools.prompt import REMINDER, SYSTEM_PROMPT, default_prompt
 from tests.conftest import MENDED
 from tests.server import completion, serve
 
@@ -207,15 +205,6 @@ def test_a_log_of_an_earlier_version_plays_again(make: Callable[..., NanoCodexEn
     assert replay(folder, tools=tools).identical
 
 
-def test_an_agent_has_it_too(repo: Path, sandbox: Sandbox, tmp_path: Path) -> None:
-    with serve([completion("no")]) as server:
-        agent = Agent("m", server.url, tool_limit=1, system_prompt=OWN, sandbox=sandbox, log_dir=tmp_path / "log")
-        agent.run("add(2, 3) gives -1", repo)
-    assert [request["messages"][0]["content"] for request in server.requests] == [OWN]
-    assert agent.folder
-    assert replay(agent.folder).identical
-
-
 def test_the_command_of_the_agent_has_it_too(repo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     with serve([completion("no")]) as server:
@@ -231,16 +220,6 @@ def test_a_dataset_of_trls_begins_with_it(task: Task) -> None:
     [row] = spec.train_dataset
     assert row["prompt"] == env._episode.transcript()
     assert row["prompt"][0]["content"] == OWN
-
-
-def test_a_config_and_a_setting_name_it(tmp_path: Path) -> None:
-    file = tmp_path / "run.toml"
-    file.write_text(f"[env]\nsystem_prompt = {json.dumps(OWN)}\n")
-    assert env_arguments(read_config(file))["system_prompt"] == OWN
-    assert env_arguments(read_config(file, ["env.system_prompt=Be brief."]))["system_prompt"] == "Be brief."
-    assert "system_prompt" not in env_arguments(read_config(None))
-    with pytest.raises(ConfigError, match="system_prompt must be a str; got 7"):
-        read_config(None, ["env.system_prompt=7"])
 
 
 def test_a_run_by_the_command_logs_it_and_the_command_replays_it(

@@ -13,7 +13,7 @@ import pytest
 from nano_codex_env import NanoCodexEnv, Task, from_function
 from nano_codex_env.messages import tool_call
 from nano_codex_env.sandbox import Sandbox
-from nano_codex_env.tools import Notice, apply_patch, budget, shell
+from nano_codex_env.tools import apply_patch, shell
 from tests.conftest import BUG, git
 
 EVERY_BYTE = bytes(range(256))
@@ -52,17 +52,14 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 Make = Callable[..., NanoCodexEnv]
 
 
-def made(
-    library: Path, sandbox: Sandbox, notices: tuple[Notice, ...] = (), steps: int = 10_000, **limits: float
-) -> NanoCodexEnv:
+def made(library: Path, sandbox: Sandbox, **limits: float) -> NanoCodexEnv:
     """An environment over the library, reset, its box open; `hasty` is a shell for what is to be stopped."""
     env = NanoCodexEnv(
         Task("library", str(library), "", "look around"),
         from_function(lambda task, transcript, diff: 0.0),
         tools=[shell(**limits), replace(shell(timeout=ENOUGH), name="hasty"), apply_patch()],  # type: ignore[arg-type]
         sandbox=sandbox,
-        max_steps=steps,
-        notices=notices,
+        max_steps=10_000,
         log_dir=None,
     )
     env.reset()
@@ -79,7 +76,7 @@ def looking(library: Path, sandbox: Sandbox) -> Iterator[NanoCodexEnv]:
 
 @pytest.fixture
 def make(library: Path, sandbox: Sandbox) -> Iterator[Make]:
-    """Makes an episode of the test's own."""
+    """Makes an episode for one test."""
     opened: list[NanoCodexEnv] = []
 
     def build(**arguments: object) -> NanoCodexEnv:
@@ -91,27 +88,6 @@ def make(library: Path, sandbox: Sandbox) -> Iterator[Make]:
         env.close()
 
 
-def test_the_schema_is_what_the_policy_reads() -> None:
-    """Changed words are a changed environment."""
-    assert shell().schema == {
-        "type": "function",
-        "function": {
-            "name": "shell",
-            "description": "Run a command in read-only restricted bash at the root of the repository (/testbed) "
-            "and get its output. Each call starts fresh there; no file can be changed. A command is stopped after "
-            "30 seconds; of an output over 16000 bytes, head and tail are shown.",
-            "parameters": {
-                "type": "object",
-                "properties": {
-                    "cmd": {"type": "string", "description": "the command, for example: grep -rn 'def main' src | head"}
-                },
-                "required": ["cmd"],
-                "additionalProperties": False,
-            },
-        },
-    }
-
-
 LOG = """commit {}
 Author: nano-codex <nano-codex@localhost>
 Date:   Sat Jan 1 00:00:00 2000 +0000
@@ -120,7 +96,6 @@ Date:   Sat Jan 1 00:00:00 2000 +0000
 """
 GOLDEN: list[tuple[str, str]] = [
     ("ls", "README.md\nbytes\npkg\nrun.sh\nsums.py\n"),
-    ("ls -1 pkg", "__init__.py\ndata.txt\nno-end.txt\n"),
     ("ls -l sums.py", "-rw-r--r-- 1 codex codex 83 Jan  1  2000 sums.py\n"),
     (
         "ls -la | awk 'NR > 1 && NR < 5 {print $1, $3, $4, $6, $7, $8, $9}'",
@@ -132,35 +107,19 @@ GOLDEN: list[tuple[str, str]] = [
     ("ls nothing sums.py", "ls: cannot access 'nothing': No such file or directory\nsums.py\n[exit 2]"),
     ("pwd", "/testbed\n"),
     ("cat sums.py", BUG),
-    ("cat -n README.md", "     1\t# sums\n"),
-    ("cat pkg/no-end.txt", "  indented, and no newline"),
     ("cat pkg/no-end.txt; exit 3", "  indented, and no newline\n[exit 3]"),
     ("cat nothing.py", "cat: nothing.py: No such file or directory\n[exit 1]"),
     ("cat pkg", "cat: pkg: Is a directory\n[exit 1]"),
     ("head -2 sums.py", '"""Sums."""\n\n'),
     ("head -n 1 sums.py README.md", '==> sums.py <==\n"""Sums."""\n\n==> README.md <==\n# sums\n'),
-    ("tail -n 2 sums.py", "def twice(a):\n    return add(a, a)\n"),
     ("sed -n '4,5p' sums.py", "def add(a, b):\n    return a - b\n"),
-    ("sed -n 5p sums.py", "    return a - b\n"),
-    ("nl -ba sums.py | sed -n '4,5p'", "     4\tdef add(a, b):\n     5\t    return a - b\n"),
     ("awk '{s += $2} END {print s}' pkg/data.txt", "6\n"),
-    ("awk 'NR>=4 && NR<=5 {print NR\": \"$0}' sums.py", "4: def add(a, b):\n5:     return a - b\n"),
     ("grep -rn 'return' --include='*.py' .", "./sums.py:5:    return a - b\n./sums.py:9:    return add(a, a)\n"),
-    ("grep -n 'def ' sums.py", "4:def add(a, b):\n8:def twice(a):\n"),
     ("grep nothing sums.py", "[exit 1]"),
-    ("grep -rln add . --exclude-dir=.git", "./sums.py\n"),
-    ("grep -c one pkg/data.txt", "2\n"),
     ("find . -name '*.py' -not -path './.git/*' | sort", "./pkg/__init__.py\n./sums.py\n"),
-    ("find . -type f -size +200c -not -path './.git/*'", "./bytes\n"),
     ("find pkg -type f -exec wc -l {} + | sort -n | tail -1", " 3 total\n"),
-    ("wc -l sums.py", "9 sums.py\n"),
-    ("wc sums.py README.md", " 9 13 83 sums.py\n 1  2  7 README.md\n10 15 90 total\n"),
     ("cut -d' ' -f1 pkg/data.txt | sort | uniq -c", "      2 one\n      1 two\n"),
-    ("sort -k2 -rn pkg/data.txt | cut -c1-3", "one\ntwo\none\n"),
-    ("diff sums.py README.md | head -3", '1,9c1\n< """Sums."""\n< \n'),
     ("diff -u README.md pkg/__init__.py | tail -n +3", "@@ -1 +0,0 @@\n-# sums\n"),
-    ("diff sums.py sums.py", ""),
-    ("cmp sums.py README.md", "sums.py README.md differ: byte 1, line 1\n[exit 1]"),
     ("file run.sh", "run.sh: POSIX shell script, ASCII text executable\n"),
     (
         "stat -c '%n %s %a %U:%G %Y %F' sums.py run.sh pkg/__init__.py",
@@ -169,23 +128,18 @@ GOLDEN: list[tuple[str, str]] = [
     ),
     ("git log --format='%an %ad %s'", "nano-codex Sat Jan 1 00:00:00 2000 +0000 base\n"),
     ("git log | tail -n +2", LOG.partition("\n")[2]),
-    ("git log --oneline -5 -- sums.py | cut -d' ' -f2", "base\n"),
     ("git status", "On branch main\nnothing to commit, working tree clean\n"),
     ("git status --short", ""),
-    ("git diff", ""),
     (
         "git diff HEAD~1",
         "fatal: ambiguous argument 'HEAD~1': unknown revision or path not in the working tree.\n"
         "Use '--' to separate paths from revisions, like this:\n"
         "'git <command> [<revision>...] -- [<file>...]'\n[exit 128]",
     ),
-    ("git grep -n 'a - b'", "sums.py:5:    return a - b\n"),
     ("git show HEAD:README.md", "# sums\n"),
     ("git ls-files", "README.md\nbytes\npkg/__init__.py\npkg/data.txt\npkg/no-end.txt\nrun.sh\nsums.py\n"),
-    ("git blame -s README.md | cut -d' ' -f2-", "1) # sums\n"),
     ("git branch -a; git remote -v; git stash list; git tag", "* main\n"),
     ("git reflog", ""),
-    ("python3 -c 'print(1 + 1)'", "2\n"),
     ("python3 -c 'import sums; print(sums.add(2, 3))'", "-1\n"),
     ("python3 -c 'raise ValueError(3)' 2>&1 | tail -1", "ValueError: 3\n"),
     ("python3 -c 'import sys; sys.exit(7)'", "[exit 7]"),
@@ -193,25 +147,18 @@ GOLDEN: list[tuple[str, str]] = [
     ("python3 -c 'import pytest' 2>&1 | tail -1", "ModuleNotFoundError: No module named 'pytest'\n"),
     ("cd pkg && ls", "__init__.py\ndata.txt\nno-end.txt\n"),
     ("cd pkg; pwd; cd ..; pwd", "/testbed/pkg\n/testbed\n"),
-    ("cd /testbed && cat README.md", "# sums\n"),
     ("cd nowhere && ls", "bash: line 1: cd: nowhere: No such file or directory\n[exit 1]"),
     ("cat <<EOF\none $((1 + 1))\n$(head -1 README.md)\nEOF", "one 2\n# sums\n"),
     ("cat << 'EOF' | grep -v x | tr a-z A-Z\nax\nb\nEOF", "B\n"),
     ('for f in *.py; do echo "$f: $(wc -l < $f)"; done', "sums.py: 9\n"),
     ("while read -r a b; do echo $b; done < pkg/data.txt", "1\n2\n3\n"),
     ("ls | xargs -n2 echo", "README.md bytes\npkg run.sh\nsums.py\n"),
-    ("find . -name data.txt | xargs cat | head -1", "one 1\n"),
     ("./run.sh now", "ran now\n"),
-    ("bash run.sh now", "ran now\n"),
-    ("cat sums.py | md5sum | cut -c1-8; echo $?", "4d7d6bee\n0\n"),
     ("echo one; echo two >&2; echo three", "one\ntwo\nthree\n"),
     ("echo one && false || echo two", "one\ntwo\n"),
     ("false", "[exit 1]"),
     ("true", ""),
-    ("exit 0", ""),
     ("exit 255", "[exit 255]"),
-    ("(exit 4)", "[exit 4]"),
-    ("false | true", ""),
     ("set -o pipefail; false | true", "[exit 1]"),
     ("set -e; false; echo never", "[exit 1]"),
     ("nosuch --flag", "bash: line 1: nosuch: command not found\n[exit 127]"),
@@ -226,7 +173,6 @@ GOLDEN: list[tuple[str, str]] = [
         "echo x >> sums.py; touch sums.py",
         "bash: line 1: sums.py: Read-only file system\ntouch: cannot touch 'sums.py': Read-only file system\n[exit 1]",
     ),
-    ("rm sums.py", "rm: cannot remove 'sums.py': Read-only file system\n[exit 1]"),
     ("mkdir build", "mkdir: cannot create directory \u2018build\u2019: Read-only file system\n[exit 1]"),
     ("git commit --allow-empty -qm x 2>&1 | tail -1 | cut -c1-5", "fatal\n"),
     ("sort pkg/data.txt > /tmp/sorted; head -1 /tmp/sorted", "one 1\n"),
@@ -236,25 +182,24 @@ GOLDEN: list[tuple[str, str]] = [
     ("python3 -c 'input()' 2>&1 | tail -1", "EOFError: EOF when reading a line\n"),
     ("kill -TERM $BASHPID", "[exit 143]"),
     ("timeout 0.1 sleep 5", "[exit 124]"),
-    ("tree", "bash: line 1: tree: command not found\n[exit 127]"),
 ]
-OPTIONAL = ("file", "tree", "python3")
-"""What a host may or may not have under /usr."""
+OPTIONAL = ("file", "python3")
+"""Programs that a host may lack."""
 
 
 @pytest.mark.parametrize(("cmd", "output"), GOLDEN, ids=[cmd.replace("\n", "; ")[:40] for cmd, _ in GOLDEN])
 def test_a_command_that_models_type_gives_its_output_as_it_is(looking: NanoCodexEnv, cmd: str, output: str) -> None:
     """Not stripped; stdout and stderr as a terminal shows them; an exit status that is not 0 on a line of its own."""
     program = cmd.split()[0]
-    if program in OPTIONAL and (shutil.which(program) is None) != (program == "tree"):
-        pytest.skip(f"{program} is {'not ' if program != 'tree' else ''}installed")
+    if program in OPTIONAL and shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
     obs, *_, info = looking.step(tool_call("shell", cmd=cmd))
     assert obs[-1]["content"] == output
     assert info == {"ok": ["[exit " not in output]}
 
 
 def test_any_byte_can_be_read(looking: NanoCodexEnv) -> None:
-    """What is no text stands as its number: nothing is lost, and any terminal, JSON reader and tokenizer takes it."""
+    """Bytes that are not text appear as escapes of their number, so that nothing is lost and any reader takes it."""
     shown = said(looking, "cat bytes")
     assert shown == "".join(chr(n) if 32 <= n < 127 or n in b"\t\n\v\f\r" else f"\\x{n:02x}" for n in range(256))
     assert json.loads(json.dumps(shown)) == shown.encode().decode()
@@ -349,7 +294,6 @@ LEFT_BEHIND = [
     ("f() { echo f; }; export -f f", "f", "bash: line 1: f: command not found\n[exit 127]"),
     ("shopt -s expand_aliases; alias ls='echo alias'", "ls pkg/data.txt", "pkg/data.txt\n"),
     ("echo note > /tmp/note", "ls -A /tmp; cat /tmp/note", "cat: /tmp/note: No such file or directory\n[exit 1]"),
-    ("mkdir -p /tmp/.hidden/deep; touch /tmp/.hidden/deep/x", "ls -A /tmp", ""),
     ("echo note > /dev/shm/note", "cat /dev/shm/note", "cat: /dev/shm/note: No such file or directory\n[exit 1]"),
     (
         "echo x > ~/.bashrc; echo x > $HOME/.gitconfig",
@@ -357,10 +301,8 @@ LEFT_BEHIND = [
         "fatal: unable to read config file '/tmp/.gitconfig': No such file or directory\n[exit 128]",
     ),
     ("set -eu; set -o noglob", "echo $nothing pkg/d*", "pkg/data.txt\n"),
-    ("umask 077", "umask", "0022\n"),
     ("ulimit -n 10; ulimit -t 1", "ulimit -n", "1024\n"),
     ("trap 'echo trapped' EXIT", "true", ""),
-    ("exec 5>/tmp/x", "echo x >&5", "bash: line 1: 5: Bad file descriptor\n[exit 1]"),
     ("exec >/dev/null 2>&1", "echo heard", "heard\n"),
     (
         "sleep 1000 & setsid sleep 1000 & nohup sleep 1000 &",
@@ -368,8 +310,6 @@ LEFT_BEHIND = [
         "0\n[exit 1]",
     ),
     ("(while :; do echo noise; done) & true", "sleep 0.1; echo quiet", "quiet\n"),
-    ("exec -a other bash -c 'exit 0'", "echo $0", "bash\n"),
-    ("unset -f cd; builtin enable -n cd", "cd pkg && pwd", "/testbed/pkg\n"),
     ("history -s secret; hash -p /bin/false ls", "ls pkg/data.txt", "pkg/data.txt\n"),
     ("kill -9 1; kill -STOP 1; kill -9 $$", "echo alive", "alive\n"),
 ]
@@ -387,20 +327,16 @@ def test_nothing_outlives_a_call(looking: NanoCodexEnv, first: str, then: str, o
     [
         ("PATH=/tmp", "bash: line 1: PATH: readonly variable\n[exit 1]"),
         ("export PATH=/tmp:$PATH; echo $PATH", "bash: line 1: PATH: readonly variable\n/usr/local/bin:/usr/bin:/bin\n"),
-        ("unset PATH", "bash: line 1: unset: PATH: cannot unset: readonly variable\n[exit 1]"),
         ("declare +r PATH", "bash: line 1: declare: PATH: readonly variable\n[exit 1]"),
         ("PATH=/tmp ls pkg/data.txt", "bash: line 1: PATH: readonly variable\npkg/data.txt\n"),
-        ("SHELL=/bin/sh", "bash: line 1: SHELL: readonly variable\n[exit 1]"),
-        ("ENV=x", "bash: line 1: ENV: readonly variable\n[exit 1]"),
-        ("BASH_ENV=x", "bash: line 1: BASH_ENV: readonly variable\n[exit 1]"),
-        ("echo $PATH", "/usr/local/bin:/usr/bin:/bin\n"),
+        *((f"{name}=x", f"bash: line 1: {name}: readonly variable\n[exit 1]") for name in ("SHELL", "ENV", "BASH_ENV")),
     ],
 )
 def test_the_path_cannot_be_changed(looking: NanoCodexEnv, cmd: str, output: str) -> None:
     assert said(looking, cmd) == output
 
 
-# With the other tool, and with notices.
+# With the other tool.
 
 
 def test_a_patch_shows_at_once_in_every_way_of_looking(make: Make) -> None:
@@ -421,19 +357,3 @@ def test_a_patch_shows_at_once_in_every_way_of_looking(make: Make) -> None:
     assert said(env, "python3 -c 'import sums; print(sums.add(2, 3))'") == "5\n"
     env.step(tool_call("apply_patch", search="a + b", replace="a - b", file="sums.py"))
     assert said(env, "git status --short; sed -n 5p sums.py") == "?? new/\n    return a - b\n"
-
-
-def test_notices_join_an_answer_on_lines_of_their_own(make: Make) -> None:
-    """Whether or not the output ends its last line; nothing else of it is touched."""
-    env = make(notices=(budget, lambda state: f"[{state.steps} made]"), steps=9)
-    assert said(env, "echo x") == "x\n[1 made]"
-    env.step(tool_call("shell", cmd="true"))
-    env.step(tool_call("shell", cmd="true"))
-    assert said(env, "echo -n x") == "x\n[5 tool calls left]\n[4 made]"
-    assert said(env, "true") == "[4 tool calls left]\n[5 made]"
-    assert said(env, "false") == "[exit 1]\n[3 tool calls left]\n[6 made]"
-    assert said(env, "printf '\\n'") == "\n[2 tool calls left]\n[7 made]"
-    assert (
-        said(env, "")
-        == "error: cmd is empty; give a command, such as `ls`\n[last call: 1 tool call left; patch now]\n[8 made]"
-    )

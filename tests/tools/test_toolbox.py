@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nano_codex_env import NanoCodexEnv
-from nano_codex_env.errors import ConfigError
-from nano_codex_env.messages import assistant, tool_call
-from nano_codex_env.tools import Tool, Toolbox, ToolResult, apply_patch, default_tools, shell
+from nano_codex_env.messages import tool_call
+from nano_codex_env.tools import Toolbox, default_tools
 from tests.strategies import quick, texts
 
 SHELL = '{"cmd": "..."}'
@@ -41,7 +40,6 @@ MISTAKES: list[tuple[str, Any, str]] = [
         NOT_JSON.format("Expecting ',' delimiter: line 1 column 13 (char 12)", SHELL),
     ),
     ("nothing", shell_call(""), NOT_JSON.format("Expecting value: line 1 column 1 (char 0)", SHELL)),
-    ("bare text", shell_call("ls -la"), NOT_JSON.format("Expecting value: line 1 column 1 (char 0)", SHELL)),
     ("more after it", shell_call('{"cmd": "ls"} ls'), NOT_JSON.format("Extra data: line 1 column 15 (char 14)", SHELL)),
     (
         "Python's quotes",
@@ -59,14 +57,10 @@ MISTAKES: list[tuple[str, Any, str]] = [
         NOT_JSON.format("Invalid \\escape: line 1 column 10 (char 9)", SHELL),
     ),
     ("twice encoded", shell_call('"{\\"cmd\\": \\"ls\\"}"'), OBJECT.format(SHELL, "str")),
-    ("a list", shell_call('["ls"]'), OBJECT.format(SHELL, "list")),
-    ("a number", shell_call("3"), OBJECT.format(SHELL, "int")),
     ("null as text", shell_call("null"), OBJECT.format(SHELL, "null")),
     ("null", shell_call(None), OBJECT.format(SHELL, "null")),
     ("left out", {"name": "shell"}, OBJECT.format(SHELL, "null")),
     ("not a string", shell_call(["ls"]), OBJECT.format(SHELL, "list")),
-    ("not a string either", patch_call(3), OBJECT.format(PATCH, "int")),
-    ("true", shell_call(True), OBJECT.format(SHELL, "bool")),
     ("no arguments", shell_call("{}"), TAKES.format("shell", "cmd", "missing: cmd")),
     ("the wrong one", shell_call('{"command": "ls"}'), TAKES.format("shell", "cmd", "missing: cmd; unknown: command")),
     ("one more", shell_call('{"cmd": "ls", "timeout": 5}'), TAKES.format("shell", "cmd", "unknown: timeout")),
@@ -80,30 +74,12 @@ MISTAKES: list[tuple[str, Any, str]] = [
         shell_call('{"cmd": "ls", "a\\n\\u202e": 1}'),
         TAKES.format("shell", "cmd", "unknown: a\\n\\u202e"),
     ),
-    (
-        "the other tool's",
-        shell_call(PATCH),
-        TAKES.format("shell", "cmd", "missing: cmd; unknown: search, replace, file"),
-    ),
     ("a null", shell_call('{"cmd": null}'), "error: cmd must be a string; got null"),
     ("a list inside", shell_call('{"cmd": ["ls", "-la"]}'), "error: cmd must be a string; got list"),
-    ("a number inside", shell_call('{"cmd": 3}'), "error: cmd must be a string; got int"),
-    ("not a number", shell_call('{"cmd": NaN}'), "error: cmd must be a string; got float"),
-    ("a truth", shell_call('{"cmd": true}'), "error: cmd must be a string; got bool"),
-    (
-        "an object inside",
-        patch_call('{"search": "", "replace": {}, "file": "a"}'),
-        "error: replace must be a string; got dict",
-    ),
     (
         "half a character",
         shell_call('{"cmd": "echo \\ud83d"}'),
         "error: cmd is not valid Unicode: a lone surrogate U+D83D stands at character 5; send whole characters",
-    ),
-    (
-        "half a character in a patch",
-        patch_call('{"search": "", "replace": "\\udc00", "file": "new.py"}'),
-        "error: replace is not valid Unicode: a lone surrogate U+DC00 stands at character 0; send whole characters",
     ),
     (
         "huge",
@@ -112,26 +88,16 @@ MISTAKES: list[tuple[str, Any, str]] = [
     ),
     ("no such tool", {"name": "bash", "arguments": SHELL}, f"error: no tool is called 'bash'; {TOOLS}"),
     (
-        "another's",
-        {"name": "str_replace_editor", "arguments": "{}"},
-        f"error: no tool is called 'str_replace_editor'; {TOOLS}",
-    ),
-    ("nearly", {"name": "shell ", "arguments": SHELL}, f"error: no tool is called 'shell '; {TOOLS}"),
-    (
         "an odd name",
         {"name": "s\u200bh\n\ud800", "arguments": SHELL},
         f"error: no tool is called 's\\u200bh\\n\\ud800'; {TOOLS}",
     ),
     ("a long name", {"name": "x" * 5000, "arguments": SHELL}, f"error: no tool is called '{'x' * 79}; {TOOLS}"),
     ("no name", {"arguments": SHELL}, NO_FUNCTION),
-    ("a name that is none", {"name": None, "arguments": SHELL}, NO_FUNCTION),
     ("a name that is a number", {"name": 3, "arguments": SHELL}, NO_FUNCTION),
-    ("no function", {}, NO_FUNCTION),
     ("a function that is null", None, NO_FUNCTION),
     ("a function that is text", "shell", NO_FUNCTION),
-    ("a function that is a list", ["shell", "ls"], NO_FUNCTION),
     ("an empty command", shell_call('{"cmd": ""}'), "error: cmd is empty; give a command, such as `ls`"),
-    ("a blank command", shell_call('{"cmd": " \\n\\t "}'), "error: cmd is empty; give a command, such as `ls`"),
     (
         "a NUL in a command",
         shell_call('{"cmd": "ls \\u0000x"}'),
@@ -154,45 +120,14 @@ MISTAKES: list[tuple[str, Any, str]] = [
 def test_the_policys_mistakes_are_answered_counted_and_the_episode_goes_on(
     env: NanoCodexEnv, function: Any, said: str
 ) -> None:
-    """A mistake is answered in words that help to mend it."""
+    """The answer helps to fix the mistake."""
     env.reset()
     obs, reward, terminated, truncated, info = env.step({"type": "function", "function": function})
     assert obs[-1] == {"role": "tool", "tool_call_id": "call00001", "content": said}
     assert (reward, terminated, truncated, info) == (0.0, False, False, {"ok": [False]})
     assert env.episode.steps == 1
-    obs, _, terminated, truncated, info = env.step(
-        tool_call("apply_patch", search="a - b", replace="a + b", file="sums.py")
-    )
-    assert (obs[-1]["content"], terminated, truncated, info) == (
-        "patched sums.py at line 5",
-        False,
-        False,
-        {"ok": [True]},
-    )
+    assert env.step(tool_call("shell", cmd="true"))[4] == {"ok": [True]}
     assert env.episode.steps == 2
-
-
-def test_a_mistake_beside_good_calls_spoils_none_of_them(env: NanoCodexEnv) -> None:
-    """The calls of one message are answered one by one, in order."""
-    env.reset()
-    calls = [
-        tool_call("shell", cmd="echo one"),
-        {"type": "function", "function": shell_call("{")},
-        {"type": "function", "function": {"name": "bash", "arguments": "{}"}},
-        tool_call("apply_patch", search="", replace="x = 1\n", file="new.py"),
-        tool_call("shell", cmd="cat new.py"),
-    ]
-    obs, *_, info = env.step(assistant("", *calls))
-    answers = [message["content"] for message in obs[-5:]]
-    assert [answers[0], answers[2], *answers[3:]] == [
-        "one\n",
-        f"error: no tool is called 'bash'; {TOOLS}",
-        "created new.py",
-        "x = 1\n",
-    ]
-    assert answers[1].startswith("error: the arguments are not valid JSON (")
-    assert info == {"ok": [True, False, False, True, True]}
-    assert env.episode.counts == {"shell": (3, 2), "unknown": (1, 0), "apply_patch": (1, 1)}
 
 
 @pytest.mark.parametrize(
@@ -208,17 +143,7 @@ def test_a_mistake_beside_good_calls_spoils_none_of_them(env: NanoCodexEnv) -> N
         '{"cmd": -Infinity}',
         "\ufeff" + SHELL,
     ],
-    ids=[
-        "deep list",
-        "deep object",
-        "long number",
-        "long and cut off",
-        "many names",
-        "a long name",
-        "a large value",
-        "infinity",
-        "BOM",
-    ],
+    ids=["list", "object", "long number", "cut off", "many names", "long name", "large value", "infinity", "BOM"],
 )
 def test_an_answer_to_a_monstrous_call_is_short(env: NanoCodexEnv, arguments: str) -> None:
     """A policy cannot fill its own context, or our disk, with the words that we answer."""
@@ -227,14 +152,6 @@ def test_an_answer_to_a_monstrous_call_is_short(env: NanoCodexEnv, arguments: st
     assert obs[-1]["content"].startswith("error: ")
     assert len(obs[-1]["content"]) < 1000
     assert info == {"ok": [False]}
-
-
-def test_arguments_given_as_an_object_are_taken_as_their_json(env: NanoCodexEnv) -> None:
-    """Some clients hand them over parsed; the log holds the string that the wire format wants."""
-    env.reset()
-    obs, *_, info = env.step({"type": "function", "function": shell_call({"cmd": "echo \u00e9"})})
-    assert (obs[-1]["content"], info) == ("\u00e9\n", {"ok": [True]})
-    assert obs[-2]["tool_calls"][0]["function"]["arguments"] == '{"cmd": "echo \u00e9"}'
 
 
 def test_of_an_argument_given_twice_the_last_counts(env: NanoCodexEnv) -> None:
@@ -262,30 +179,3 @@ def test_no_call_at_all_breaks_a_toolbox(function: Any) -> None:
     assert not result.ok
     assert result.content.startswith("error: ")
     assert Toolbox(default_tools()).name_of(call) in ("shell", "apply_patch", "unknown")
-
-
-def test_an_error_of_ours_is_not_shown_to_the_policy() -> None:
-    """A typo in a tool must never train a model."""
-
-    def broken(episode: object, text: str) -> ToolResult:
-        raise KeyError(text)
-
-    tool = Tool("broken", "It breaks.", {"text": "any"}, broken)
-    with pytest.raises(KeyError, match="oops"):
-        Toolbox([tool]).call(None, tool_call("broken", text="oops"))  # type: ignore[arg-type]
-
-
-def test_a_toolbox_needs_tools_with_names_of_their_own() -> None:
-    with pytest.raises(ConfigError, match=r"tools must have names of their own; got \['shell', 'shell'\]"):
-        Toolbox([shell(), shell(timeout=5)])
-    with pytest.raises(ConfigError, match=r"tools must have names of their own; got \[\]"):
-        Toolbox([])
-
-
-def test_schemas_are_made_anew_and_in_order() -> None:
-    """Who edits what it was given changes nothing; the order is part of the rendered prompt."""
-    toolbox = Toolbox([apply_patch(), shell()])
-    assert [schema["function"]["name"] for schema in toolbox.schemas] == ["apply_patch", "shell"]
-    toolbox.schemas[0]["function"]["parameters"]["properties"].clear()
-    toolbox.schemas.clear()
-    assert toolbox.schemas == [apply_patch().schema, shell().schema]
