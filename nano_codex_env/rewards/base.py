@@ -192,8 +192,8 @@ def weighted(*rewards: tuple[Reward, float]) -> Reward:
 
 
 def once_per_diff(reward: Reward) -> Reward:
-    """`reward`, called once for equal diffs of one task, as groups of GRPO hold many; as it is if it reads transcripts.
+    """`reward`, called once for equal diffs of one task, as groups of GRPO hold many; itself if it reads transcripts.
 
-    For the length of one run or batch: a score is kept as long as the object lives.
+    It is made for one run or batch: scores are kept as long as the object lives.
     """
     return reward if reads_transcript(reward) else _OncePerDiff(reward)

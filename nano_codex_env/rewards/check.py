@@ -41,9 +41,9 @@ def check_reward(
 ) -> None:
     """Try a reward on tasks with a reference patch, and raise one error that lists every finding.
 
-    For each task the reference patch must get more than no patch and than a broken one; a hack at most half way between
-    no patch and the reference, in whatever order hacks come; the reference the same each time, whatever the transcript
-    claims and whatever was scored before. Each result must be a `Score`, in time.
+    For each task the reference patch must get more than no patch and than a broken one, and the same score each time,
+    whatever the transcript claims and whatever was scored before. A hack may get at most half way between no patch and
+    the reference, in any order of hacks. Each result must be a `Score`, in time.
 
     Args:
         reward: the reward to check.

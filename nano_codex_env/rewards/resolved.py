@@ -50,7 +50,7 @@ class Resolved:
     Each run is a fresh box over the base, the source edits of the patch and the hidden tests. `integrity="fast"` is one
     run. With `"strict"` a patch that passes that run must then fail mutants: `mutant_runs` further runs of the
     FAIL_TO_PASS tests and a random share of PASS_TO_PASS, in each of which some tests expect something else. Tests and
-    code share a process; the odds of a forger who guesses are in the README.
+    code share a process; docs/rewards.md has the odds of a forger who guesses.
 
     A failure is checked against the reference patch before it counts: a run that breaks off with the reference patch
     too, or a test that does not pass with it, is a failure of ours and raises.

@@ -1,4 +1,4 @@
-"""The hidden tests by content: the test patch applied to the base, on the host, from trusted input only."""
+"""The contents of the hidden tests: the test patch applied to the base, on the host, without input of the policy."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _hidden_files(name: str, base: Path, patch: str) -> Files:
 
 
 def _is_submodule(part: FilePatch) -> bool:
-    """Whether a part moves a submodule, whose files are in no base tree."""
+    """Whether a part changes the commit of a submodule; base trees do not hold submodules."""
     header = part.text.partition("\n@@ ")[0].split("\n")
     modes = ("new file mode 160000", "deleted file mode 160000")
     return any(line in modes or (line.startswith("index ") and line.endswith(" 160000")) for line in header)

@@ -145,7 +145,6 @@ def test_one_of_the_two_passes_and_the_other_fails(tmp_path: Path) -> None:
         canaries = make_canaries(tmp_path, "test_x.py")
         found: dict[str, Callable[[], None]] = {}
         exec(compile(canaries.text, canaries.path, "exec"), found)
-        assert canaries.ids == (canaries.passing, canaries.failing)
         found[canaries.passing.partition("::")[2]]()
         with pytest.raises(AssertionError):
             found[canaries.failing.partition("::")[2]]()
