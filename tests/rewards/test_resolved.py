@@ -19,25 +19,17 @@ from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.scoring import keep_source
 from nano_codex_env.tasks.environment import Environment
 from tests.conftest import BUG, FIX, HIDDEN, git, mostly_slow
+from tests.rewards.patches import FIXED, patch
 
-FIXED = BUG.replace("a - b", "a + b")
 HERE = Runtime("python3", (), (), ("/testbed",))
 ADD, ZERO = "tests/test_sums.py::test_add", "tests/test_sums.py::test_zero"
 
-Files = dict[str, str]
 MakeTask = Callable[..., Task]
 
 
-def patch(before: Files, after: Files) -> str:
-    """What turns the one files into the others."""
-    names = sorted(before.keys() | after.keys())
-    sides = [{name: File(text.encode()) for name, text in files.items()} for files in (before, after)]
-    return "".join(file_diff(name, sides[0].get(name), sides[1].get(name)) for name in names)
-
-
-def source(text: str, **more: str) -> str:
-    """A diff that makes the library this text, and adds files."""
-    return patch({"sums.py": BUG}, {"sums.py": text} | {name.replace("__", "/"): body for name, body in more.items()})
+def source(text: str) -> str:
+    """A diff that gives the library this text."""
+    return patch({"sums.py": BUG}, {"sums.py": text})
 
 
 def adding(path: str, body: str, text: str = FIXED) -> str:
@@ -432,8 +424,7 @@ def test_edits_to_tests_that_are_there_already_are_dropped(resolved: Resolved, m
     for diff, value in ((patch(files, meddled), 0.0), (patch(files, meddled | {"sums.py": FIXED}), 1.0)):
         score = resolved(task, [], diff)
         assert (score.value, sorted(score.parts["dropped"])) == (value, dropped)
-    without = {"sums.py": FIXED}
-    score = resolved(task, [], patch(files, without))
+    score = resolved(task, [], patch(files, dict.fromkeys(dropped) | {"sums.py": FIXED}))
     assert (score.value, sorted(score.parts["dropped"])) == (1.0, dropped)
 
 
@@ -608,13 +599,6 @@ def test_what_must_be_mended_must_pass(resolved: Resolved, make_task: MakeTask, 
         resolved(task, [], FIX)
 
 
-def test_a_skip_where_the_reference_passes_is_a_failure(resolved: Resolved, make_task: MakeTask) -> None:
-    task = make_task(RICH, ["test_params[one two]"], ["test_plain"])
-    text = FIXED.replace("return add(a, a)", "import unittest; raise unittest.SkipTest('x')")
-    score = resolved(task, [], source(text))
-    assert (score.value, score.parts["failed"]) == (0.0, ["tests/test_hidden.py::test_plain"])
-
-
 def test_a_test_that_is_not_there_makes_the_task_broken_and_the_nearest_are_named(
     resolved: Resolved, make_task: MakeTask
 ) -> None:
@@ -637,13 +621,6 @@ def test_a_suite_that_needs_its_order_is_scored_by_it(strict: Resolved, make_tas
     task = make_task(hidden, ["test_last"], [f"test_{n}" for n in range(8)])
     assert strict(task, [], FIX).value == 1.0
     assert strict(task, [], "").value == 0.0
-
-
-def test_at_most_twenty_failures_are_listed(resolved: Resolved, make_task: MakeTask) -> None:
-    many = "@pytest.mark.parametrize('n', range(30))\ndef test(n):\n    assert add(n, 1) == n + 1\n"
-    hidden = f"import pytest\nfrom sums import add\n\n\n{many}"
-    task = make_task(hidden, [f"test[{n}]" for n in range(30)])
-    assert len(resolved(task, [], "").parts["failed"]) == 20
 
 
 # Failures of ours.
@@ -701,9 +678,16 @@ def test_tests_that_never_end_for_anybody_are_a_failure_of_ours(sandbox: Sandbox
         Resolved(sandbox=sandbox, timeout=2)(task, [], FIX)
 
 
+PACKAGES = ["-r /etc/passwd", "-e .", "./six", "/tmp/six.whl", "six>=1 --index-url x", "six\n--index-url x"]
+PACKAGES += ["https://x/six.whl", "git+https://x/six", ""]
+VERSIONS = ["./python3", "3.11\n", "--help", 3.11, "pypy"]
+
+
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
+        *(({"kind": "venv", "packages": [name]}, "must hold names and versions") for name in PACKAGES),
+        *(({"kind": "venv", "packages": ["six"], "python": one}, "python must be a version") for one in VERSIONS),
         ({"kind": "moon"}, "sums-1: no environment of kind 'moon'; there are: host, venv"),
         ({"kind": "venv"}, "sums-1: environment.packages must be a list of requirements; got None"),
         ({"kind": "venv", "packages": "pytest"}, "environment.packages must be a list of requirements; got 'pytest'"),
@@ -711,23 +695,9 @@ def test_tests_that_never_end_for_anybody_are_a_failure_of_ours(sandbox: Sandbox
             {"kind": "venv", "packages": ["--target=/tmp/x", "six"]},
             "must hold names and versions, .*; got '--target=/t",
         ),
-        ({"kind": "venv", "packages": ["-r /etc/passwd"]}, "must hold names and versions"),
-        ({"kind": "venv", "packages": ["-e ."]}, "must hold names and versions"),
-        ({"kind": "venv", "packages": ["./six"]}, "must hold names and versions"),
-        ({"kind": "venv", "packages": ["/tmp/six.whl"]}, "must hold names and versions"),
-        ({"kind": "venv", "packages": ["six>=1 --index-url x"]}, "must hold names and versions"),
-        ({"kind": "venv", "packages": ["six\n--index-url x"]}, "must hold names and versions"),
-        ({"kind": "venv", "packages": ["https://x/six.whl"]}, "must hold names and versions"),
-        ({"kind": "venv", "packages": ["git+https://x/six"]}, "must hold names and versions"),
-        ({"kind": "venv", "packages": [""]}, "must hold names and versions"),
         ({"kind": "venv", "packages": ["six @ https://x/six.whl"]}, "must name packages of the index, no URL"),
         ({"kind": "venv", "packages": ["six @ file:///tmp/six"]}, "must name packages of the index, no URL"),
         ({"kind": "venv", "packages": ["six"], "python": "/tmp/evil"}, "python must be a version .*; got '/tmp/evil'"),
-        ({"kind": "venv", "packages": ["six"], "python": "./python3"}, "python must be a version"),
-        ({"kind": "venv", "packages": ["six"], "python": "3.11\n"}, "python must be a version"),
-        ({"kind": "venv", "packages": ["six"], "python": "--help"}, "python must be a version"),
-        ({"kind": "venv", "packages": ["six"], "python": 3.11}, "python must be a version"),
-        ({"kind": "venv", "packages": ["six"], "python": "pypy"}, "python must be a version"),
         ({"pythonpath": "src"}, "environment.pythonpath must be a list of folders; got 'src'"),
         ({"pythonpath": ["/usr"]}, "environment.pythonpath must lie in the repository"),
         ({"pythonpath": ["a/../.."]}, "environment.pythonpath must lie in the repository"),

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
 from nano_codex_env import Resolved, Score, Task
-from nano_codex_env.diff import File, file_diff
 from nano_codex_env.errors import RewardError
 from nano_codex_env.rewards import generic_hacks
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.scoring import TAMPERED, TestRun
 from nano_codex_env.scoring.canary import make_canaries
 from tests.conftest import BUG, git, mostly_slow
+from tests.rewards.patches import FIXED, Files, patch
 
-FIXED = BUG.replace("a - b", "a + b")
 BASIC = """from sums import add
 
 
@@ -30,14 +29,7 @@ def test_zero():
 """
 TESTS = "tests/test_sums.py"
 
-Files = Mapping[str, str]
 MakeTask = Callable[..., Task]
-
-
-def patch(before: Files, after: Files) -> str:
-    """What makes the files of `after` of those that were there `before`; none is removed."""
-    sides = [{name: File(text.encode()) for name, text in files.items()} for files in (before, after)]
-    return "".join(file_diff(name, sides[0].get(name), sides[1][name]) for name in sorted(after))
 
 
 @pytest.fixture
@@ -266,10 +258,7 @@ LAYOUTS: dict[str, tuple[Files, Files | None]] = {
             )
         },
     ),
-    "imports-all-of-its-folder": (
-        {"tests/__init__.py": IMPORTS_ALL},
-        {TESTS: DATA},
-    ),
+    "imports-all-of-its-folder": ({"tests/__init__.py": IMPORTS_ALL}, {TESTS: DATA}),
     "runs-pytest-itself": (
         {},
         {

@@ -21,7 +21,7 @@ from nano_codex_env.errors import BrokenTaskError, RewardError
 from nano_codex_env.sandbox import ExecResult, Sandbox, Shell, View
 from nano_codex_env.scoring import Scorer
 from nano_codex_env.scoring.expectations import KINDS, candidates
-from nano_codex_env.scoring.mutants import Edit, Mutant, apply_edits, apply_mutants
+from nano_codex_env.scoring.mutants import Edit, Mutant, apply_edits, apply_mutants, function_of
 from nano_codex_env.scoring.protection import Protection, known_protection, protection_of
 from tests.conftest import git
 from tests.strategies import quick
@@ -834,6 +834,10 @@ def test_a_protection_is_written_and_read() -> None:
     assert Protection.from_json(made.to_json("a key")) == replace(made, seconds=2.0)
     assert Protection.from_json(Protection().to_json("")) == Protection()
     assert '"key":"a key"' in made.to_json("a key")
+
+
+def test_the_function_of_an_id() -> None:
+    assert function_of("t.py::TestIt::test_it[a[b]::c]") == "t.py::TestIt::test_it"
 
 
 # Made in boxes.

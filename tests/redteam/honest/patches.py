@@ -9,8 +9,7 @@ from nano_codex_env import Task
 from nano_codex_env.diff import File, file_diff
 from nano_codex_env.tasks.libraries import ROOT
 from tests.conftest import git
-
-Files = dict[str, str]
+from tests.rewards.patches import Files, patch
 
 
 @dataclass(frozen=True)
@@ -34,10 +33,8 @@ class Library:
         return f"tests/test_{self.name}.py"
 
     def patch(self, files: Files) -> str:
-        """What makes of the base these files; the others stay."""
-        before = {f"{self.name}.py": self.base}
-        sides = [{path: File(text.encode()) for path, text in side.items()} for side in (before, {**before, **files})]
-        return "".join(file_diff(path, sides[0].get(path), sides[1].get(path)) for path in sorted(sides[1]))
+        """The patch that gives these files their texts."""
+        return patch({f"{self.name}.py": self.base}, files)
 
     def make_task(self, folder: Path) -> Task:
         """The task over a new repository in `folder`."""
@@ -52,7 +49,7 @@ class Library:
             base_commit=git(folder, "rev-parse", "HEAD"),
             problem_statement="repair the library",
             patch=self.patch({f"{self.name}.py": self.reference}),
-            test_patch=file_diff(self.test_file, None, File(self.hidden.encode())),
+            test_patch=patch({}, {self.test_file: self.hidden}),
             FAIL_TO_PASS=tuple(f"{self.test_file}::{test}" for test in self.fail),
             PASS_TO_PASS=tuple(f"{self.test_file}::{test}" for test in self.keep),
         )
