@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -31,8 +31,8 @@ def hidden_files(task: Task, base: Path) -> Files:
 def _hidden_files(name: str, base: Path, patch: str) -> Files:
     parts = [part for part in split(normalize_patch(patch)) if not _is_submodule(part)]
     paths = list(dict.fromkeys(path for part in parts for path in part.paths))
-    if outside := [path for path in paths if path.startswith("/") or ".." in path.split("/") or "\0" in path]:
-        raise RewardError(f"{name}: the hidden tests name a path outside of the repository: {outside[0]!r:.200}")
+    if found := outside(paths):
+        raise RewardError(f"{name}: the hidden tests name a path outside of the repository: {found[0]!r:.200}")
     text = "".join(part.text for part in parts).encode("utf-8", "surrogateescape")
     with disk_errors("laying out hidden tests"), tempfile.TemporaryDirectory(prefix="nano-codex-") as folder:
         root = Path(folder)
@@ -57,6 +57,11 @@ def _hidden_files(name: str, base: Path, patch: str) -> Files:
             f"{name}: the hidden tests do not apply to the base: git left {', '.join(same[:3])} unchanged"
         )
     return after
+
+
+def outside(paths: Iterable[str]) -> list[str]:
+    """Those of `paths` that do not lie in the repository."""
+    return [path for path in paths if path.startswith("/") or ".." in path.split("/") or "\0" in path]
 
 
 def _is_submodule(part: FilePatch) -> bool:

@@ -20,7 +20,7 @@ from nano_codex_env.runtimes import Runtime, runtime_of
 from nano_codex_env.sandbox import TESTBED, ExecResult, Limits, Sandbox, View
 from nano_codex_env.scoring.canary import make_canaries
 from nano_codex_env.scoring.facts import FLOODED, NOT_APPLIED, TIMED_OUT, TestRun
-from nano_codex_env.scoring.hidden_tests import Files, hidden_files
+from nano_codex_env.scoring.hidden_tests import Files, hidden_files, outside
 from nano_codex_env.scoring.mutants import Mutant, apply_mutants
 from nano_codex_env.scoring.patch_filter import keep_source
 from nano_codex_env.scoring.reports import read_reports
@@ -137,8 +137,8 @@ class Scorer:
 def _files_of(task: Task, tests: Sequence[str]) -> list[str]:
     """The test files that test ids name."""
     files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
-    if outside := [file for file in files if file.startswith("/") or ".." in file.split("/") or "\0" in file]:
-        raise TaskError(f"{task.instance_id}: test ids must lie in the repository; got {outside[0]!r:.200}")
+    if found := outside(files):
+        raise TaskError(f"{task.instance_id}: test ids must lie in the repository; got {found[0]!r:.200}")
     return files
 
 
