@@ -74,10 +74,9 @@ def candidates(function: str, source: bytes, lines: Sequence[int], chance: rando
     for site in sorted(sites, key=lambda site: KINDS.index(site.kind)):
         if site.row is not None:
             rows.setdefault(site.row, []).append(site)
-    if rows:  # whole tables: one edit in every row, so that each row's own id fails
-        groups.append([found[0] for found in rows.values()])
-    if any(len(found) > 1 for found in rows.values()):
-        groups.append([found[:2][-1] for found in rows.values()])
+    for number in (1, 2):  # whole tables: one edit in every row, so that each row's own id fails
+        if any(len(found) >= number for found in rows.values()):
+            groups.append([found[:number][-1] for found in rows.values()])
 
     def rank(group: list[_Site]) -> tuple[bool, int]:
         is_near = any(line in site.lines for site in group for line in lines)
