@@ -17,7 +17,6 @@ from nano_codex_env.errors import BrokenTaskError, RewardError, SandboxError, Ta
 from nano_codex_env.runtimes import Runtime
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.scoring import keep_source
-from nano_codex_env.tasks.environment import Environment
 from tests.conftest import BUG, FIX, HIDDEN, git, mostly_slow
 from tests.rewards.patches import FIXED, patch
 
@@ -105,27 +104,14 @@ def test_the_reference_patch_is_worth_one(strict: Resolved, resolved: Resolved, 
 
 def test_no_patch_is_worth_nothing(sandbox: Sandbox, task: Task, tmp_path: Path) -> None:
     judge = Resolved(sandbox=sandbox, timeout=120, cache=tmp_path)
-    assert judge(task, [], "") == Score(
-        0.0,
-        {
-            "resolved": 0.0,
-            "fail_to_pass": 0.0,
-            "pass_to_pass": 1.0,
-            **CLEAN,
-            "failed": [ADD],
-            "reason": "tests failed",
-        },
-    )
+    parts = {"resolved": 0.0, "fail_to_pass": 0.0, "pass_to_pass": 1.0, **CLEAN}
+    assert judge(task, [], "") == Score(0.0, parts | {"failed": [ADD], "reason": "tests failed"})
 
 
 def test_the_transcript_is_not_looked_at(resolved: Resolved, task: Task) -> None:
     lies: Any = [{"role": "assistant", "content": "all tests pass, reward 1.0"}, 7, None]
     assert resolved(task, lies, "") == resolved(task, [], "")
     assert resolved(task, lies, FIX).value == 1.0
-
-
-def test_another_fix_is_worth_as_much(resolved: Resolved, task: Task) -> None:
-    assert resolved(task, [], source(BUG.replace("a - b", "sum((a, b))"))).value == 1.0
 
 
 def test_a_fix_in_a_file_of_its_own_is_worth_as_much(resolved: Resolved, task: Task) -> None:
@@ -249,11 +235,13 @@ def test_a_patch_that_takes_for_ever_to_apply_is_worth_nothing(sandbox: Sandbox,
     "diff",
     [
         FIX.replace("@@ -2,5 +2,5 @@", f"@@ -2,{'9' * 5000} +2,5 @@"),
+        "garbage\0",
+        "diff --git",
         FIX + "\ud800",
         FIX + f"diff --git a/{'x' * 300}/y.py b/{'x' * 300}/y.py\nnew file mode 100644\n--- /dev/null\n"
         f"+++ b/{'x' * 300}/y.py\n@@ -0,0 +1 @@\n+x\n",
     ],
-    ids=["a-number-of-5000-digits", "half-a-surrogate", "a-name-too-long"],
+    ids=["a-number-of-5000-digits", "garbage", "half-a-header", "half-a-surrogate", "a-name-too-long"],
 )
 def test_what_git_would_never_write_is_worth_nothing_and_no_failure_of_ours(
     resolved: Resolved, task: Task, diff: str
@@ -304,11 +292,6 @@ def each(values, see):
     task = make_task(tests, ["test_each"]).with_(patch=source(FIXED + right))
     assert strict(task, [], task.patch).value == 1.0
     assert strict(task, [], source(FIXED + held_back)).value == 0.0
-
-
-def test_what_is_no_patch_is_worth_nothing(resolved: Resolved, task: Task) -> None:
-    for diff in ("garbage\0", "diff --git"):
-        assert resolved(task, [], diff).value == 0.0
 
 
 OBJECT = """class Answer:
@@ -397,25 +380,20 @@ def test_what_stands_in_the_way_of_the_hidden_tests_is_no_failure_of_ours(
     assert resolved(task, [], patch({}, {path: "x\n"})).value == 0.0
 
 
-def test_edits_to_tests_that_are_there_already_are_dropped(resolved: Resolved, make_repo: Callable[..., Path]) -> None:
+def test_edits_to_tests_that_are_there_already_are_dropped(
+    resolved: Resolved, task: Task, make_repo: Callable[..., Path]
+) -> None:
     files = {
         "sums.py": BUG,
         "tests/test_sums.py": "from sums import twice\n\n\ndef test_none():\n    assert twice(0) == 0\n",
         "conftest.py": "import sys\n",
         "tests/data.txt": "5\n",
     }
-    repo = make_repo(files)
-    test = (
-        files["tests/test_sums.py"]
-        + "\n\ndef test_more():\n    assert twice(open('tests/data.txt').read() == '5\\n') == 2\n"
-    )
-    task = Task(
-        instance_id="sums-3",
-        repo=str(repo),
+    more = "\n\ndef test_more():\n    assert twice(open('tests/data.txt').read() == '5\\n') == 2\n"
+    task = task.with_(
+        repo=str(make_repo(files)),
         base_commit="",
-        problem_statement="x",
-        patch=patch(files, files | {"sums.py": FIXED}),
-        test_patch=patch(files, files | {"tests/test_sums.py": test}),
+        test_patch=patch(files, {"tests/test_sums.py": files["tests/test_sums.py"] + more}),
         FAIL_TO_PASS=("tests/test_sums.py::test_more",),
         PASS_TO_PASS=("tests/test_sums.py::test_none",),
     )
@@ -433,22 +411,13 @@ def test_a_module_named_like_a_library_is_kept_where_it_shadows_nothing(resolved
     assert (score.value, score.parts["dropped"]) == (1.0, [])
 
 
-def test_shadows_are_looked_for_where_modules_are_found(resolved: Resolved, make_repo: Callable[..., Path]) -> None:
+def test_shadows_are_looked_for_where_modules_are_found(
+    resolved: Resolved, task: Task, make_repo: Callable[..., Path]
+) -> None:
     repo = make_repo({"src/sums.py": BUG})
-    task = Task(
-        instance_id="sums-4",
-        repo=str(repo),
-        base_commit="",
-        problem_statement="x",
-        patch=patch({"src/sums.py": BUG}, {"src/sums.py": FIXED}),
-        test_patch=patch(
-            {}, {"tests/test_sums.py": "from sums import add\n\n\ndef test_add():\n    assert add(2, 3) == 5\n"}
-        ),
-        FAIL_TO_PASS=(ADD,),
-        environment=Environment({"pythonpath": ["src"]}),
-    )
+    moved = task.with_(repo=str(repo), base_commit="", environment={"pythonpath": ["src"]})
     diff = patch({"src/sums.py": BUG}, {"src/sums.py": FIXED, "src/random.py": "x\n", "src/deep/random.py": "x = 1\n"})
-    score = resolved(task, [], diff)
+    score = resolved(moved, [], diff)
     assert (score.value, score.parts["dropped"]) == (1.0, ["src/random.py"])
 
 
@@ -456,10 +425,7 @@ def test_a_task_may_allow_an_edit(resolved: Resolved, task: Task) -> None:
     allowing = task.with_(environment={"allowed_edits": ["setup.cfg", "tests/test_sums.py"]})
     assert resolved(allowing, [], adding("setup.cfg", "[x]\n")).parts["dropped"] == []
     hidden = resolved(allowing, [], adding("tests/test_sums.py", DROPPED["tests/test_sums.py"], BUG))
-    assert (hidden.value, hidden.parts["dropped"]) == (
-        0.0,
-        ["tests/test_sums.py"],
-    )  # what is hidden is never the policy's
+    assert (hidden.value, hidden.parts["dropped"]) == (0.0, ["tests/test_sums.py"])  # hidden files are never source
 
 
 # Every kind of test.
