@@ -215,10 +215,13 @@ def test_a_run_that_breaks_off_as_the_reference_does_is_a_failure_of_ours(theirs
         (run(old=FAILED), run(old=FAILED), r"test_old \(failed\)"),
         (run(old=FAILED), run(old=MISSING), r"test_old \(missing\)"),
         (run(one=FAILED), run(one=SKIPPED), r"test_one \(skipped\)"),
+        (run(one=SKIPPED), run(one=SKIPPED), r"test_one \(skipped\)"),
+        (run(one=XFAILED), run(one=XFAILED), r"test_one \(xfailed\)"),
+        (run(one=XPASSED), run(one=XPASSED), r"test_one \(xpassed\)"),
         (run(one=FAILED, two=FAILED), run(one=FAILED), r"1 of its tests .*test_one \(failed\)\. Its tests"),
         (run(one=FAILED, old=FAILED), run(one=FAILED, old=FAILED), r"2 of its tests do not .*test_one .*test_old"),
     ],
-    ids=["new", "new-missing", "old", "old-missing", "new-skipped", "one-of-two", "both"],
+    ids=["new", "missing", "old", "old-missing", "fails", "skipped", "xfailed", "xpassed", "one-of-two", "both"],
 )  # fmt: skip
 def test_a_test_that_fails_with_the_reference_too_makes_the_task_broken(
     seen: TestRun, control: TestRun, words: str
