@@ -114,13 +114,8 @@ class JunitFile(Naive):
             cases = list(ElementTree.fromstring(text.strip()).iter("testcase"))
         except ElementTree.ParseError:
             return False
-        passed = {(case.get("classname"), case.get("name")) for case in cases if not list(case)}
-        return {(file.replace("/", ".").removesuffix(".py"), name) for file, name in map(_parts, wanted)} <= passed
-
-
-def _parts(test: str) -> tuple[str, str]:
-    file, _, name = test.partition("::")
-    return file, name
+        passed = {f"{case.get('classname')}.{case.get('name')}" for case in cases if not list(case)}
+        return {test.replace("/", ".").replace(".py::", ".").replace("::", ".") for test in wanted} <= passed
 
 
 ALL = (LogParse, ExitStatus, MissingPasses, JunitFile)
