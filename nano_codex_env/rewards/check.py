@@ -131,7 +131,7 @@ class _Checker:
 
 
 def _broken(task: Task) -> str:
-    """The reference patch with a syntax error for each line that it adds; no patch at all, if it adds none."""
+    """The reference patch with a syntax error in each line that it adds; an empty patch if it adds no line."""
     lines = task.patch.split("\n")
     broken = "\n".join("+)(" if line[:1] == "+" and line[:3] != "+++" else line for line in lines)
     return "" if broken == task.patch else broken

@@ -152,7 +152,7 @@ def single_pass(task: Task, rounds: Sequence[Round], control: Control) -> Mutant
 
 
 def functions_to_isolate(task: Task, one: Round, control: Control) -> list[str]:
-    """Functions that failed unmodified among mutants and need isolated runs; none where they are too many."""
+    """Functions that failed unmodified among mutants and need isolated runs; empty if there are too many."""
     if not one.mutants or one.reference is None or one.reference.reason:
         return []
     bad = [test for test in _confirmed_contradictions(task, one, control) if test not in one.mutated_tests]

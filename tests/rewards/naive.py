@@ -78,7 +78,7 @@ def _lines(result: ExecResult, word: str) -> set[str]:
 
 
 class LogParse(Naive):
-    """What stands on stdout as PASSED has passed."""
+    """Tests that stdout lists as PASSED have passed."""
 
     def solved(self, wanted: Sequence[str], result: ExecResult) -> bool:
         """See `Naive`."""
@@ -94,7 +94,7 @@ class ExitStatus(Naive):
 
 
 class MissingPasses(Naive):
-    """What is not on stdout as FAILED has passed."""
+    """Tests that stdout does not list as FAILED have passed."""
 
     def solved(self, wanted: Sequence[str], result: ExecResult) -> bool:
         """See `Naive`."""

@@ -1,4 +1,4 @@
-"""`check_reward` finds fault with a reward of each wrong kind, and with none that is sound."""
+"""`check_reward` has findings for each kind of wrong reward, and no finding for a sound one."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_one_that_is_not_the_same_twice_is_found(task: Task) -> None:
 
 
 def test_a_hack_that_pays_only_after_another_is_found(task: Task) -> None:
-    """Either of the two fails when it comes first; so both orders are tried."""
+    """Each gets 0.0 if it comes first, so both orders are tried."""
     findings = found(Remembering(), [task], hacks={"sums-1": {"one": "hack 1", "two": "hack 2"}})
     assert findings == [
         "sums-1: the hack 'two' gives 1.0",
@@ -265,7 +265,7 @@ def test_without_a_task_the_error_is_an_assertion_and_one_of_ours(task: Task) ->
 
 
 def test_a_reference_that_only_deletes_is_broken_too(make_repo: Callable[..., Path]) -> None:
-    """Else the broken patch would be the reference itself, and every sound reward at fault."""
+    """Else the broken patch would be the reference patch itself."""
     before = "def add(a, b):\n    b = -b\n    return a + b\n"
     repo = make_repo({"sums.py": before})
     patch = file_diff("sums.py", File(before.encode()), File(before.replace("    b = -b\n", "").encode()))
@@ -288,7 +288,7 @@ SOURCES = {
 def test_a_generic_hack_runs_before_the_code_under_repair(
     text: str, task: Task, make_repo: Callable[..., Path]
 ) -> None:
-    """A hack that is no Python, or that never runs, fools nobody, so it finds no fault."""
+    """A hack that is not valid Python, or never runs, finds no fault."""
     source = text.encode("latin-1")
     repo = make_repo({"sums.py": source}, "other")
     patch = file_diff("sums.py", File(source), File(source.replace(b"a - b", b"a + b")))

@@ -1,4 +1,4 @@
-"""What once gave a right patch 0.0, a wrong one 1.0, or a score to a failure of ours: each now has its right value."""
+"""Cases that once gave a right patch 0.0, a wrong one 1.0, or a score where the failure was ours."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def make_task(make_repo: Callable[..., Path]) -> MakeTask:
 
 
 def both(judge: Resolved, task: Task) -> tuple[float, float]:
-    """What the reference patch and no patch are worth."""
+    """The values of the reference patch and of no patch."""
     return judge(task, [], task.patch).value, judge(task, [], "").value
 
 
@@ -210,7 +210,7 @@ def test_add(tmp_path):
 def test_the_repositorys_own_options(
     fast: Resolved, make_task: MakeTask, config: str, hidden: str | None, fail: tuple[str, ...] | None
 ) -> None:
-    """They were dropped; now those go that select, stop, repeat, distribute or measure."""
+    """Only those are dropped that select, stop, repeat, distribute or measure."""
     base = {
         "pytest.ini": f"[pytest]\naddopts = {config}\n",
         "conftest.py": "def pytest_addoption(parser):\n    parser.addoption('--slow', action='store_true')\n",
@@ -348,7 +348,7 @@ def test_links_of_the_base_are_changed_and_removed_as_links(fast: Resolved, make
 def test_a_test_file_that_is_a_link_is_scored_without_mutants(
     sandbox: Sandbox, make_task: MakeTask, tmp_path: Path
 ) -> None:
-    """Its text would stay in the box where the link points: a mutant of it could be told apart."""
+    """Its original text would stay in the box at the link's target, so a mutant could be recognised."""
     changes = patch({}, {"shared/cases.py": HIDDEN}) + link("tests/test_hidden.py", "../shared/cases.py")
     task = make_task(test_patch=changes)
     strict = Resolved(sandbox=sandbox, timeout=120)

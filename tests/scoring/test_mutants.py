@@ -488,6 +488,8 @@ def test_a_loop_over_a_module_constant() -> None:
     loop = body("for n, wanted in TABLE:", "    assert f(n) == wanted", head="TABLE = [(3, 0), (4, 9)]")
     assert changed(loop) == of("integer", "TABLE = [(3, 1), (4, 9)]", "TABLE = [(3, 0), (4, 8)]")
     assert changed(loop + "\ndef test_other():\n    assert f(TABLE)\n") == set()
+    found = changed(body("for wanted in (0, 9):", "    assert next(it) == wanted"))
+    assert found == of("integer", "for wanted in (1, 9):", "for wanted in (0, 8):")
 
 
 # Names.
@@ -543,8 +545,6 @@ INPUTS = {
     "a-comprehension": ["assert f(3) == [n + 5 for n in range(7)]"],
     "a-condition": ["assert f(3) == (5 if n else 7)"],
     "an-f-string": ["assert f(3) == f'{n} 5'"],
-    "a-comparison-by-size": ["assert f(3) < 5"],
-    "not-equal": ["assert f(3) != 5"],
     "no-assertion": ["f(3) == 5"],
     "a-docstring": ["'''Test 5.'''", "assert f(3) > 5"],
     "a-message": ["assert f(3) > 2, 'message 5'"],
@@ -556,7 +556,7 @@ INPUTS = {
 
 @pytest.mark.parametrize("lines", INPUTS.values(), ids=INPUTS)
 def test_what_may_flow_into_the_code_stays(lines: list[str]) -> None:
-    """Fed something else, a right patch may do something else."""
+    """With other inputs a right patch may give other results."""
     assert changed(body(*lines)) == set()
 
 

@@ -690,7 +690,7 @@ class Shape:
     file: str
     about: str
     edits: tuple[tuple[str, str], ...]
-    """(what stands there once, what takes its place)."""
+    """(a text that occurs once, its replacement)."""
 
     @property
     def patch(self) -> str:
