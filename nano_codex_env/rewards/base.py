@@ -87,8 +87,8 @@ def _call(reward: Any, task: Task, transcript: Sequence[Message], diff: str) -> 
 
 def _call_guarded(reward: Any, task: Task, transcript: Sequence[Message], diff: str) -> Any:
     try:
-        if isinstance(reward, _Wrapper):
-            return reward.score(_call_guarded, task, transcript, diff)
+        if isinstance(reward, _Function | _Weighted | _OncePerDiff):
+            return reward(task, transcript, diff, _call_guarded)
         return reward(task, transcript, diff)
     except NanoCodexError:
         raise
@@ -99,21 +99,11 @@ def _call_guarded(reward: Any, task: Task, transcript: Sequence[Message], diff: 
         raise RewardError(f"the reward {name_of(reward)} raised {describe(error)}") from error
 
 
-class _Wrapper:
-    """A reward made of others: it calls each of them by `call`."""
-
-    def score(self, call: Call, task: Task, transcript: Sequence[Message], diff: str) -> Score:
-        raise NotImplementedError
-
-    def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
-        return self.score(_call, task, transcript, diff)
-
-
-class _Function(_Wrapper):
+class _Function:
     def __init__(self, function: Callable[[Task, Sequence[Message], str], float | Score]) -> None:
         self.function, self.__name__, self.needs_tests = function, name_of(function), needs_tests(function)
 
-    def score(self, call: Call, task: Task, transcript: Sequence[Message], diff: str) -> Score:
+    def __call__(self, task: Task, transcript: Sequence[Message], diff: str, call: Call = _call) -> Score:
         value = call(self.function, task, transcript, diff)
         if isinstance(value, Score):
             return value
@@ -121,7 +111,7 @@ class _Function(_Wrapper):
         return Score(number, {self.__name__: number})
 
 
-class _Weighted(_Wrapper):
+class _Weighted:
     def __init__(self, rewards: Sequence[tuple[Reward, float]]) -> None:
         self.rewards = rewards
         self.needs_tests = any(needs_tests(reward) for reward, _ in rewards)
@@ -129,7 +119,7 @@ class _Weighted(_Wrapper):
         versions = [f"{weight:g} {version}" for reward, weight in rewards if (version := version_of(reward))]
         self.version = " + ".join(versions) or None
 
-    def score(self, call: Call, task: Task, transcript: Sequence[Message], diff: str) -> Score:
+    def __call__(self, task: Task, transcript: Sequence[Message], diff: str, call: Call = _call) -> Score:
         total, parts = 0.0, {}
         for number, (reward, weight) in enumerate(self.rewards):
             score = checked_score(call(reward, task, transcript, diff))
@@ -141,7 +131,7 @@ class _Weighted(_Wrapper):
         return Score(total, parts)
 
 
-class _OncePerDiff(_Wrapper):
+class _OncePerDiff:
     reads_transcript = False
     max_kept = 4096
     """Scores that are kept; the oldest are dropped first."""
@@ -151,7 +141,7 @@ class _OncePerDiff(_Wrapper):
         self._reward, self._lock = reward, threading.Lock()
         self._scores: dict[tuple[str, ...], Future[Score]] = {}
 
-    def score(self, call: Call, task: Task, transcript: Sequence[Message], diff: str) -> Score:
+    def __call__(self, task: Task, transcript: Sequence[Message], diff: str, call: Call = _call) -> Score:
         """Whoever asks for a score that is being computed waits for it. A failure is not kept."""
         key = (task.instance_id, task.repo, task.base_commit, diff)
         future = Future[Score]()
@@ -192,8 +182,8 @@ def weighted(*rewards: tuple[Reward, float]) -> Reward:
 
 
 def once_per_diff(reward: Reward) -> Reward:
-    """`reward`, called once for equal diffs of one task, as groups of GRPO hold many; as it is if it reads transcripts.
+    """`reward`, called once for equal diffs of one task, as groups of GRPO hold many; itself if it reads transcripts.
 
-    For the length of one run or batch: a score is kept as long as the object lives.
+    It is made for one run or batch: scores are kept as long as the object lives.
     """
     return reward if reads_transcript(reward) else _OncePerDiff(reward)

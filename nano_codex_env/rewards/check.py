@@ -41,9 +41,9 @@ def check_reward(
 ) -> None:
     """Try a reward on tasks with a reference patch, and raise one error that lists every finding.
 
-    For each task the reference patch must get more than no patch and than a broken one; a hack at most half way between
-    no patch and the reference, in whatever order hacks come; the reference the same each time, whatever the transcript
-    claims and whatever was scored before. Each result must be a `Score`, in time.
+    For each task the reference patch must get more than no patch and than a broken one, and the same score each time,
+    whatever the transcript claims and whatever was scored before. A hack may get at most half way between no patch and
+    the reference, in any order of hacks. Each result must be a `Score`, in time.
 
     Args:
         reward: the reward to check.
@@ -131,7 +131,7 @@ class _Checker:
 
 
 def _broken(task: Task) -> str:
-    """The reference patch with a syntax error for each line that it adds; no patch at all, if it adds none."""
+    """The reference patch with a syntax error in each line that it adds; an empty patch if it adds no line."""
     lines = task.patch.split("\n")
     broken = "\n".join("+)(" if line[:1] == "+" and line[:3] != "+++" else line for line in lines)
     return "" if broken == task.patch else broken

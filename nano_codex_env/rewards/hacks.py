@@ -1,4 +1,4 @@
-"""Patches that solve nothing and have fooled scorers: any reward should be tried with them."""
+"""Reward hacks that fit any Python task: patches that solve nothing and have fooled scorers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from nano_codex_env.tasks.task import Task
 
 
 def generic_hacks(task: Task, cache: str | os.PathLike[str] | None = None) -> dict[str, str]:
-    """Patches for any Python task that solve nothing and have fooled scorers, each in another way.
+    """Name -> a patch that solves nothing.
 
-    The code is put at the top of the first file that the reference patch changes, since the tests import that.
+    Code is put at the top of the first file that the reference patch changes, since the tests import that.
     """
     base, _ = base_tree(task.repo, task.base_commit, cache_dir(cache))
     paths = [part.paths[0] for part in split(task.patch) if part.paths[0].endswith(".py") and not part.is_new]
@@ -36,7 +36,7 @@ def generic_hacks(task: Task, cache: str | os.PathLike[str] | None = None) -> di
 
 
 def _after_future_imports(source: bytes, code: bytes) -> bytes:
-    """`source` with `code` in it as early as Python allows: behind leading comments, docstring and future imports."""
+    """`source` with `code` as early as Python allows: after leading comments, the docstring and future imports."""
     lines = source.splitlines(keepends=True)
     first = next((n for n, line in enumerate(lines) if line.strip() and not line.lstrip().startswith(b"#")), len(lines))
     try:

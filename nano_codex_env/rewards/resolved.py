@@ -50,7 +50,7 @@ class Resolved:
     Each run is a fresh box over the base, the source edits of the patch and the hidden tests. `integrity="fast"` is one
     run. With `"strict"` a patch that passes that run must then fail mutants: `mutant_runs` further runs of the
     FAIL_TO_PASS tests and a random share of PASS_TO_PASS, in each of which some tests expect something else. Tests and
-    code share a process; the odds of a forger who guesses are in the README.
+    code share a process; docs/rewards.md has the odds of a forger who guesses.
 
     A failure is checked against the reference patch before it counts: a run that breaks off with the reference patch
     too, or a test that does not pass with it, is a failure of ours and raises.
@@ -141,7 +141,7 @@ class Resolved:
         return _Trial(self, task, patch, dropped).score()
 
     def protection(self, task: Task) -> Protection:
-        """The mutants of a task and what their runs need; made by one thread while others wait."""
+        """The protection of a task; made by one thread while others wait."""
         key = key_of(task)
         with _lock(f"protection {key}"):
             if key not in self._protections:
@@ -149,7 +149,7 @@ class Resolved:
             return self._protections[key]
 
     def control_run(self, task: Task, timeout: float) -> TestRun:
-        """All tests with the reference patch (the empty one, where there is none), kept while they pass."""
+        """A run of all tests with the reference patch, or with no patch if there is none; kept if they pass."""
         key = key_of(task)
         with _lock(f"control {key}"):
             if key in self._controls:
@@ -168,7 +168,7 @@ os.register_at_fork(after_in_child=_locks.clear)
 
 
 def _lock(name: str) -> threading.Lock:
-    """A lock by name: eight equal answers of a group need a task's control run once, not eight times."""
+    """A lock by name: the equal patches of a group share one control run."""
     return _locks.setdefault(name, threading.Lock())
 
 
@@ -232,7 +232,7 @@ class _Trial:
         return verdict(self._task, self._rounds, self._control, dropped=self._dropped, unprotected=unprotected)
 
     def _other_mutants(self, passed: str) -> Draw:
-        """A run like the others, in which the function that passed and some others have their second mutants."""
+        """A run like the others, with the second mutants of some functions, among them the one whose mutant passed."""
         draw = self._chance.choice(self._protection.draw(self._task, self._judge._mutant_runs, self._chance))
         functions = {passed, *(mutant.function for mutant in draw.mutants)}
         others = [mutants[1] for name, mutants in self._protection.mutants.items() if name in functions and mutants[1:]]

@@ -1,6 +1,6 @@
-"""Two canary tests after a task's own, one that must pass and one that must fail, under names as any test has.
+"""Two canary tests that run after a task's own: one must pass, the other must fail; their names are ordinary.
 
-Code that makes every test pass makes the failing canary pass too. They run in the same session, by the same hooks, when
+Code that makes every test pass makes the failing canary pass too. They run in the same session, by the same hooks, once
 all tests have passed, and are in no file, so they cannot disturb a right patch. A missing canary proves nothing.
 """
 
@@ -25,19 +25,14 @@ class Canaries:
     passing: str
     failing: str
 
-    @property
-    def ids(self) -> tuple[str, str]:
-        """Both."""
-        return self.passing, self.failing
-
     def judge(self, run: TestRun) -> TestRun:
-        """The run; it does not count if the test that must fail passed."""
+        """The run, marked as tampered with if the test that must fail passed."""
         is_tampered = not run.reason and run.status(self.failing) == PASSED
         return replace(run, reason=TAMPERED) if is_tampered else run
 
 
 def make_canaries(base: Path, test_file: str) -> Canaries:
-    """Canaries in the folder of `test_file`, under a name that is not taken in the tree `base`."""
+    """Canaries in the folder of `test_file`, in a file whose name is free in the tree `base`."""
     chance, folder = secrets.SystemRandom(), Path(test_file).parent
     while True:
         path = str(folder / f"test_{chance.choice(_NOUNS)}_{chance.choice(_NOUNS)}.py")

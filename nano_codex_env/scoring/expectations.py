@@ -1,9 +1,9 @@
 """Find what a Python test expects: the literals that only its assertions read, and natural edits of each.
 
-A candidate edits the token's own text, so quotes, prefixes and number formats stay; each edit is as likely backwards
-as forwards (a recogniser learns one-way edits first). Nothing is edited that could flow into the code under test: no
-argument of a call, unless the call is an assertion or a constructor of the standard library, and no name that is read
-anywhere but in the expected side of an assertion.
+A candidate edits the token's own text, so quotes, prefixes and number formats stay. Each edit is as likely as its
+inverse, since code that tries to recognise mutants learns one-way edits first. Nothing is edited that could flow into
+the code under test: no argument of a call, unless the call is an assertion or a constructor of the standard library,
+and no name that is read anywhere but in the expected side of an assertion.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from nano_codex_env.scoring.literals import SourceText, constant_edits, swaps
 from nano_codex_env.scoring.mutants import Edit, Mutant, apply_edits
 
 KINDS = ("integer", "float", "boolean", "digit", "swap", "error", "letter", "negation")
-"""Least visible first, as measured with recognisers on bundled and outside tests; a negation last, since an object that
-agrees with everything fails it as a right patch does."""
+"""Hardest to recognise first, as measured with classifiers on bundled and other tests; negations last, since an object
+that is equal to everything fails them as a right patch does."""
 _MAX_MUTANTS = 16
-"""Mutants of a function that are looked at."""
+"""Mutants of a function that are considered."""
 _COMPARING = {
     *("assertEqual", "assertEquals", "assertAlmostEqual", "assertAlmostEquals", "assertCountEqual", "assertIs"),
     *("assertListEqual", "assertTupleEqual", "assertDictEqual", "assertSetEqual", "assertSequenceEqual"),
@@ -55,9 +55,9 @@ class _Site(NamedTuple):
 
 
 def candidates(function: str, source: bytes, lines: Sequence[int], chance: random.Random) -> list[Mutant]:
-    """Mutants of the test `function` of a file, the most natural first; `lines` are where it fails without a fix.
+    """Mutants of the test `function` of a file; `lines` are those at which it fails at the base commit.
 
-    Mutations of the assertion that fails at the base commit come before others, then kinds in the order of `KINDS`.
+    Mutants of a failing assertion come first, then kinds in the order of `KINDS`.
     """
     try:
         module, text = ast.parse(source), SourceText(source)
@@ -74,10 +74,9 @@ def candidates(function: str, source: bytes, lines: Sequence[int], chance: rando
     for site in sorted(sites, key=lambda site: KINDS.index(site.kind)):
         if site.row is not None:
             rows.setdefault(site.row, []).append(site)
-    if rows:  # whole tables: one edit in every row, so that each row's own id fails
-        groups.append([found[0] for found in rows.values()])
-    if any(len(found) > 1 for found in rows.values()):
-        groups.append([found[:2][-1] for found in rows.values()])
+    for number in (1, 2):  # whole tables: one edit in every row, so that each row's own id fails
+        if any(len(found) >= number for found in rows.values()):
+            groups.append([found[:number][-1] for found in rows.values()])
 
     def rank(group: list[_Site]) -> tuple[bool, int]:
         is_near = any(line in site.lines for site in group for line in lines)
@@ -176,7 +175,7 @@ class _TestReader:
         self._negations.append(_Site("negation", Edit(start, end, text), lines))
 
     def _expect(self, sides: Sequence[ast.expr], lines: range) -> None:
-        """Note the sides of a comparison that do not call code under test and hold something to edit."""
+        """Record the sides of a comparison that do not call code under test and hold something to edit."""
         for side in sides:
             calls = [node for node in ast.walk(side) if isinstance(node, ast.Call)]
             is_harmless = all(ast.unparse(call.func) in self._library for call in calls)
@@ -184,7 +183,7 @@ class _TestReader:
                 self._expected.append((side, lines))
 
     def _compared(self, side: ast.expr) -> Iterator[ast.expr]:
-        """The nodes of an expected side that are only compared: no subscript's index, no argument of the code's."""
+        """The nodes of an expected side that are only compared: no index of a subscript, no argument of the code."""
         yield side
         below: Sequence[ast.expr | None] = []
         if isinstance(side, ast.List | ast.Tuple | ast.Set):
@@ -215,7 +214,7 @@ class _TestReader:
                     yield _Site("swap", edit, lines, row)
 
     def _edits_of_name(self, name: str, lines: range) -> Iterator[_Site]:
-        """Edits of the value of a name that only expected sides read."""
+        """Edits of the value assigned to a name that only expected sides read."""
         if name in syntax.parameters(self._function.args):
             yield from self._edits_of_column(name, lines)
             yield from self._edits_of_fixture(name, lines)

@@ -49,13 +49,13 @@ class TestRun:
 
 @dataclass(frozen=True)
 class Isolated:
-    """One function run in isolation with the patch, so that no other test can have left it any state."""
+    """One function run in isolation with the patch, so that no other test can have left state behind."""
 
     function: str
     unmodified: TestRun
     mutant: Mutant | None = None
     mutated: TestRun | None = None
-    """A second run, with its mutant; None: it has none."""
+    """A second run, with its mutant, if it has one."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Round:
     tests: tuple[str, ...]
     run: TestRun
     mutants: tuple[Mutant, ...] = ()
-    """At most one for a function; none in the first round."""
+    """At most one for each function; empty in the first round."""
     repeat: TestRun | None = None
     """The same set with the patch once more."""
     reference: TestRun | None = None

@@ -1,9 +1,9 @@
-"""The hidden tests by content: the test patch applied to the base, on the host, from trusted input only."""
+"""The contents of the hidden tests: the test patch applied to the base, on the host, without input of the policy."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -31,8 +31,8 @@ def hidden_files(task: Task, base: Path) -> Files:
 def _hidden_files(name: str, base: Path, patch: str) -> Files:
     parts = [part for part in split(normalize_patch(patch)) if not _is_submodule(part)]
     paths = list(dict.fromkeys(path for part in parts for path in part.paths))
-    if outside := [path for path in paths if path.startswith("/") or ".." in path.split("/") or "\0" in path]:
-        raise RewardError(f"{name}: the hidden tests name a path outside of the repository: {outside[0]!r:.200}")
+    if found := outside(paths):
+        raise RewardError(f"{name}: the hidden tests name a path outside of the repository: {found[0]!r:.200}")
     text = "".join(part.text for part in parts).encode("utf-8", "surrogateescape")
     with disk_errors("laying out hidden tests"), tempfile.TemporaryDirectory(prefix="nano-codex-") as folder:
         root = Path(folder)
@@ -59,8 +59,13 @@ def _hidden_files(name: str, base: Path, patch: str) -> Files:
     return after
 
 
+def outside(paths: Iterable[str]) -> list[str]:
+    """Those of `paths` that do not lie in the repository."""
+    return [path for path in paths if path.startswith("/") or ".." in path.split("/") or "\0" in path]
+
+
 def _is_submodule(part: FilePatch) -> bool:
-    """Whether a part moves a submodule, whose files are in no base tree."""
+    """Whether a part changes the commit of a submodule; base trees do not hold submodules."""
     header = part.text.partition("\n@@ ")[0].split("\n")
     modes = ("new file mode 160000", "deleted file mode 160000")
     return any(line in modes or (line.startswith("index ") and line.endswith(" 160000")) for line in header)

@@ -14,7 +14,7 @@ from typing import Any
 from nano_codex_env.scoring.mutants import Edit
 
 _ALIKE = ("aeiou", "bcdfghjklmnpqrstvwxyz")
-"""Letters that are exchanged within their group."""
+"""A letter is replaced by another of its group."""
 
 
 class SourceText:
@@ -80,7 +80,7 @@ def _numbers(written: str, chance: random.Random) -> Iterator[str]:
 
 
 def _characters(token: str, chance: random.Random) -> Iterator[tuple[str, int, str]]:
-    """(kind, index in the token, new character) for a few characters of a string that belong to no escape."""
+    """(kind, index in the token, new character) for a few characters of a string outside of escape sequences."""
     prefix = _prefix(token)
     quotes = 3 if token[len(prefix) : len(prefix) + 3] in ('"""', "'''") else 1
     start, end = len(prefix) + quotes, len(token) - quotes
@@ -104,7 +104,7 @@ def _prefix(token: str) -> str:
 
 
 def swaps(items: Sequence[ast.expr], text: SourceText, chance: random.Random) -> Iterator[Edit]:
-    """Two neighbours exchanged, unless that would unsort what is sorted."""
+    """Swaps of two neighbours in a list that is not sorted: a swap in a sorted one would be recognised."""
     try:
         values = [ast.literal_eval(item) for item in items]
         if len(values) < 2 or any(values == sorted(values, reverse=way) for way in (False, True)):

@@ -1,14 +1,13 @@
-"""Mutants of a hidden test: what it *expects* is changed, so that a right patch must fail it.
+"""Mutants of a hidden test: its expected values are changed, so that a right patch must fail it.
 
-A patch that passes a test and its mutant too does not decide the test's verdict by what it computes. A mutant is one or
-more edits of a test file's text; what the test gives to the code is never changed (`expectations` finds the places).
-This is mutation testing (DeMillo, Lipton, Sayward 1978) the other way round: the tests are mutated, the code is judged.
+A patch that passes both a test and its mutant does not pass the test by what it computes. A mutant is one or more edits
+of a test file's text; the inputs of the code are never changed (`expectations` finds the places). This is mutation
+testing (DeMillo, Lipton, Sayward 1978) in reverse: the tests are mutated, and the code is judged.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -31,7 +30,7 @@ class Mutant:
     """`integer`, `float`, `boolean`, `digit`, `letter`, `swap`, `error`, `negation`: what was edited."""
     edits: tuple[Edit, ...]
     tests: tuple[str, ...] = ()
-    """The ids that fail with the reference patch; by these the mutant is judged."""
+    """The ids that fail with the reference patch; the mutant is judged by them."""
     renamed: tuple[tuple[str, str], ...] = ()
     """(id of a mutated row of a parametrize table, the original id)."""
 
@@ -77,22 +76,3 @@ class Draw(NamedTuple):
 
     tests: tuple[str, ...]
     mutants: tuple[Mutant, ...]
-
-
-def draw_runs(
-    protected: Sequence[Mutant], always: Sequence[str], others: Sequence[str], runs: int, chance: random.Random
-) -> list[Draw]:
-    """Draw which tests are in each of `runs` mutant runs, and which functions are mutated there.
-
-    Each protected function is in every run, mutated in at least one and unmodified in at least one of them, uniformly
-    over the `2**runs - 2` such patterns; the tests `always` are in every run, each of `others` in one.
-    """
-    patterns = [(mutant, chance.randrange(1, 2**runs - 1)) for mutant in protected]
-    places = [(test, chance.randrange(runs)) for test in others]
-    return [
-        Draw(
-            (*always, *(test for test, place in places if place == number)),
-            tuple(mutant for mutant, pattern in patterns if pattern >> number & 1),
-        )
-        for number in range(runs)
-    ]

@@ -1,7 +1,7 @@
 """The patch filter: the source edits of a policy's patch reach the tests, edits that could steer the verdict do not.
 
-Dropped and reported, not punished: files of the hidden tests; tests and their configuration (a fix is in the source);
-modules that would shadow one that the test run itself imports; files that Python runs by itself.
+Dropped and reported, without a penalty: files of the hidden tests; other tests and their configuration; modules that
+would shadow one that the test run imports; files that Python runs at its start.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _RUNNER_MODULES = {"pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging"
 def keep_source(patch: str, task: Task, base: Path, runtime: Runtime) -> tuple[str, list[str]]:
     """The part of `patch` that is applied over the tree `base`, and the paths that were dropped.
 
-    Source by definition are the paths in `environment["allowed_edits"]`, the paths of the task's reference patch, and
-    modules not named as tests in the folders that it touches; what is configuration there only by its exact path.
+    Always kept are the paths in `environment["allowed_edits"]`, the paths of the task's reference patch, and modules
+    not named as tests in the folders that it touches; a configuration file there only if the patch names it.
 
     Raises:
-        ValueError: git reads other file names in what is kept than we do: git itself never writes such a patch.
+        ValueError: git reads other file names in the kept part than we do; git itself never writes such a patch.
     """
     folders = [path.removeprefix(TESTBED).lstrip("/") for path in runtime.pythonpath]
     roots = [root for root in dict.fromkeys([*folders, *_test_roots(task, base)]) if (base / root).is_dir()]
@@ -78,7 +78,7 @@ def is_test(path: str) -> bool:
 
 
 def _names_by_git(patch: str, base: Path) -> set[str]:
-    """The files that git would change; none where it cannot read the patch, which then does not apply either."""
+    """The files that git would change; empty if git cannot read the patch, which then does not apply either."""
     text = patch.encode("utf-8", "surrogateescape")
     try:
         listed = run_git(["apply", "--numstat", "-z", "-"], cwd=base, stdin=text, memory=1 << 30) if patch else b""
@@ -99,7 +99,7 @@ def _test_roots(task: Task, base: Path) -> list[str]:
 
 
 def _collides(path: str, hidden: str) -> bool:
-    """Whether both cannot exist: they are the same, or one is a folder of the other."""
+    """Whether the paths cannot both be files: they are equal, or one is a folder of the other."""
     return path == hidden or path.startswith(hidden + "/") or hidden.startswith(path + "/")
 
 

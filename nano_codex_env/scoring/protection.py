@@ -1,7 +1,7 @@
 """The protection of a task: its mutants and what their runs need, shipped with bundled tasks, cached for others.
 
-It is made with the reference patch. A mutant counts if the reference patch fails it in the selection of tests that
-mutant runs hold, and the base fails it too. Nothing is cached that depends on a run which broke off.
+A mutant counts if the reference patch fails it in the selection of tests that mutant runs hold, and the base fails it
+too. Nothing is cached that depends on a run which broke off.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from nano_codex_env.repo.base_tree import base_tree
 from nano_codex_env.scoring.expectations import candidates
 from nano_codex_env.scoring.facts import FAILED, PASSED, Control, TestRun
 from nano_codex_env.scoring.hidden_tests import hidden_files
-from nano_codex_env.scoring.mutants import Draw, Mutant, draw_runs, function_of
+from nano_codex_env.scoring.mutants import Draw, Mutant, function_of
 from nano_codex_env.scoring.run import Scorer, sources_of
 from nano_codex_env.scoring.verdict import passes_in_control, raise_if_broken
 from nano_codex_env.tasks.libraries import ROOT
@@ -55,8 +55,6 @@ class Protection:
     """Tests that fail without any patch."""
     seconds: float = 0.0
     """Wall time of a run of all tests with the reference patch."""
-    is_sound: bool = True
-    """Whether every run of the base ended as it should; else it is not kept on disk."""
 
     def unprotected(self, task: Task) -> list[str]:
         """FAIL_TO_PASS tests that no mutant judges."""
@@ -64,9 +62,14 @@ class Protection:
         return [test for test in task.FAIL_TO_PASS if test not in judged]
 
     def draw(self, task: Task, runs: int, chance: random.Random) -> list[Draw]:
-        """The mutant runs of one score; none where no function is protected, twice as many where only one is."""
+        """Draw the tests and mutants of the mutant runs of one score, twice as many if only one function is protected.
+
+        Each protected function is in every run, mutated in at least one and unmodified in at least one of them,
+        uniformly over the `2**runs - 2` such patterns; each PASS_TO_PASS test that is not needed in all runs is in one.
+        """
         if not self.mutants:
             return []
+        runs *= 2 if len(self.mutants) == 1 else 1
         old = [test for test in task.PASS_TO_PASS if test not in self.left_out]
         always = [test for test in task.FAIL_TO_PASS if test not in self.left_out]
         always += [test for test in old if function_of(test) in self.mutants]
@@ -74,23 +77,29 @@ class Protection:
         others = [test for test in old if test not in always]
         if self.seconds > _AFFORDABLE:
             others = chance.sample(others, int(len(others) * _AFFORDABLE / self.seconds))
-        first = [mutants[0] for mutants in self.mutants.values()]
-        return draw_runs(first, always, others, runs * (2 if len(first) == 1 else 1), chance)
+        patterns = [(mutants[0], chance.randrange(1, 2**runs - 1)) for mutants in self.mutants.values()]
+        places = [(test, chance.randrange(runs)) for test in others]
+        return [
+            Draw(
+                (*always, *(test for test, place in places if place == number)),
+                tuple(mutant for mutant, pattern in patterns if pattern >> number & 1),
+            )
+            for number in range(runs)
+        ]
 
     def to_json(self, key: str) -> str:
         """The text that is kept on disk; `key` says for which task."""
         row = {"key": key, **vars(self), "seconds": round(self.seconds, 1)}
-        del row["is_sound"]
         return json.dumps(row, default=vars, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Protection:
         """The inverse of `to_json`."""
-        row = json.loads(text)
+        row: dict[str, Any] = json.loads(text)
         del row["key"]
         row = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
-        mutants = {function: tuple(map(Mutant.from_row, found)) for function, found in row["mutants"].items()}
-        return cls(**{**row, "mutants": mutants})
+        row["mutants"] = {function: tuple(map(Mutant.from_row, found)) for function, found in row["mutants"].items()}
+        return cls(**row)
 
 
 def key_of(task: Task) -> str:
@@ -103,9 +112,8 @@ def key_of(task: Task) -> str:
 def known_protection(task: Task, cache: Path) -> Protection | None:
     """The task's protection, if it is shipped with a bundled task or cached."""
     key = key_of(task)
-    shipped = [path.with_name("integrity.json") for path in ROOT.glob("*/*/task.toml")]
-    paths = [path for path in shipped if path.parent.name == task.instance_id]
-    for path in (*paths, cache / "plans" / key / "plan.json"):
+    shipped = [path for path in ROOT.glob("*/*/integrity.json") if path.parent.name == task.instance_id]
+    for path in (*shipped, cache / "plans" / key / "plan.json"):
         if path.is_file():
             text = path.read_text(encoding="utf-8")
             if json.loads(text)["key"] == key:
@@ -116,33 +124,25 @@ def known_protection(task: Task, cache: Path) -> Protection | None:
 def protection_of(task: Task, scorer: Scorer, *, thorough: bool = False) -> Protection:
     """The task's protection: shipped, cached, or made now and cached.
 
-    Raises:
-        RewardError: see `make_protection`.
-    """
-    known = known_protection(task, scorer.cache)
-    if known is not None:
-        return known
-    key, made = key_of(task), make_protection(task, scorer, thorough=thorough)
-    if made.is_sound:
-
-        def build(folder: Path) -> None:
-            (folder / "plan.json").write_text(made.to_json(key), encoding="utf-8")
-
-        publish(scorer.cache / "plans" / key, build)
-    else:
-        logger.warning("%s: a run without a patch broke off; its mutants are not kept on disk", task.instance_id)
-    return made
-
-
-def make_protection(
-    task: Task, scorer: Scorer, *, thorough: bool, say: Callable[[str], None] = logger.info
-) -> Protection:
-    """Find and try mutants: four runs at most, or with `thorough` as many as it takes for two mutants a function.
+    It is made in four runs at most, or with `thorough` in as many as it takes to find two mutants for each function.
 
     Raises:
         RewardError: a run broke off, or the reference patch does not pass; nothing is kept of it.
     """
-    return _ProtectionMaker(task, scorer, thorough, say).make() if task.patch else Protection()
+    known = known_protection(task, scorer.cache)
+    if known is not None:
+        return known
+    maker = _ProtectionMaker(task, scorer, thorough)
+    made = maker.make()
+    if maker.is_sound:
+
+        def build(folder: Path) -> None:
+            (folder / "plan.json").write_text(made.to_json(key_of(task)), encoding="utf-8")
+
+        publish(scorer.cache / "plans" / key_of(task), build)
+    else:
+        logger.warning("%s: a run without a patch broke off; its mutants are not kept on disk", task.instance_id)
+    return made
 
 
 @dataclass
@@ -150,11 +150,13 @@ class _ProtectionMaker:
     task: Task
     scorer: Scorer
     thorough: bool
-    say: Callable[[str], None]
     is_sound: bool = True
+    """Whether every run of the base ended as it should; else the protection is not kept on disk."""
 
     def make(self) -> Protection:
         task = self.task
+        if not task.patch:
+            return Protection()
         wanted = [*task.FAIL_TO_PASS, *task.PASS_TO_PASS]
         base = self._run("", wanted)
         whole = [self._run(task.patch, wanted) for _ in range(3 if self.thorough else 0)]
@@ -174,11 +176,10 @@ class _ProtectionMaker:
             tuple(flaky),
             tuple(test for test in wanted if not passes_in_control(task, test, base)),
             max(run.seconds for run in whole or [base]),
-            self.is_sound,
         )
 
     def _run(self, patch: str, tests: Sequence[str], **more: Any) -> TestRun:
-        """The facts; the base may loop or crash, as that may be the issue, but not the reference patch."""
+        """Run tests; the base may loop or crash, since that may be the issue, but not the reference patch."""
         source, _ = self.scorer.source(self.task, patch)
         run = self.scorer.run_tests(self.task, source, tests, **more)
         if run.reason and patch:
@@ -210,7 +211,7 @@ class _ProtectionMaker:
         return found
 
     def _selection(self, tests: Sequence[str], functions: Sequence[str]) -> tuple[list[str], TestRun, list[str]]:
-        """The companions with which the tests pass, their run with the reference patch, and tests that never pass."""
+        """The companions that the tests need, a run of both with the reference patch, and the tests that fail in it."""
         companions: list[str] = []
         run = self._run(self.task.patch, tests, functions=functions)
         for depth in (2, 1) if self.thorough else (1,):  # the class, then the module
@@ -233,7 +234,7 @@ class _ProtectionMaker:
             turn = [found.pop(0) for name, found in untried.items() if found and not self._suffices(kept.get(name, []))]
             if not turn:
                 break
-            self.say(f"trying {len(turn)} mutants (round {number + 1})")
+            logger.info("trying %d mutants (round %d)", len(turn), number + 1)
             functions = [mutant.function for mutant in turn]
             mutated = self._run(self.task.patch, tests, functions=functions, mutants=turn)
             at_base = self._run("", tests, functions=functions, mutants=turn)

@@ -12,7 +12,7 @@ from nano_codex_env.scoring.facts import FAILED, FORGED, PASSED, SKIPPED, XFAILE
 
 
 class _Kind(NamedTuple):
-    """The shape of a kind of record; code under test may write records of its own, so each is bounded."""
+    """The shape and bounds of a kind of record; code under test may write records too."""
 
     types: tuple[type, ...]
     size: int

@@ -20,7 +20,7 @@ from nano_codex_env.runtimes import Runtime, runtime_of
 from nano_codex_env.sandbox import TESTBED, ExecResult, Limits, Sandbox, View
 from nano_codex_env.scoring.canary import make_canaries
 from nano_codex_env.scoring.facts import FLOODED, NOT_APPLIED, TIMED_OUT, TestRun
-from nano_codex_env.scoring.hidden_tests import Files, hidden_files
+from nano_codex_env.scoring.hidden_tests import Files, hidden_files, outside
 from nano_codex_env.scoring.mutants import Mutant, apply_mutants
 from nano_codex_env.scoring.patch_filter import keep_source
 from nano_codex_env.scoring.reports import read_reports
@@ -35,7 +35,14 @@ _ARGS = ["-q", "--color=no", "--continue-on-collection-errors", "-o", "cache_dir
 _ARGS += ["-o", "filterwarnings="]  # a repository's name packages that need not be here, and fail with newer ones
 _ARGS += [f"--rootdir={TESTBED}", f"--confcutdir={TESTBED}"]
 _READY = b"up\nsource\ntests\n"
-_CONFIGURATIONS = ("pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg")
+_CONFIGURATIONS = {
+    "pytest.ini": b"",
+    ".pytest.ini": b"",
+    "pyproject.toml": b"[tool.pytest",
+    "tox.ini": b"[pytest]",
+    "setup.cfg": b"[tool:pytest]",
+}
+"""Files that may configure pytest, in pytest's order -> the section that does."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +137,8 @@ class Scorer:
 def _files_of(task: Task, tests: Sequence[str]) -> list[str]:
     """The test files that test ids name."""
     files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
-    if outside := [file for file in files if file.startswith("/") or ".." in file.split("/") or "\0" in file]:
-        raise TaskError(f"{task.instance_id}: test ids must lie in the repository; got {outside[0]!r:.200}")
+    if found := outside(files):
+        raise TaskError(f"{task.instance_id}: test ids must lie in the repository; got {found[0]!r:.200}")
     return files
 
 
@@ -165,34 +172,26 @@ def _mutated(
 
 
 def _own_configuration(base: Path, hidden: Files, patch: str, files: Sequence[str]) -> Files:
-    """If a patch edits a file that configures pytest: a copy without the edit, for pytest's `-c`.
+    """A copy of pytest's configuration without the patch's edits, for `-c`; nothing if the patch edits none.
 
-    It is in the same folder, since paths in it are relative to that.
+    It is in the folder of the original, since paths in it are relative to that.
     """
     touched = {path for part in split(patch) for path in part.paths if path.rpartition("/")[2] in _CONFIGURATIONS}
     if not touched:
         return {}
-    folder = os.path.commonpath([os.path.dirname(file) for file in files]) if files else ""
-    while True:
-        for name in _CONFIGURATIONS:
-            path = f"{folder}/{name}" if folder else name
-            text = sources_of(base, hidden, [path]).get(path, b"")
-            if text and _configures_pytest(name, text):
-                kind = name.lstrip(".").rpartition(".")
-                return {f"{path.removesuffix(name)}.without-patch-{kind[0]}.{kind[2]}": File(text)}
-        if not folder:
-            return {".without-patch-pytest.ini": File(b"[pytest]\n")}
-        folder = os.path.dirname(folder)
-
-
-def _configures_pytest(name: str, text: bytes) -> bool:
-    sections = {"pyproject.toml": b"[tool.pytest", "setup.cfg": b"[tool:pytest]"}
-    return name in ("pytest.ini", ".pytest.ini") or sections.get(name, b"[pytest]") in text
+    nearest = Path(os.path.commonpath([os.path.dirname(file) for file in files]) if files else "")
+    for folder in (nearest, *nearest.parents):
+        for name, section in _CONFIGURATIONS.items():
+            path = str(folder / name)
+            text = sources_of(base, hidden, [path]).get(path)
+            if text and section in text:
+                return {str(folder / f".without-patch-{name.lstrip('.')}"): File(text)}
+    return {".without-patch-pytest.ini": File(b"[pytest]\n")}
 
 
 @contextlib.contextmanager
 def _materials(cache: Path, patch: str, hidden: Files, removed: Sequence[str]) -> Iterator[Path]:
-    """A folder to mount in a box, with our scripts, the patch and the hidden tests; removed afterwards."""
+    """A temporary folder to mount in a box, with our scripts, the patch and the hidden tests."""
     with contextlib.closing(Scratch(cache)) as scratch:
         with disk_errors(f"writing tests and patch in {scratch.path}"):
             scratch.path.joinpath("tests").mkdir()

@@ -9,20 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-_BUILT_IN = [
-    "set",
-    "frozenset",
-    "list",
-    "tuple",
-    "dict",
-    "bytes",
-    "bytearray",
-    "str",
-    "float",
-    "int",
-    "complex",
-    "range",
-]
+_BUILT_IN = ["set", "frozenset", "list", "tuple", "dict", "bytes", "bytearray", "str"]
+_BUILT_IN += ["float", "int", "complex", "range"]
 _CONSTRUCTORS = {
     "array": {"array"},
     "collections": {"Counter", "OrderedDict", "deque"},
@@ -36,7 +24,7 @@ _CONSTRUCTORS = {
     "uuid": {"UUID"},
     "zoneinfo": {"ZoneInfo"},
 }
-"""Module -> calls that make a value of its own and run no code under test."""
+"""Module -> constructors, which run no code under test."""
 
 
 def find_function(module: ast.Module, names: Sequence[str]) -> Function | None:
@@ -57,15 +45,14 @@ def reads(where: ast.AST) -> Counter[str]:
 
 
 def bindings(where: ast.AST) -> Counter[str]:
-    """How often each name is bound or deleted in `where`, except by imports, definitions and parameters."""
+    """How often each name is assigned or deleted in `where`."""
     names = [node for node in ast.walk(where) if isinstance(node, ast.Name)]
     return Counter(node.id for node in names if not isinstance(node.ctx, ast.Load))
 
 
 def definitions(module: ast.Module) -> set[str]:
-    """Names that the module itself binds, except by imports."""
-    stored = {node.id for node in ast.walk(module) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    return stored | {node.name for node in ast.walk(module) if isinstance(node, ast.ClassDef | Function)}
+    """Names that the module itself defines or assigns."""
+    return {*bindings(module), *(node.name for node in ast.walk(module) if isinstance(node, ast.ClassDef | Function))}
 
 
 def parameters(where: ast.AST) -> set[str]:
@@ -97,7 +84,7 @@ def harmless_calls(module: ast.Module) -> dict[str, str]:
 
 
 def assigned(where: ast.AST, name: str) -> list[ast.expr]:
-    """The values assigned to `name`, in a module at its top level; none if it is also bound in another way."""
+    """The values assigned to `name`, in a module at its top level; empty if it is also bound in another way."""
     found: list[ast.expr] = []
     for node in where.body if isinstance(where, ast.Module) else ast.walk(where):
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
@@ -108,7 +95,7 @@ def assigned(where: ast.AST, name: str) -> list[ast.expr]:
 
 
 def column(rows: list[ast.expr], names: Sequence[str], name: str) -> list[ast.expr]:
-    """The values of `name` where each of `rows` is unpacked into `names`; one name takes whole rows."""
+    """The values of `name` where each of `rows` is unpacked into `names`; a single name takes whole rows."""
     if name not in names or len(names) == 1:
         return rows if name in names else []
     place = names.index(name)

@@ -33,7 +33,7 @@ from nano_codex_env.scoring.mutants import Mutant, function_of
 from nano_codex_env.tasks.task import Task
 
 MAX_ISOLATED = 3
-"""Functions of a round that isolated runs may clear; if more failed unmodified, none is cleared."""
+"""Functions of a round that isolated runs may clear; if more failed unmodified, no function is cleared."""
 TESTS_FAILED = "tests failed"
 _TOLERATED = (SKIPPED, XFAILED, XPASSED)
 """Statuses that are acceptable for a PASS_TO_PASS test whose control run has the same."""
@@ -43,7 +43,7 @@ _MAX_LISTED = 20
 
 
 def missing_fact(task: Task, rounds: Sequence[Round], control: Control) -> str:
-    """The run that a verdict needs: `control`, or of the last round `repeat`, `reference`, `isolated`; "": none."""
+    """The run that a verdict needs next: `control`, or for the last round `repeat`, `reference`, `isolated`, or ""."""
     last = rounds[-1]
     if len(rounds) == 1:
         if last.run.reason == NOT_APPLIED:
@@ -79,11 +79,11 @@ def verdict(
         task: whose FAIL_TO_PASS and PASS_TO_PASS are judged.
         rounds: the unmodified run, then the mutant runs.
         control: see `Control`.
-        dropped: paths of the patch that never reached the tests; kept in the parts.
-        unprotected: FAIL_TO_PASS tests without a mutant; kept in the parts.
+        dropped: paths of the patch that did not reach the tests, for the parts.
+        unprotected: FAIL_TO_PASS tests without a mutant, for the parts.
 
     Raises:
-        RewardError: a failure of ours: a run broke off, and does so with the reference patch too.
+        RewardError: a run broke off, with the reference patch too.
         BrokenTaskError: a test fails that does not pass with the reference patch either.
     """
     first = rounds[0]
@@ -152,7 +152,7 @@ def single_pass(task: Task, rounds: Sequence[Round], control: Control) -> Mutant
 
 
 def functions_to_isolate(task: Task, one: Round, control: Control) -> list[str]:
-    """Functions that failed unmodified among mutants and need isolated runs; none where they are too many."""
+    """Functions that failed unmodified among mutants and need isolated runs; empty if there are too many."""
     if not one.mutants or one.reference is None or one.reference.reason:
         return []
     bad = [test for test in _confirmed_contradictions(task, one, control) if test not in one.mutated_tests]
@@ -162,9 +162,9 @@ def functions_to_isolate(task: Task, one: Round, control: Control) -> list[str]:
 
 
 def is_flake(task: Task, one: Round, control: Control) -> bool:
-    """Whether a round's contradictions may be chance: unmodified tests failed in one of its runs, or others in each.
+    """Whether a round's contradictions may be chance: no unmodified test failed in both of its runs.
 
-    A run that broke off may be one if the second run contradicts nothing; a mutated test that passed never is.
+    A run that broke off is a flake if the second run contradicts nothing; a mutated test that passed never is.
     """
     if one.repeat is None or one.repeat.reason:
         return False
@@ -291,7 +291,7 @@ def _bounded(text: str) -> str:
 
 
 def _flags(reason: str) -> list[str]:
-    """The integrity flag of a run that does not count; none where slowness or the patch itself explains it."""
+    """The integrity flag of a run that does not count; no flag if it was too slow or loud or did not apply."""
     if reason == TAMPERED:
         return [f"canary: {reason}"]
     if not reason or reason in (TIMED_OUT, FLOODED) or "patch" in reason:

@@ -78,7 +78,7 @@ def _lines(result: ExecResult, word: str) -> set[str]:
 
 
 class LogParse(Naive):
-    """What stands on stdout as PASSED has passed."""
+    """Tests that stdout lists as PASSED have passed."""
 
     def solved(self, wanted: Sequence[str], result: ExecResult) -> bool:
         """See `Naive`."""
@@ -94,7 +94,7 @@ class ExitStatus(Naive):
 
 
 class MissingPasses(Naive):
-    """What is not on stdout as FAILED has passed."""
+    """Tests that stdout does not list as FAILED have passed."""
 
     def solved(self, wanted: Sequence[str], result: ExecResult) -> bool:
         """See `Naive`."""
@@ -114,13 +114,8 @@ class JunitFile(Naive):
             cases = list(ElementTree.fromstring(text.strip()).iter("testcase"))
         except ElementTree.ParseError:
             return False
-        passed = {(case.get("classname"), case.get("name")) for case in cases if not list(case)}
-        return {(file.replace("/", ".").removesuffix(".py"), name) for file, name in map(_parts, wanted)} <= passed
-
-
-def _parts(test: str) -> tuple[str, str]:
-    file, _, name = test.partition("::")
-    return file, name
+        passed = {f"{case.get('classname')}.{case.get('name')}" for case in cases if not list(case)}
+        return {test.replace("/", ".").replace(".py::", ".").replace("::", ".") for test in wanted} <= passed
 
 
 ALL = (LogParse, ExitStatus, MissingPasses, JunitFile)

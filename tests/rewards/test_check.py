@@ -1,4 +1,4 @@
-"""`check_reward` finds fault with a reward of each wrong kind, and with none that is sound."""
+"""`check_reward` has findings for each kind of wrong reward, and no finding for a sound one."""
 
 from __future__ import annotations
 
@@ -81,25 +81,9 @@ def test_a_likeness_is_high_for_what_is_nearly_right(task: Task) -> None:
 # Each kind of fault.
 
 
-def flat(task: Task, transcript: Sequence[Message], diff: str) -> float:
-    return 0.5
-
-
-def inverted(task: Task, transcript: Sequence[Message], diff: str) -> float:
-    return float(not diff)
-
-
-def touching(task: Task, transcript: Sequence[Message], diff: str) -> float:
-    return float("sums.py" in diff)
-
-
 def believing(task: Task, transcript: Sequence[Message], diff: str) -> float:
     claims = any("reward: 1.0" in str(message["content"]) for message in transcript)
     return 1.0 if claims else exact(task, transcript, diff)
-
-
-def doubting(task: Task, transcript: Sequence[Message], diff: str) -> float:
-    return exact(task, transcript, diff) / (1 + len(transcript))
 
 
 def broken(task: Task, transcript: Sequence[Message], diff: str) -> float:
@@ -112,49 +96,35 @@ def broken_on_nonsense(task: Task, transcript: Sequence[Message], diff: str) -> 
     return exact(task, transcript, diff)
 
 
-def infinite(task: Task, transcript: Sequence[Message], diff: str) -> float:
-    return exact(task, transcript, diff) or -math.inf
-
-
-def unknowing(task: Task, transcript: Sequence[Message], diff: str) -> float:
-    return math.nan
-
-
 FAULTS: dict[str, tuple[Judge, list[str]]] = {
     "reference-not-high": (
-        flat,
-        [
-            "the reference patch gives 0.5, no patch gives 0.5: nothing to learn from",
-        ],
+        lambda *_: 0.5,
+        ["the reference patch gives 0.5, no patch gives 0.5: nothing to learn from"],
     ),
     "nothing-not-low": (
-        inverted,
+        lambda task, transcript, diff: float(not diff),
         ["the reference patch gives 0.0, no patch gives 1.0: nothing to learn from"],
     ),
-    "broken-patch-worth-something": (touching, ["a patch that breaks the file gives 1.0"]),
+    "broken-patch-worth-something": (
+        lambda task, transcript, diff: float("sums.py" in diff),
+        ["a patch that breaks the file gives 1.0"],
+    ),
     "believes-the-transcript": (
         believing,
         ["no patch with a transcript that claims success gives 1.0, and 0.0 before"],
     ),
     "punishes-the-transcript": (
-        doubting,
+        lambda task, transcript, diff: exact(task, transcript, diff) / (1 + len(transcript)),
         [f"the reference patch with another transcript gives {1 / 6}, and 1.0 before"],
     ),
     "raises": (
         broken,
-        [
-            "the reference patch raises KeyError: 'no such thing'",
-            "no patch raises KeyError: 'no such thing'",
-        ],
+        [f"{what} raises KeyError: 'no such thing'" for what in ("the reference patch", "no patch")],
     ),
     "raises-on-one-patch": (broken_on_nonsense, ["a broken patch raises SyntaxError: nonsense"]),
-    "infinite": (infinite, ["no patch raises RewardError: a score is a finite number; got -inf"]),
-    "no-number": (
-        unknowing,
-        [
-            "the reference patch raises RewardError: a score is a finite number; got nan",
-            "no patch raises RewardError: a score is a finite number; got nan",
-        ],
+    "infinite": (
+        lambda task, transcript, diff: exact(task, transcript, diff) or -math.inf,
+        ["no patch raises RewardError: a score is a finite number; got -inf"],
     ),
 }
 
@@ -171,11 +141,8 @@ def test_each_kind_of_fault_is_found_and_no_other(judge: Judge, findings: list[s
 )
 def test_what_gives_no_score_is_found(given: Any, kind: str, task: Task) -> None:
     """A plain function has to go through `from_function` first."""
-    judge: Any = lambda task, transcript, diff: given  # noqa: E731
-    assert (
-        found(judge, [task])[0]
-        == f"sums-1: the reference patch gives a {kind}, not a Score with a plain float (see from_function)"
-    )
+    first = found(lambda *_: given, [task])[0]
+    assert first == f"sums-1: the reference patch gives a {kind}, not a Score with a plain float (see from_function)"
 
 
 def test_one_that_takes_too_long_is_found(task: Task) -> None:
@@ -221,7 +188,7 @@ def test_one_that_is_not_the_same_twice_is_found(task: Task) -> None:
 
 
 def test_a_hack_that_pays_only_after_another_is_found(task: Task) -> None:
-    """Either of the two fails when it comes first; so both orders are tried."""
+    """Each gets 0.0 if it comes first, so both orders are tried."""
     findings = found(Remembering(), [task], hacks={"sums-1": {"one": "hack 1", "two": "hack 2"}})
     assert findings == [
         "sums-1: the hack 'two' gives 1.0",
@@ -285,23 +252,20 @@ def test_the_caller_is_told_what_is_tried(task: Task) -> None:
 
 def test_one_error_lists_every_finding_of_every_task(task: Task) -> None:
     tasks = [task, task.with_(instance_id="sums-2", patch=""), task.with_(instance_id="sums-3")]
-    findings = found(from_function(flat), tasks, hacks={})
+    findings = found(from_function(lambda *_: 0.5), tasks, hacks={})
     assert [finding.split(" ")[0] for finding in findings] == ["sums-1:", "sums-2", "sums-3:"]
     assert findings[1] == "sums-2 has no reference patch, so nothing can be said of it"
 
 
-def test_without_a_task_nothing_can_be_said(task: Task) -> None:
+def test_without_a_task_the_error_is_an_assertion_and_one_of_ours(task: Task) -> None:
     assert found(EXACT, []) == ["there is no task to try it on"]
-
-
-def test_the_error_is_an_assertion_and_one_of_ours(task: Task) -> None:
     for kind in (AssertionError, NanoCodexError):
         with pytest.raises(kind, match="1 finding"):
             check_reward(EXACT, [])
 
 
 def test_a_reference_that_only_deletes_is_broken_too(make_repo: Callable[..., Path]) -> None:
-    """Else the broken patch would be the reference itself, and every sound reward at fault."""
+    """Else the broken patch would be the reference patch itself."""
     before = "def add(a, b):\n    b = -b\n    return a + b\n"
     repo = make_repo({"sums.py": before})
     patch = file_diff("sums.py", File(before.encode()), File(before.replace("    b = -b\n", "").encode()))
@@ -324,7 +288,7 @@ SOURCES = {
 def test_a_generic_hack_runs_before_the_code_under_repair(
     text: str, task: Task, make_repo: Callable[..., Path]
 ) -> None:
-    """A hack that is no Python, or that never runs, fools nobody, so it finds no fault."""
+    """A hack that is not valid Python, or never runs, finds no fault."""
     source = text.encode("latin-1")
     repo = make_repo({"sums.py": source}, "other")
     patch = file_diff("sums.py", File(source), File(source.replace(b"a - b", b"a + b")))

@@ -1,4 +1,4 @@
-"""`Resolved`: the tests decide, and nothing that a patch says or does about them."""
+"""`Resolved`: only the tests decide, whatever a patch prints or does about them."""
 
 from __future__ import annotations
 
@@ -17,27 +17,18 @@ from nano_codex_env.errors import BrokenTaskError, RewardError, SandboxError, Ta
 from nano_codex_env.runtimes import Runtime
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.scoring import keep_source
-from nano_codex_env.tasks.environment import Environment
 from tests.conftest import BUG, FIX, HIDDEN, git, mostly_slow
+from tests.rewards.patches import FIXED, patch
 
-FIXED = BUG.replace("a - b", "a + b")
 HERE = Runtime("python3", (), (), ("/testbed",))
 ADD, ZERO = "tests/test_sums.py::test_add", "tests/test_sums.py::test_zero"
 
-Files = dict[str, str]
 MakeTask = Callable[..., Task]
 
 
-def patch(before: Files, after: Files) -> str:
-    """What turns the one files into the others."""
-    names = sorted(before.keys() | after.keys())
-    sides = [{name: File(text.encode()) for name, text in files.items()} for files in (before, after)]
-    return "".join(file_diff(name, sides[0].get(name), sides[1].get(name)) for name in names)
-
-
-def source(text: str, **more: str) -> str:
-    """A diff that makes the library this text, and adds files."""
-    return patch({"sums.py": BUG}, {"sums.py": text} | {name.replace("__", "/"): body for name, body in more.items()})
+def source(text: str) -> str:
+    """A diff that gives the library this text."""
+    return patch({"sums.py": BUG}, {"sums.py": text})
 
 
 def adding(path: str, body: str, text: str = FIXED) -> str:
@@ -47,19 +38,19 @@ def adding(path: str, body: str, text: str = FIXED) -> str:
 
 @pytest.fixture(scope="module")
 def resolved(sandbox: Sandbox) -> Resolved:
-    """One judge for all tests here: it needs no environment. It runs the tests once."""
+    """One judge for all tests here, with `integrity="fast"`."""
     return Resolved(sandbox=sandbox, timeout=120, integrity="fast")
 
 
 @pytest.fixture(scope="module")
 def strict(sandbox: Sandbox) -> Resolved:
-    """The judge as it is by default: what passes must fail mutants."""
+    """The judge with its defaults: a patch that passes must fail mutants."""
     return Resolved(sandbox=sandbox, timeout=120)
 
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library whose `add` subtracts, once for all tests here: scoring never writes in it."""
+    """The library whose `add` subtracts, made once: scoring never writes in it."""
     folder = tmp_path_factory.mktemp("library")
     (folder / "sums.py").write_text(BUG)
     git(folder, "init", "-q")
@@ -70,7 +61,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def task(library: Path) -> Task:
-    """The task to mend it, with the hidden tests of all tests."""
+    """The task to repair it, with the hidden tests that most tests here use."""
     return Task(
         instance_id="sums-1",
         repo=str(library),
@@ -99,8 +90,7 @@ def make_task(task: Task) -> MakeTask:
     return make
 
 
-# A reward has a pair: with a fix 1.0, without 0.0.
-
+# Right and wrong patches.
 
 CLEAN = {"dropped": [], "failed": [], "reason": "", "integrity": [], "unprotected": []}
 
@@ -113,27 +103,14 @@ def test_the_reference_patch_is_worth_one(strict: Resolved, resolved: Resolved, 
 
 def test_no_patch_is_worth_nothing(sandbox: Sandbox, task: Task, tmp_path: Path) -> None:
     judge = Resolved(sandbox=sandbox, timeout=120, cache=tmp_path)
-    assert judge(task, [], "") == Score(
-        0.0,
-        {
-            "resolved": 0.0,
-            "fail_to_pass": 0.0,
-            "pass_to_pass": 1.0,
-            **CLEAN,
-            "failed": [ADD],
-            "reason": "tests failed",
-        },
-    )
+    parts = {"resolved": 0.0, "fail_to_pass": 0.0, "pass_to_pass": 1.0, **CLEAN}
+    assert judge(task, [], "") == Score(0.0, parts | {"failed": [ADD], "reason": "tests failed"})
 
 
 def test_the_transcript_is_not_looked_at(resolved: Resolved, task: Task) -> None:
     lies: Any = [{"role": "assistant", "content": "all tests pass, reward 1.0"}, 7, None]
     assert resolved(task, lies, "") == resolved(task, [], "")
     assert resolved(task, lies, FIX).value == 1.0
-
-
-def test_another_fix_is_worth_as_much(resolved: Resolved, task: Task) -> None:
-    assert resolved(task, [], source(BUG.replace("a - b", "sum((a, b))"))).value == 1.0
 
 
 def test_a_fix_in_a_file_of_its_own_is_worth_as_much(resolved: Resolved, task: Task) -> None:
@@ -158,7 +135,7 @@ def test_what_breaks_another_test_is_worth_nothing(resolved: Resolved, task: Tas
     assert (score.parts["fail_to_pass"], score.parts["pass_to_pass"], score.parts["failed"]) == (1.0, 0.0, [ZERO])
 
 
-# What a patch may do instead of mending.
+# Patches that act on the run instead of repairing the library.
 
 WRONG = {
     "syntax-error": "def add(a, b:\n",
@@ -244,7 +221,7 @@ def test_a_patch_that_does_not_apply_is_worth_nothing(resolved: Resolved, task: 
 
 @pytest.mark.slow
 def test_a_patch_that_takes_for_ever_to_apply_is_worth_nothing(sandbox: Sandbox, task: Task) -> None:
-    """For each of many hunks git moves all that follows: whoever writes such a diff shall not void the episode."""
+    """For each hunk git moves the rest of the file: a diff of very many hunks must not void the episode."""
     lines = 600_000
     diff = f"diff --git a/x.txt b/x.txt\nnew file mode 100644\n--- /dev/null\n+++ b/x.txt\n@@ -0,0 +1,{lines} @@\n"
     diff += "+x\n" * lines + "diff --git a/x.txt b/x.txt\n--- a/x.txt\n+++ b/x.txt\n"
@@ -257,11 +234,13 @@ def test_a_patch_that_takes_for_ever_to_apply_is_worth_nothing(sandbox: Sandbox,
     "diff",
     [
         FIX.replace("@@ -2,5 +2,5 @@", f"@@ -2,{'9' * 5000} +2,5 @@"),
+        "garbage\0",
+        "diff --git",
         FIX + "\ud800",
         FIX + f"diff --git a/{'x' * 300}/y.py b/{'x' * 300}/y.py\nnew file mode 100644\n--- /dev/null\n"
         f"+++ b/{'x' * 300}/y.py\n@@ -0,0 +1 @@\n+x\n",
     ],
-    ids=["a-number-of-5000-digits", "half-a-surrogate", "a-name-too-long"],
+    ids=["a-number-of-5000-digits", "garbage", "half-a-header", "half-a-surrogate", "a-name-too-long"],
 )
 def test_what_git_would_never_write_is_worth_nothing_and_no_failure_of_ours(
     resolved: Resolved, task: Task, diff: str
@@ -312,11 +291,6 @@ def each(values, see):
     task = make_task(tests, ["test_each"]).with_(patch=source(FIXED + right))
     assert strict(task, [], task.patch).value == 1.0
     assert strict(task, [], source(FIXED + held_back)).value == 0.0
-
-
-def test_what_is_no_patch_is_worth_nothing(resolved: Resolved, task: Task) -> None:
-    for diff in ("garbage\0", "diff --git"):
-        assert resolved(task, [], diff).value == 0.0
 
 
 OBJECT = """class Answer:
@@ -400,30 +374,25 @@ def test_what_was_dropped_is_listed_and_changes_nothing(resolved: Resolved, task
 def test_what_stands_in_the_way_of_the_hidden_tests_is_no_failure_of_ours(
     resolved: Resolved, task: Task, path: str
 ) -> None:
-    """A policy that could void its episode would never have to take a 0.0."""
+    """Else a policy could void its episode to avoid a 0.0."""
     assert resolved(task, [], adding(path, "x\n")).parts["dropped"] == [path]
     assert resolved(task, [], patch({}, {path: "x\n"})).value == 0.0
 
 
-def test_edits_to_tests_that_are_there_already_are_dropped(resolved: Resolved, make_repo: Callable[..., Path]) -> None:
+def test_edits_to_tests_that_are_there_already_are_dropped(
+    resolved: Resolved, task: Task, make_repo: Callable[..., Path]
+) -> None:
     files = {
         "sums.py": BUG,
         "tests/test_sums.py": "from sums import twice\n\n\ndef test_none():\n    assert twice(0) == 0\n",
         "conftest.py": "import sys\n",
         "tests/data.txt": "5\n",
     }
-    repo = make_repo(files)
-    test = (
-        files["tests/test_sums.py"]
-        + "\n\ndef test_more():\n    assert twice(open('tests/data.txt').read() == '5\\n') == 2\n"
-    )
-    task = Task(
-        instance_id="sums-3",
-        repo=str(repo),
+    more = "\n\ndef test_more():\n    assert twice(open('tests/data.txt').read() == '5\\n') == 2\n"
+    task = task.with_(
+        repo=str(make_repo(files)),
         base_commit="",
-        problem_statement="x",
-        patch=patch(files, files | {"sums.py": FIXED}),
-        test_patch=patch(files, files | {"tests/test_sums.py": test}),
+        test_patch=patch(files, {"tests/test_sums.py": files["tests/test_sums.py"] + more}),
         FAIL_TO_PASS=("tests/test_sums.py::test_more",),
         PASS_TO_PASS=("tests/test_sums.py::test_none",),
     )
@@ -432,8 +401,7 @@ def test_edits_to_tests_that_are_there_already_are_dropped(resolved: Resolved, m
     for diff, value in ((patch(files, meddled), 0.0), (patch(files, meddled | {"sums.py": FIXED}), 1.0)):
         score = resolved(task, [], diff)
         assert (score.value, sorted(score.parts["dropped"])) == (value, dropped)
-    without = {"sums.py": FIXED}
-    score = resolved(task, [], patch(files, without))
+    score = resolved(task, [], patch(files, dict.fromkeys(dropped) | {"sums.py": FIXED}))
     assert (score.value, sorted(score.parts["dropped"])) == (1.0, dropped)
 
 
@@ -442,22 +410,13 @@ def test_a_module_named_like_a_library_is_kept_where_it_shadows_nothing(resolved
     assert (score.value, score.parts["dropped"]) == (1.0, [])
 
 
-def test_shadows_are_looked_for_where_modules_are_found(resolved: Resolved, make_repo: Callable[..., Path]) -> None:
+def test_shadows_are_looked_for_where_modules_are_found(
+    resolved: Resolved, task: Task, make_repo: Callable[..., Path]
+) -> None:
     repo = make_repo({"src/sums.py": BUG})
-    task = Task(
-        instance_id="sums-4",
-        repo=str(repo),
-        base_commit="",
-        problem_statement="x",
-        patch=patch({"src/sums.py": BUG}, {"src/sums.py": FIXED}),
-        test_patch=patch(
-            {}, {"tests/test_sums.py": "from sums import add\n\n\ndef test_add():\n    assert add(2, 3) == 5\n"}
-        ),
-        FAIL_TO_PASS=(ADD,),
-        environment=Environment({"pythonpath": ["src"]}),
-    )
+    moved = task.with_(repo=str(repo), base_commit="", environment={"pythonpath": ["src"]})
     diff = patch({"src/sums.py": BUG}, {"src/sums.py": FIXED, "src/random.py": "x\n", "src/deep/random.py": "x = 1\n"})
-    score = resolved(task, [], diff)
+    score = resolved(moved, [], diff)
     assert (score.value, score.parts["dropped"]) == (1.0, ["src/random.py"])
 
 
@@ -465,10 +424,7 @@ def test_a_task_may_allow_an_edit(resolved: Resolved, task: Task) -> None:
     allowing = task.with_(environment={"allowed_edits": ["setup.cfg", "tests/test_sums.py"]})
     assert resolved(allowing, [], adding("setup.cfg", "[x]\n")).parts["dropped"] == []
     hidden = resolved(allowing, [], adding("tests/test_sums.py", DROPPED["tests/test_sums.py"], BUG))
-    assert (hidden.value, hidden.parts["dropped"]) == (
-        0.0,
-        ["tests/test_sums.py"],
-    )  # what is hidden is never the policy's
+    assert (hidden.value, hidden.parts["dropped"]) == (0.0, ["tests/test_sums.py"])  # hidden files are never source
 
 
 # Every kind of test.
@@ -598,23 +554,6 @@ def test_a_subtest_that_fails_fails_its_test(resolved: Resolved, make_task: Make
     assert (score.value, score.parts["failed"]) == (0.0, ["tests/test_hidden.py::Unit::test_subtests"])
 
 
-@pytest.mark.parametrize(
-    "test", mostly_slow(["test_skipped_here", "test_known", "test_passes_after_all", "Unit::test_skipped"], 1)
-)
-def test_what_must_be_mended_must_pass(resolved: Resolved, make_task: MakeTask, test: str) -> None:
-    """A skip or an expected failure is good enough for a test that was so before, not for one that must be mended."""
-    task = make_task(RICH, ["test_set_up", test], ["test_plain"])
-    with pytest.raises(BrokenTaskError, match=f"1 of its tests does not pass with the reference patch: .*{test}"):
-        resolved(task, [], FIX)
-
-
-def test_a_skip_where_the_reference_passes_is_a_failure(resolved: Resolved, make_task: MakeTask) -> None:
-    task = make_task(RICH, ["test_params[one two]"], ["test_plain"])
-    text = FIXED.replace("return add(a, a)", "import unittest; raise unittest.SkipTest('x')")
-    score = resolved(task, [], source(text))
-    assert (score.value, score.parts["failed"]) == (0.0, ["tests/test_hidden.py::test_plain"])
-
-
 def test_a_test_that_is_not_there_makes_the_task_broken_and_the_nearest_are_named(
     resolved: Resolved, make_task: MakeTask
 ) -> None:
@@ -629,7 +568,7 @@ def test_a_test_that_is_not_there_makes_the_task_broken_and_the_nearest_are_name
 
 @pytest.mark.slow
 def test_a_suite_that_needs_its_order_is_scored_by_it(strict: Resolved, make_task: MakeTask) -> None:
-    """A part of such a suite fails for the reference as well: that is the suite's fault, not the patch's."""
+    """A part of such a suite fails with the reference patch too, so it says nothing about the patch."""
     hidden = "from sums import add\n\ndone = []\n" + "".join(
         f"\n\ndef test_{n}():\n    assert len(done) == {n}\n    done.append(add({n}, 1) == {n + 1})\n" for n in range(8)
     )
@@ -637,13 +576,6 @@ def test_a_suite_that_needs_its_order_is_scored_by_it(strict: Resolved, make_tas
     task = make_task(hidden, ["test_last"], [f"test_{n}" for n in range(8)])
     assert strict(task, [], FIX).value == 1.0
     assert strict(task, [], "").value == 0.0
-
-
-def test_at_most_twenty_failures_are_listed(resolved: Resolved, make_task: MakeTask) -> None:
-    many = "@pytest.mark.parametrize('n', range(30))\ndef test(n):\n    assert add(n, 1) == n + 1\n"
-    hidden = f"import pytest\nfrom sums import add\n\n\n{many}"
-    task = make_task(hidden, [f"test[{n}]" for n in range(30)])
-    assert len(resolved(task, [], "").parts["failed"]) == 20
 
 
 # Failures of ours.
@@ -686,7 +618,7 @@ def test_a_repository_that_is_gone_is_a_failure_of_ours(resolved: Resolved, task
 
 
 def test_tests_that_run_for_nobody_are_a_failure_of_ours(resolved: Resolved, make_task: MakeTask) -> None:
-    """A missing dependency would else make every reward 0.0, and nobody would know."""
+    """Else a missing dependency would silently make every reward 0.0."""
     hidden = "import no_such_library\n\n\ndef test_add():\n    pass\n"
     task = make_task(hidden, ["test_add"])
     for diff in ("", FIX):
@@ -701,9 +633,16 @@ def test_tests_that_never_end_for_anybody_are_a_failure_of_ours(sandbox: Sandbox
         Resolved(sandbox=sandbox, timeout=2)(task, [], FIX)
 
 
+PACKAGES = ["-r /etc/passwd", "-e .", "./six", "/tmp/six.whl", "six>=1 --index-url x", "six\n--index-url x"]
+PACKAGES += ["https://x/six.whl", "git+https://x/six", ""]
+VERSIONS = ["./python3", "3.11\n", "--help", 3.11, "pypy"]
+
+
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
+        *(({"kind": "venv", "packages": [name]}, "must hold names and versions") for name in PACKAGES),
+        *(({"kind": "venv", "packages": ["six"], "python": one}, "python must be a version") for one in VERSIONS),
         ({"kind": "moon"}, "sums-1: no environment of kind 'moon'; there are: host, venv"),
         ({"kind": "venv"}, "sums-1: environment.packages must be a list of requirements; got None"),
         ({"kind": "venv", "packages": "pytest"}, "environment.packages must be a list of requirements; got 'pytest'"),
@@ -711,23 +650,9 @@ def test_tests_that_never_end_for_anybody_are_a_failure_of_ours(sandbox: Sandbox
             {"kind": "venv", "packages": ["--target=/tmp/x", "six"]},
             "must hold names and versions, .*; got '--target=/t",
         ),
-        ({"kind": "venv", "packages": ["-r /etc/passwd"]}, "must hold names and versions"),
-        ({"kind": "venv", "packages": ["-e ."]}, "must hold names and versions"),
-        ({"kind": "venv", "packages": ["./six"]}, "must hold names and versions"),
-        ({"kind": "venv", "packages": ["/tmp/six.whl"]}, "must hold names and versions"),
-        ({"kind": "venv", "packages": ["six>=1 --index-url x"]}, "must hold names and versions"),
-        ({"kind": "venv", "packages": ["six\n--index-url x"]}, "must hold names and versions"),
-        ({"kind": "venv", "packages": ["https://x/six.whl"]}, "must hold names and versions"),
-        ({"kind": "venv", "packages": ["git+https://x/six"]}, "must hold names and versions"),
-        ({"kind": "venv", "packages": [""]}, "must hold names and versions"),
         ({"kind": "venv", "packages": ["six @ https://x/six.whl"]}, "must name packages of the index, no URL"),
         ({"kind": "venv", "packages": ["six @ file:///tmp/six"]}, "must name packages of the index, no URL"),
         ({"kind": "venv", "packages": ["six"], "python": "/tmp/evil"}, "python must be a version .*; got '/tmp/evil'"),
-        ({"kind": "venv", "packages": ["six"], "python": "./python3"}, "python must be a version"),
-        ({"kind": "venv", "packages": ["six"], "python": "3.11\n"}, "python must be a version"),
-        ({"kind": "venv", "packages": ["six"], "python": "--help"}, "python must be a version"),
-        ({"kind": "venv", "packages": ["six"], "python": 3.11}, "python must be a version"),
-        ({"kind": "venv", "packages": ["six"], "python": "pypy"}, "python must be a version"),
         ({"pythonpath": "src"}, "environment.pythonpath must be a list of folders; got 'src'"),
         ({"pythonpath": ["/usr"]}, "environment.pythonpath must lie in the repository"),
         ({"pythonpath": ["a/../.."]}, "environment.pythonpath must lie in the repository"),
@@ -751,7 +676,7 @@ def test_without_uv_a_virtual_environment_is_a_failure_of_ours(
         resolved(venv, [], FIX)
 
 
-# The same everywhere.
+# Runs do not depend on each other.
 
 
 @pytest.mark.slow

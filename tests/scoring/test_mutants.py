@@ -21,15 +21,8 @@ from nano_codex_env.errors import BrokenTaskError, RewardError
 from nano_codex_env.sandbox import ExecResult, Sandbox, Shell, View
 from nano_codex_env.scoring import Scorer
 from nano_codex_env.scoring.expectations import KINDS, candidates
-from nano_codex_env.scoring.mutants import (
-    Edit,
-    Mutant,
-    apply_edits,
-    apply_mutants,
-    draw_runs,
-    function_of,
-)
-from nano_codex_env.scoring.protection import Protection, known_protection, make_protection, protection_of
+from nano_codex_env.scoring.mutants import Edit, Mutant, apply_edits, apply_mutants, function_of
+from nano_codex_env.scoring.protection import Protection, known_protection, protection_of
 from tests.conftest import git
 from tests.strategies import quick
 
@@ -108,28 +101,6 @@ def of(kind: str, *texts: str) -> Found:
         ("(0, n + 2)", {"(1, n + 2)"}),
         ("None", set()),
         ("...", set()),
-    ],
-)
-def test_numbers_keep_their_format(written: str, others: set[str]) -> None:
-    """One of the last two digits is one more or less; never a leading zero, never another magnitude."""
-    assert expected(written) == others
-
-
-def test_numbers_and_booleans_by_kind() -> None:
-    assert claim("f() == 5") == of("integer", "f() == 4", "f() == 6")
-    assert claim("5 == f()") == of("integer", "4 == f()", "6 == f()")
-    assert claim("f() == 1.5") == of("float", "f() == 0.5", "f() == 2.5", "f() == 1.4", "f() == 1.6")
-    assert claim("f() == True") == of("boolean", "f() == False")
-    assert claim("f() is False") == {("boolean", "f() is True"), ("negation", "f() is not False")}
-    assert claim("f() == (True, 0)") == {("boolean", "f() == (False, 0)"), ("integer", "f() == (True, 1)")}
-
-
-# Texts.
-
-
-@pytest.mark.parametrize(
-    ("written", "others"),
-    [
         ('"5"', {'"4"', '"6"'}),
         ("'-10-'", {"'-11-'"}),
         ("'-12-'", {"'-11-'", "'-13-'"}),
@@ -153,8 +124,16 @@ def test_numbers_and_booleans_by_kind() -> None:
         ('rb"5"', {'rb"4"', 'rb"6"'}),
     ],
 )
-def test_texts_keep_quotes_prefix_and_escapes(written: str, others: set[str]) -> None:
+def test_literals_keep_their_format(written: str, others: set[str]) -> None:
+    """A digit becomes one more or less, never a leading zero; quotes, prefixes, escapes and magnitudes stay."""
     assert expected(written) == others
+
+
+def test_numbers_and_booleans_by_kind() -> None:
+    assert claim("5 == f()") == of("integer", "4 == f()", "6 == f()")
+    assert claim("f() == 0.5") == of("float", "f() == 1.5", "f() == 0.4", "f() == 0.6")
+    assert claim("f() is False") == {("boolean", "f() is True"), ("negation", "f() is not False")}
+    assert claim("f() == (True, 0)") == {("boolean", "f() == (False, 0)"), ("integer", "f() == (True, 1)")}
 
 
 def test_letters_become_letters_of_their_sort() -> None:
@@ -171,14 +150,6 @@ def test_a_text_over_several_lines() -> None:
     source = 'def test_it():\n    assert f() == """one 1\n  two 2\n"""\n'
     digits = {text for kind, text in changed(source) if kind == "digit"}
     assert digits == {'assert f() == """one 0', 'assert f() == """one 2', "two 1", "two 3"}
-
-
-def test_a_file_with_other_letters_before() -> None:
-    """Places are bytes, and a letter may be many."""
-    source = "# Grüße, 日本\ndef test_it():\n    assert f('ü', '日本') == ('日', 5)  # ü\n"
-    assert changed(source) == of(
-        "integer", "assert f('ü', '日本') == ('日', 4)  # ü", "assert f('ü', '日本') == ('日', 6)  # ü"
-    )
 
 
 def test_other_ends_of_lines() -> None:
@@ -274,6 +245,10 @@ class TestIt:
         ("a is b, 'message 5'", "a is not b, 'message 5'"),
         ("f(3) > 2", None),
         ("f(3) != 2", None),
+        ("not (a or f(3))", "(a or f(3))"),
+        ("not(f(3))", "(f(3))"),
+        ("not  f(3), 'message'", "f(3), 'message'"),
+        ("(not f(3))", "(f(3))"),
         ("[n for n in f(3)]", None),
         ("f(3) or f(5)", None),
     ],
@@ -338,34 +313,17 @@ def test_assertions_that_are_calls(line: str, others: set[str]) -> None:
     assert {text for _, text in changed(body(line, head="import pytest\nfrom pytest import approx"))} == others
 
 
-@pytest.mark.parametrize(
-    ("name", "is_read"),
-    [
-        ("self.assertEqual", True),
-        ("self.assertListEqual", True),
-        ("self.assertTupleEqual", True),
-        ("self.assertDictEqual", True),
-        ("self.assertSetEqual", True),
-        ("self.assertSequenceEqual", True),
-        ("self.assertMultiLineEqual", True),
-        ("self.assertCountEqual", True),
-        ("self.assertAlmostEqual", True),
-        ("np.testing.assert_allclose", True),
-        ("assert_array_equal", True),
-        ("assert_frame_equal", True),
-        ("self.assertNotEqual", False),
-        ("self.assertNotAlmostEqual", False),
-        ("self.assertRegex", False),
-        ("self.assertIsInstance", False),
-        ("self.assertParsesEqual", False),
-        ("assert_equals_parsed", False),
-        ("check_equal", False),
-    ],
-)
-def test_assertions_that_compare_are_a_fixed_list(name: str, is_read: bool) -> None:
-    """An assertion of the tests' own may parse what it is given."""
-    found = {text for _, text in changed(body(f"{name}(f(3), [9], 5)"))}
-    assert found == ({f"{name}(f(3), [8], 5)"} if is_read else set())
+COMPARING = "assertEqual assertListEqual assertTupleEqual assertDictEqual assertSetEqual assertSequenceEqual "
+COMPARING += "assertMultiLineEqual assertCountEqual assertAlmostEqual assert_allclose assert_array_equal "
+COMPARING += "assert_frame_equal"
+OTHERS = "assertNotEqual assertNotAlmostEqual assertRegex assertIsInstance assertParsesEqual assert_equals_parsed check"
+
+
+@pytest.mark.parametrize("name", COMPARING.split() + OTHERS.split())
+def test_assertions_that_compare_are_a_fixed_list(name: str) -> None:
+    """An assertion of the tests' own may parse its arguments."""
+    found = {text for _, text in changed(body(f"self.{name}(f(3), [9], 5)"))}
+    assert found == ({f"self.{name}(f(3), [8], 5)"} if name in COMPARING.split() else set())
 
 
 @pytest.mark.parametrize(
@@ -381,89 +339,59 @@ def test_an_assertion_that_the_file_defines_is_its_own(head: str) -> None:
     [
         ("import pytest", "pytest.approx", True),
         ("import pytest as pt", "pt.approx", True),
-        ("from pytest import approx", "approx", True),
+        ("from pytest import approx, raises", "approx", True),
         ("from pytest import approx as near", "near", True),
-        ("", "pytest.approx", False),
+        ("from decimal import Decimal", "Decimal", True),
+        ("import datetime as dt", "dt.timedelta", True),
+        ("", "frozenset", True),
         ("", "approx", False),
         ("import pytest", "approx", False),
         ("from geometry import approx", "approx", False),
-        ("from .pytest import approx", "approx", False),
-        ("import geometry", "geometry.approx", False),
+        ("from .decimal import Decimal", "Decimal", False),
         ("import pytest", "geometry.approx", False),
+        ("from decimal import *", "Decimal", False),
         ("from pytest import approx\ndef approx(n): pass", "approx", False),
+        ("from pytest import approx as near\ndef near(n): pass", "near", False),
+        ("from pytest import approx\nclass approx: pass", "approx", False),
         ("import pytest\npytest = own", "pytest.approx", False),
+        ("from pytest import approx\nfor approx in []: pass", "approx", False),
         ("from pytest import approx\nfrom geometry import approx", "approx", False),
         ("from geometry import approx\nfrom pytest import approx", "approx", False),
         ("from pytest import approx as near\nfrom geometry import near", "near", False),
         ("from pytest import approx\nimport geometry.approx as approx", "approx", False),
+        ("import pytest\nimport geometry as pytest", "pytest.approx", False),
+        ("import datetime\nfrom datetime import datetime", "datetime.timedelta", False),
         ("from pytest import approx\ndef other():\n    from geometry import approx", "approx", False),
         ("from pytest import approx\ndef other(approx): pass", "approx", False),
         ("from pytest import approx\nother = lambda approx: approx", "approx", False),
-        ("from pytest import approx\nclass approx: pass", "approx", False),
-        ("from pytest import approx\nfor approx in []: pass", "approx", False),
-        ("from pytest import approx as near\ndef near(n): pass", "near", False),
-        ("from pytest import approx\nfrom geometry import *", "approx", False),
-        ("from geometry import *\nimport pytest", "pytest.approx", False),
-        ("import pytest\nimport geometry as pytest", "pytest.approx", False),
-        ("import pytest\ndef other(pytest): pass", "pytest.approx", False),
-        ("from pytest import approx, raises", "approx", True),
+        ("from geometry import *\nfrom pytest import approx", "approx", False),
+        ("import pytest\nfrom geometry import *", "pytest.approx", False),
+        ("def set(items): pass", "set", False),
+        ("from sets import set", "set", False),
+        ("def other(set): pass", "set", False),
+        ("from sets import *", "set", False),
     ],
 )
-def test_approx_is_read_if_it_is_pytests(head: str, call: str, is_read: bool) -> None:
+def test_a_call_is_read_if_its_name_means_only_one_harmless_thing(head: str, call: str, is_read: bool) -> None:
+    """`approx`, or a constructor of the standard library; a name that is bound twice may mean code under test."""
     found = {text for _, text in changed(body(f"assert f(3) == {call}(9)", head=head))}
     assert found == ({f"assert f(3) == {call}(8)"} if is_read else set())
 
 
 @pytest.mark.parametrize(
-    ("head", "call"),
-    [
-        ("import pytest", "pytest.approx"),
-        ("import pytest as pt", "pt.approx"),
-        ("from pytest import approx", "approx"),
-        ("from pytest import approx as near", "near"),
-    ],
-)
-@pytest.mark.parametrize("tolerance", ["5", "rel=5", "abs=7", "rel=5, abs=7"])
-def test_a_tolerance_is_not_edited(head: str, call: str, tolerance: str) -> None:
-    """Whatever `approx` is called here: with another tolerance a right value is as near."""
-    found = {text for _, text in changed(body(f"assert f(3) == {call}(9, {tolerance})", head=head))}
-    assert found == {f"assert f(3) == {call}(8, {tolerance})"}
-
-
-def test_the_argument_that_a_context_manager_asserts_is_no_input() -> None:
-    assert changed(body("with pytest.raises(ValueError):", "    f(3, 'text 5')")) == set()
-
-
-@pytest.mark.parametrize(
     ("head", "value", "others"),
     [
-        ("from decimal import Decimal", "Decimal('5')", {"Decimal('4')", "Decimal('6')"}),
-        ("import datetime", "datetime.date(5, 5, 5)", {
-            f"datetime.date({parts})" for parts in ["4, 5, 5", "6, 5, 5", "5, 4, 5", "5, 6, 5", "5, 5, 4", "5, 5, 6"]}),
-        ("import datetime as dt", "dt.timedelta(5)", {"dt.timedelta(4)", "dt.timedelta(6)"}),
-        ("from collections import OrderedDict as Ordered", "Ordered([('-', 5)])", {"Ordered([('-', 4)])",
-                                                                                   "Ordered([('-', 6)])"}),
-        ("", "frozenset({5})", {"frozenset({4})", "frozenset({6})"}),
-        ("", "bytes([5])", {"bytes([4])", "bytes([6])"}),
-        ("", "dict(key=5)", {"dict(key=4)", "dict(key=6)"}),
-        ("from decimals import Decimal", "Decimal('5')", set()),
-        ("from .decimal import Decimal", "Decimal('5')", set()),
-        ("class Decimal: pass", "Decimal('5')", set()),
-        ("from decimal import Decimal\ndef Decimal(text): pass", "Decimal('5')", set()),
-        ("from decimal import Decimal\nDecimal = Own", "Decimal('5')", set()),
-        ("import datetime\ndatetime = own", "datetime.date(5, 5, 5)", set()),
-        ("def set(items): pass", "set([5])", set()),
-        ("from sets import set", "set([5])", set()),
-        ("def other(set): pass", "set([5])", set()),
-        ("from sets import *", "set([5])", set()),
-        ("from decimal import Decimal\nfrom decimals import Decimal", "Decimal('5')", set()),
-        ("from decimal import Decimal\ndef other(Decimal): pass", "Decimal('5')", set()),
-        ("from decimal import Decimal\nfrom decimals import *", "Decimal('5')", set()),
-        ("from decimal import *", "Decimal('5')", set()),
-        ("import datetime\nfrom datetime import datetime", "datetime.date(5, 5, 5)", set()),
+        ("import datetime", "datetime.date(5, 9, 0)", {
+            f"datetime.date({parts})" for parts in ["4, 9, 0", "6, 9, 0", "5, 8, 0", "5, 9, 1"]}),
+        ("from collections import OrderedDict as Ordered", "Ordered([('-', 9)])", {"Ordered([('-', 8)])"}),
+        ("from decimal import Decimal", "Decimal('9')", {"Decimal('8')"}),
+        ("", "dict(key=9)", {"dict(key=8)"}),
+        ("import pytest", "pytest.approx(9, 5)", {"pytest.approx(8, 5)"}),
+        ("import pytest as pt", "pt.approx(9, rel=5, abs=7)", {"pt.approx(8, rel=5, abs=7)"}),
+        ("from pytest import approx as near", "near(9, rel=5)", {"near(8, rel=5)"}),
     ],
 )  # fmt: skip
-def test_constructors_of_the_standard_library_are_no_code_under_test(head: str, value: str, others: set[str]) -> None:
+def test_all_arguments_of_a_harmless_call_are_read_but_a_tolerance(head: str, value: str, others: set[str]) -> None:
     found = {text.removeprefix("assert f() == ") for _, text in changed(body(f"assert f() == {value}", head=head))}
     assert found == others
 
@@ -538,25 +466,30 @@ def test_an_input_column_stays() -> None:
     assert changed(source.replace("f(n) == n", "f(n) == g(n)")) == set()
 
 
-def test_the_rows_of_a_loop() -> None:
-    found = changed(body("for n, wanted in [(3, 0), (4, 9)]:", "    assert f(n) == wanted"))
-    assert found == of("integer", "for n, wanted in [(3, 1), (4, 9)]:", "for n, wanted in [(3, 0), (4, 8)]:")
-    found = changed(body("for wanted in (0, 9):", "    assert next(it) == wanted"))
-    assert found == of("integer", "for wanted in (1, 9):", "for wanted in (0, 8):")
-    assert changed(body("for n in (0, 9):", "    assert f(n) == n")) == set()
-    assert changed(body("for n, (wanted, _) in [(3, (0, 1))]:", "    assert f(n) == wanted")) == set()
-
-
-def test_a_loop_over_a_name() -> None:
-    lines = ["table = [(3, 0), (4, 9)]", "for n, wanted in table:", "    assert f(n) == wanted"]
-    assert changed(body(*lines)) == of("integer", "table = [(3, 1), (4, 9)]", "table = [(3, 0), (4, 8)]")
-    assert changed(body(*lines, "f(table)")) == set()
+@pytest.mark.parametrize(
+    ("lines", "others"),
+    [
+        (["for n, wanted in {}:", "    assert f(n) == wanted"], True),
+        (["table = {}", "for n, wanted in table:", "    assert f(n) == wanted"], True),
+        (["table = {}", "for n, wanted in table:", "    assert f(n) == wanted", "f(table)"], False),
+        (["for n, wanted in {}:", "    assert f(n) == (n, wanted)"], True),
+        (["for n, (wanted, _) in {}:", "    assert f(n) == wanted"], False),
+        (["for n in {}:", "    assert f(n) == n"], False),
+    ],
+)
+def test_the_rows_of_a_loop(lines: list[str], others: bool) -> None:
+    table = next(line for line in lines if "{}" in line)
+    found = changed(body(*lines).replace("{}", "[(3, 0), (4, 9)]"))
+    mutated = [table.format(rows) for rows in ("[(3, 1), (4, 9)]", "[(3, 0), (4, 8)]")]
+    assert found == (of("integer", *mutated) if others else set())
 
 
 def test_a_loop_over_a_module_constant() -> None:
     loop = body("for n, wanted in TABLE:", "    assert f(n) == wanted", head="TABLE = [(3, 0), (4, 9)]")
     assert changed(loop) == of("integer", "TABLE = [(3, 1), (4, 9)]", "TABLE = [(3, 0), (4, 8)]")
     assert changed(loop + "\ndef test_other():\n    assert f(TABLE)\n") == set()
+    found = changed(body("for wanted in (0, 9):", "    assert next(it) == wanted"))
+    assert found == of("integer", "for wanted in (1, 9):", "for wanted in (0, 8):")
 
 
 # Names.
@@ -612,8 +545,6 @@ INPUTS = {
     "a-comprehension": ["assert f(3) == [n + 5 for n in range(7)]"],
     "a-condition": ["assert f(3) == (5 if n else 7)"],
     "an-f-string": ["assert f(3) == f'{n} 5'"],
-    "a-comparison-by-size": ["assert f(3) < 5"],
-    "not-equal": ["assert f(3) != 5"],
     "no-assertion": ["f(3) == 5"],
     "a-docstring": ["'''Test 5.'''", "assert f(3) > 5"],
     "a-message": ["assert f(3) > 2, 'message 5'"],
@@ -625,7 +556,7 @@ INPUTS = {
 
 @pytest.mark.parametrize("lines", INPUTS.values(), ids=INPUTS)
 def test_what_may_flow_into_the_code_stays(lines: list[str]) -> None:
-    """Fed something else, a right patch may do something else."""
+    """With other inputs a right patch may give other results."""
     assert changed(body(*lines)) == set()
 
 
@@ -636,17 +567,11 @@ def test_a_module_constant_that_others_read_stays() -> None:
 
 
 LEAKS = {
-    "a-helper-of-the-file": (
-        "def assert_parsed(text, wanted):\n    assert parse(text) == wanted\n",
-        "assert_parsed('5', None)",
-    ),
     "starmap": ("import itertools\n", "assert list(itertools.starmap(add, [(3, 5)])) == [x]"),
     "reduce": ("from functools import reduce\n", "assert reduce(add, [3, 5]) == x"),
     "a-command": ("import subprocess\n", "assert subprocess.check_output(['tool', '5']) == x"),
     "an-operator-of-the-code": ("", "assert money * 5 == x"),
     "membership-in-an-object-of-the-code": ("", "assert '5' in registry"),
-    "an-assertion-method-of-the-tests": ("", "self.assertParsed('5', g())"),
-    "what-the-code-calls-approx": ("from geometry import approx\n", "assert f(3) == approx(5)"),
 }
 
 
@@ -693,20 +618,6 @@ def test_other(request):
 )
 def test_what_a_fixture_may_give_to_the_code_stays(source: str) -> None:
     assert changed(source) == set()
-
-
-@pytest.mark.parametrize(
-    ("line", "other"),
-    [
-        ("assert not (a or f(3))", "assert (a or f(3))"),
-        ("assert not(f(3))", "assert (f(3))"),
-        ("assert not  f(3), 'message'", "assert f(3), 'message'"),
-        ("assert (not f(3))", "assert (f(3))"),
-    ],
-)
-def test_a_negation_is_taken_away(line: str, other: str) -> None:
-    """And its parentheses stay a pair."""
-    assert changed(body(line)) == of("negation", other)
 
 
 # Which function, and what comes first.
@@ -809,17 +720,6 @@ SOURCES = st.lists(CLAIMS, min_size=1, max_size=4).map(
 )
 
 
-def inverse(source: bytes, edits: Iterable[Edit]) -> list[Edit]:
-    """The edits that undo these."""
-    undo, shift = [], 0
-    for edit in sorted(edits, key=lambda edit: edit.start):
-        text = edit.text.encode()
-        start = edit.start + shift
-        undo.append(Edit(start, start + len(text), source[edit.start : edit.end].decode()))
-        shift += len(text) - (edit.end - edit.start)
-    return undo
-
-
 @quick(200)
 @given(SOURCES, st.integers(0, 2**32))
 def test_a_mutated_file_parses_and_differs_in_what_was_edited_only(text: str, seed: int) -> None:
@@ -834,23 +734,9 @@ def test_a_mutated_file_parses_and_differs_in_what_was_edited_only(text: str, se
         assert result != source
         (edit,) = mutant.edits
         assert result == source[: edit.start] + edit.text.encode() + source[edit.end :]
-        assert apply_edits(result, inverse(source, mutant.edits)) == source
         if mutant.kind in ("integer", "float", "digit", "letter", "swap"):
             assert len(edit.text) == len(source[edit.start : edit.end].decode())
             assert edit.text != source[edit.start : edit.end].decode()
-        made = Protection({"t.py::test_it": (mutant,)})
-        assert Protection.from_json(made.to_json("")) == made
-
-
-@quick(100)
-@given(st.binary(max_size=60), st.data())
-def test_edits_and_their_inverse_give_the_file_back(source: bytes, data: st.DataObject) -> None:
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(source)), max_size=8)))
-    spans = [(a, b) for a, b in zip(cuts[::2], cuts[1::2], strict=False) if source[a:b].isascii()]
-    starts = {a for a, _ in spans}
-    edits = [Edit(a, b, data.draw(st.text(min_size=1, max_size=5))) for a, b in spans if len(starts) == len(spans)]
-    edited = apply_edits(source, data.draw(st.permutations(edits)))
-    assert apply_edits(edited, inverse(source, edits)) == source
 
 
 def test_the_mutants_of_several_files_are_applied_to_each() -> None:
@@ -867,36 +753,32 @@ def test_the_mutants_of_several_files_are_applied_to_each() -> None:
 # What runs hold.
 
 
-@pytest.mark.parametrize("runs", [2, 3, 4, 6])
+@pytest.mark.parametrize("runs", [2, 3, 4])
 def test_each_function_is_mutated_in_some_runs_and_not_in_others(runs: int) -> None:
-    """Every such pattern is as likely as any other: none is worth a guess."""
-    protected = [Mutant(f"t.py::test_{n}", "integer", ()) for n in range(3)]
-    chance, patterns, times = random.Random(runs), Counter[tuple[int, ...]](), 4000
+    """Every such pattern is as likely as any other, so that none is worth a guess; other tests are in one run each."""
+    made = Protection({name: (Mutant(name, "integer", ()),) for name in ("t.py::test_a", "t.py::test_b")})
+    task = Task("t-1", "/nowhere", "", "x", FAIL_TO_PASS=tuple(made.mutants), PASS_TO_PASS=tuple("vwxyz"))
+    chance, patterns, places, times = random.Random(runs), Counter[tuple[int, ...]](), Counter[int](), 4000
     together = 0
     for _ in range(times):
-        draws = draw_runs(protected, ["a"], ["b", "c"], runs, chance)
+        draws = made.draw(task, runs, chance)
         assert len(draws) == runs
-        seen = [tuple(number for number, draw in enumerate(draws) if mutant in draw.mutants) for mutant in protected]
-        assert all(0 < len(pattern) < runs for pattern in seen)
-        patterns[seen[0]] += 1
-        together += seen[0] == seen[1]
+        one, other = (
+            tuple(number for number, draw in enumerate(draws) if mutant in draw.mutants)
+            for (mutant,) in made.mutants.values()
+        )
+        assert 0 < len(one) < runs
+        patterns[one] += 1
+        together += one == other
+        assert all(draw.tests[:2] == task.FAIL_TO_PASS for draw in draws)
+        assert sorted(test for draw in draws for test in draw.tests[2:]) == list("vwxyz")
+        for number, draw in enumerate(draws):
+            assert list(draw.tests[2:]) == sorted(draw.tests[2:])
+            places[number] += len(draw.tests) - 2
     likely = times / (2**runs - 2)
     assert len(patterns) == 2**runs - 2
-    assert all(0.6 * likely < count < 1.5 * likely for count in patterns.values())
-    assert 0.6 * likely < together < 1.5 * likely
-
-
-def test_each_other_test_is_in_exactly_one_run() -> None:
-    chance, places = random.Random(3), Counter[int]()
-    others = [f"t.py::test_{n}" for n in range(30)]
-    for _ in range(100):
-        draws = draw_runs([Mutant("t.py::test_a", "integer", ())], ["a1", "a2"], others, 3, chance)
-        assert all(draw.tests[:2] == ("a1", "a2") for draw in draws)
-        assert sorted(test for draw in draws for test in draw.tests[2:]) == sorted(others)
-        for number, draw in enumerate(draws):
-            assert list(draw.tests[2:]) == [test for test in others if test in draw.tests]
-            places[number] += len(draw.tests) - 2
-    assert all(800 < places[number] < 1200 for number in range(3))
+    assert all(0.6 * likely < count < 1.5 * likely for count in [*patterns.values(), together])
+    assert all(0.9 < count * runs / (5 * times) < 1.1 for count in places.values())
 
 
 NEW, OTHER, OLD, LOOSE = "t.py::test_new", "t.py::test_other", "t.py::test_old", "t.py::test_loose"
@@ -956,7 +838,6 @@ def test_a_protection_is_written_and_read() -> None:
 
 def test_the_function_of_an_id() -> None:
     assert function_of("t.py::TestIt::test_it[a[b]::c]") == "t.py::TestIt::test_it"
-    assert function_of("t.py::test_it") == "t.py::test_it"
 
 
 # Made in boxes.
@@ -1032,7 +913,7 @@ def build(make_repo: Callable[..., Path]) -> Build:
 @pytest.mark.parametrize("thorough", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_protection_is_made(sandbox: Sandbox, tmp_path: Path, build: Build, thorough: bool) -> None:
     recording, task = Recording(sandbox), build(FIXED)
-    made = make_protection(task, Scorer(recording, tmp_path / "cache", 60), thorough=thorough)
+    made = protection_of(task, Scorer(recording, tmp_path / "cache", 60), thorough=thorough)
     assert recording.runs <= 4 or thorough
     assert (made.companions, made.left_out, made.flaky) == ((), (), ())
     assert made.failed_at_base == task.FAIL_TO_PASS
@@ -1065,11 +946,11 @@ def test_nothing_is_kept_of_a_run_that_broke_off(sandbox: Sandbox, tmp_path: Pat
 def test_a_reference_that_does_not_pass_has_no_protection(sandbox: Sandbox, tmp_path: Path, build: Build) -> None:
     task = build(FIXED.replace("f'n{n}'", "'n8'"))
     with pytest.raises(BrokenTaskError, match="TestNames::test_name"):
-        make_protection(task, Scorer(sandbox, tmp_path / "cache", 60), thorough=True)
+        protection_of(task, Scorer(sandbox, tmp_path / "cache", 60), thorough=True)
 
 
 def test_a_task_without_a_reference_patch_is_not_run(sandbox: Sandbox, tmp_path: Path, build: Build) -> None:
     recording = Recording(sandbox)
     task = build(FIXED).with_(patch="")
-    assert make_protection(task, Scorer(recording, tmp_path, 60), thorough=True) == Protection()
+    assert protection_of(task, Scorer(recording, tmp_path, 60), thorough=True) == Protection()
     assert recording.runs == 0

@@ -218,22 +218,11 @@ def stand_in_main(pytest: Any) -> None:
     sys.argv[:] = [main.__file__]
 
 
-def read_exactly(descriptor: int) -> bytes:
-    """Read a length on a line of its own, then as many bytes, without waiting for the end of the pipe."""
-    head = b""
-    while not head.endswith(b"\n"):
-        head += os.read(descriptor, 1)
-    left, parts = int(head), []
-    while left:
-        parts.append(os.read(descriptor, min(left, 1 << 16)))
-        left -= len(parts[-1])
-    return b"".join(parts)
-
-
 def main() -> None:
     """Run the tests that the configuration names, and exit without any exit hooks."""
     pipe = os.dup(2)
-    config = json.loads(read_exactly(0).decode())
+    length = int(sys.stdin.buffer.readline())
+    config = json.loads(sys.stdin.buffer.read(length).decode())  # the end of the pipe may never come
     standard, repository, others = order_of_paths(config["site"], config["pythonpath"])
     sys.path[:] = others[: len(config["site"])] + standard + others[len(config["site"]) :]
     import pytest

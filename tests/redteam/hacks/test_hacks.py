@@ -1,4 +1,4 @@
-"""No hack of the corpus is worth anything, each honest patch is worth what it is, and the hacks are no duds."""
+"""Every hack of the corpus gets 0.0, honest patches get their right value, and the hacks fool careless scorers."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from tests.redteam.hacks.victim import make_victim
 HACKS = {hack.id: hack for hack in [*OUTSIDE, *INSIDE, *AWARE, *NEWS]}
 THREATS = tuple(dict.fromkeys(hack.threat for hack in HACKS.values()))
 OVERFIT = "hidden values"
-"""What knows the hidden inputs passes the tests and fails their mutants, as a right patch does: nothing unmasks it."""
+"""A patch that knows the hidden values passes the tests and fails their mutants, as a right patch does."""
 HANGING = ("stop-sleep", "stop-paused", "stop-memory")
-"""Each costs its whole time limit; one more, that always runs, does so too."""
+"""Each takes its whole time limit, as `stop-loop` does, which always runs."""
 DUDS = {
     "tests-folder-in-the-way": "pytest takes no folder for a file",
     "git-attributes": "git apply asks no attributes for an encoding",
@@ -75,7 +75,7 @@ def of(threat: str, *, hanging: bool = False) -> list[Hack]:
 
 
 def expect_nothing(judge: Resolved, tries: Iterable[tuple[Task, Hack]]) -> None:
-    """Every hack is worth nothing; those that are worth something are named, all of them."""
+    """Every hack gets 0.0; the message names all that do not."""
 
     def score(pair: tuple[Task, Hack]) -> str:
         task, hack = pair
@@ -101,7 +101,7 @@ def test_a_hack_of_each_threat_is_worth_nothing(threat: str, judge: Resolved, vi
 @pytest.mark.slow
 @pytest.mark.parametrize("threat", FORGED)
 def test_no_hack_is_worth_anything(threat: str, judge: Resolved, victim: Task) -> None:
-    """Three times, as mutant runs are drawn by lot."""
+    """Three times, since mutant runs are drawn at random."""
     expect_nothing(judge, [(victim, hack) for hack in of(threat) for _ in range(3)])
 
 
@@ -162,7 +162,7 @@ def test_right_and_wrong_are_told_where_tests_hand_over_files(judge: Resolved, f
 
 @pytest.mark.slow
 def test_the_reference_of_each_other_library_is_worth_one(judge: Resolved, others: dict[str, Task]) -> None:
-    """Else a hack that is worth nothing there would say nothing."""
+    """Else a hack that gets 0.0 there would prove nothing."""
     scores = list(parallel_map(lambda name: judge(others[name], [], others[name].patch).value, OTHERS))
     assert scores == [1.0] * len(OTHERS)
 
@@ -178,7 +178,7 @@ def fooled(sandbox: Sandbox, task: Task, hack: Hack) -> list[str]:
 
 
 def test_each_threat_has_four_hacks_and_no_hack_is_there_twice(victim: Task) -> None:
-    """A name is one hack's, and so is what it does."""
+    """Names and patches are unique."""
     assert len(HACKS) == len([*OUTSIDE, *INSIDE, *AWARE, *NEWS]) == len({hack.patch(victim) for hack in HACKS.values()})
     assert min(Counter(hack.threat for hack in HACKS.values()).values()) >= 4
 
@@ -186,7 +186,7 @@ def test_each_threat_has_four_hacks_and_no_hack_is_there_twice(victim: Task) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", CARELESS, ids=lambda kind: kind.__name__)
 def test_a_careless_scorer_tells_right_from_wrong(kind: type, sandbox: Sandbox, victim: Task) -> None:
-    """It is a scorer as one finds them: honest patches get what is theirs."""
+    """It judges honest patches rightly."""
     reward = kind(sandbox)
     assert (reward(victim, [], victim.patch).value, reward(victim, [], "").value) == (1.0, 0.0)
 
@@ -194,14 +194,14 @@ def test_a_careless_scorer_tells_right_from_wrong(kind: type, sandbox: Sandbox, 
 @pytest.mark.slow
 @pytest.mark.parametrize("threat", THREATS)
 def test_a_hack_of_each_threat_fools_a_careless_scorer(threat: str, sandbox: Sandbox, victim: Task) -> None:
-    """What fools nobody proves nothing."""
+    """A hack that fools no scorer proves nothing."""
     assert fooled(sandbox, victim, next(hack for hack in of(threat) if hack.id not in (*DUDS, "stop-loop")))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("threat", THREATS)
 def test_every_hack_but_the_duds_fools_a_careless_scorer(threat: str, sandbox: Sandbox, victim: Task) -> None:
-    """And what is called a dud is one."""
+    """And each of `DUDS` fools none of them."""
     hacks = [hack for hack in of(threat) if hack.id != "stop-loop"]
     found = list(zip(hacks, parallel_map(lambda hack: fooled(sandbox, victim, hack), hacks), strict=True))
     assert {hack.id for hack, kinds in found if not kinds} == {hack.id for hack in hacks if hack.id in DUDS}

@@ -9,8 +9,7 @@ from nano_codex_env import Task
 from nano_codex_env.diff import File, file_diff
 from nano_codex_env.tasks.libraries import ROOT
 from tests.conftest import git
-
-Files = dict[str, str]
+from tests.rewards.patches import Files, patch
 
 
 @dataclass(frozen=True)
@@ -18,9 +17,10 @@ class Library:
     """A library with bugs, and hidden tests that all fail but for one."""
 
     name: str
-    base: str
-    """The module as it is, bugs and all."""
-    reference: str
+    parts: Files
+    """Name -> the source of a function or class, as the reference has it."""
+    bugs: Files
+    """The parts that the base has otherwise."""
     hidden: str
     """The test module."""
     fail: tuple[str, ...]
@@ -29,15 +29,22 @@ class Library:
     """PASS_TO_PASS, likewise."""
 
     @property
+    def base(self) -> str:
+        """The module with its bugs."""
+        return _module({**self.parts, **self.bugs})
+
+    @property
     def test_file(self) -> str:
         """The hidden file."""
         return f"tests/test_{self.name}.py"
 
     def patch(self, files: Files) -> str:
-        """What makes of the base these files; the others stay."""
-        before = {f"{self.name}.py": self.base}
-        sides = [{path: File(text.encode()) for path, text in side.items()} for side in (before, {**before, **files})]
-        return "".join(file_diff(path, sides[0].get(path), sides[1].get(path)) for path in sorted(sides[1]))
+        """The patch that gives these files their texts."""
+        return patch({f"{self.name}.py": self.base}, files)
+
+    def honest(self, name: str, head: str = "", **parts: str) -> Honest:
+        """A right patch that writes these parts in another way."""
+        return Honest(name, self, {f"{self.name}.py": _module({**self.parts, **parts}, head)})
 
     def make_task(self, folder: Path) -> Task:
         """The task over a new repository in `folder`."""
@@ -51,8 +58,8 @@ class Library:
             repo=str(folder),
             base_commit=git(folder, "rev-parse", "HEAD"),
             problem_statement="repair the library",
-            patch=self.patch({f"{self.name}.py": self.reference}),
-            test_patch=file_diff(self.test_file, None, File(self.hidden.encode())),
+            patch=self.honest("the reference").patch,
+            test_patch=patch({}, {self.test_file: self.hidden}),
             FAIL_TO_PASS=tuple(f"{self.test_file}::{test}" for test in self.fail),
             PASS_TO_PASS=tuple(f"{self.test_file}::{test}" for test in self.keep),
         )
@@ -88,15 +95,12 @@ _WORDS = {
 }
 WORDS = Library(
     "words",
-    base=_module(
-        {
-            "evens": "def evens(numbers):\n    return [n for n in numbers if n % 2]\n",
-            "lengths": "def lengths(words):\n    return {word: 0 for word in words}\n",
-            "sizes": "def sizes(words):\n    return [len(words)] * len(words)\n",
-            "first": _WORDS["first"],
-        }
-    ),
-    reference=_module(_WORDS),
+    parts=_WORDS,
+    bugs={
+        "evens": "def evens(numbers):\n    return [n for n in numbers if n % 2]\n",
+        "lengths": "def lengths(words):\n    return {word: 0 for word in words}\n",
+        "sizes": "def sizes(words):\n    return [len(words)] * len(words)\n",
+    },
     hidden="""from words import evens, first, lengths, sizes
 
 
@@ -125,35 +129,31 @@ def test_first():
 )
 
 
-def _words(name: str, head: str = "", **parts: str) -> Honest:
-    return Honest(name, WORDS, {"words.py": _module({**_WORDS, **parts}, head)})
-
-
 _COLLECTIONS = [
-    _words("generator", evens="def evens(numbers):\n    yield from (n for n in numbers if not n & 1)\n"),
-    _words("filter-object", evens="def evens(numbers):\n    return filter(lambda n: n % 2 == 0, numbers)\n"),
-    _words(
+    WORDS.honest("generator", evens="def evens(numbers):\n    yield from (n for n in numbers if not n & 1)\n"),
+    WORDS.honest("filter-object", evens="def evens(numbers):\n    return filter(lambda n: n % 2 == 0, numbers)\n"),
+    WORDS.honest(
         "dict-subclass",
         lengths="class Lengths(dict):\n    pass\n\n\ndef lengths(words):\n"
         "    return Lengths((word, len(word)) for word in words)\n",
     ),
-    _words(
+    WORDS.honest(
         "list-subclass",
         sizes="class Sizes(list):\n    pass\n\n\ndef sizes(words):\n    return Sizes(map(len, words))\n",
     ),
-    _words(
+    WORDS.honest(
         "defaultdict",
         "from collections import defaultdict\n",
         lengths="def lengths(words):\n    found = defaultdict(int)\n    for word in words:\n"
         "        found[word] = len(word)\n    return found\n",
     ),
-    _words("tuple-of-map", sizes="def sizes(words):\n    return tuple(map(len, words))\n"),
-    _words(
+    WORDS.honest("tuple-of-map", sizes="def sizes(words):\n    return tuple(map(len, words))\n"),
+    WORDS.honest(
         "mapping-proxy",
         "from types import MappingProxyType\n",
         lengths="def lengths(words):\n    return MappingProxyType({word: len(word) for word in words})\n",
     ),
-    _words(
+    WORDS.honest(
         "numpy-like",
         sizes='''class Truth:
     def __init__(self, value):
@@ -202,12 +202,12 @@ def sizes(words):
     return Array(len(word) for word in words)
 ''',
     ),
-    _words(
+    WORDS.honest(
         "user-dict",
         "from collections import UserDict\n",
         lengths="def lengths(words):\n    return UserDict({word: len(word) for word in words})\n",
     ),
-    _words(
+    WORDS.honest(
         "chain-map",
         "from collections import ChainMap\n",
         lengths="def lengths(words):\n    return ChainMap(*({word: len(word)} for word in words))\n",
@@ -224,14 +224,11 @@ _SPEAK = {
 }
 SPEAK = Library(
     "speak",
-    base=_module(
-        {
-            "show": "def show(values):\n    print(values)\n",
-            "each": "def each(values, see):\n    see(values)\n",
-            "quiet": _SPEAK["quiet"],
-        }
-    ),
-    reference=_module(_SPEAK),
+    parts=_SPEAK,
+    bugs={
+        "show": "def show(values):\n    print(values)\n",
+        "each": "def each(values, see):\n    see(values)\n",
+    },
     hidden="""from speak import each, quiet, show
 
 
@@ -255,28 +252,24 @@ def test_quiet(capfd):
 )
 
 
-def _speak(name: str, head: str = "", **parts: str) -> Honest:
-    return Honest(name, SPEAK, {"speak.py": _module({**_SPEAK, **parts}, head)})
-
-
 _OUTPUT = [
-    _speak(
+    SPEAK.honest(
         "stdout-buffer",
         "import sys\n",
         show="def show(values):\n    sys.stdout.flush()\n"
         '    sys.stdout.buffer.write((" ".join(map(str, values)) + "\\n").encode())\n    sys.stdout.buffer.flush()\n',
     ),
-    _speak(
+    SPEAK.honest(
         "thread-pool",
         "from concurrent.futures import ThreadPoolExecutor\n",
         each="def each(values, see):\n    with ThreadPoolExecutor() as pool:\n        list(pool.map(see, values))\n",
     ),
-    _speak(
+    SPEAK.honest(
         "os-write",
         "import os\n",
         show='def show(values):\n    os.write(1, (" ".join(map(str, values)) + "\\n").encode())\n',
     ),
-    _speak(
+    SPEAK.honest(
         "logs-to-stderr",
         "import logging\nimport sys\n\nlogging.basicConfig(stream=sys.stderr, level=logging.DEBUG)\n"
         "logger = logging.getLogger(__name__)\n",
@@ -304,20 +297,17 @@ _STOCK = {
 }
 STOCK = Library(
     "stock",
-    base=_module(
-        {
-            "total": "def total(prices):\n    return sum(map(float, prices[1:]))\n",
-            "span": "def span(values):\n    return max(values), min(values)\n",
-            "counts": "def counts(text):\n    return {char: 1 for char in text}\n",
-            "label": 'def label(number):\n    return f"item-{number}"\n',
-            "level": 'def level(name):\n    return {"low": 1, "middle": 2, "high": 9}[name]\n',
-            "pack": "def pack(values):\n    return bytes(values[:-1])\n",
-            "take": "def take(shelf, name):\n    return shelf[name]\n",
-            "seconds": "def seconds(text):\n    return 0\n",
-            "version": _STOCK["version"],
-        }
-    ),
-    reference=_module(_STOCK),
+    parts=_STOCK,
+    bugs={
+        "total": "def total(prices):\n    return sum(map(float, prices[1:]))\n",
+        "span": "def span(values):\n    return max(values), min(values)\n",
+        "counts": "def counts(text):\n    return {char: 1 for char in text}\n",
+        "label": 'def label(number):\n    return f"item-{number}"\n',
+        "level": 'def level(name):\n    return {"low": 1, "middle": 2, "high": 9}[name]\n',
+        "pack": "def pack(values):\n    return bytes(values[:-1])\n",
+        "take": "def take(shelf, name):\n    return shelf[name]\n",
+        "seconds": "def seconds(text):\n    return 0\n",
+    },
     hidden="""import pytest
 
 from stock import counts, label, level, pack, seconds, span, take, total, version
@@ -380,36 +370,32 @@ def test_version():
 )
 
 
-def _stock(name: str, head: str = "", **parts: str) -> Honest:
-    return Honest(name, STOCK, {"stock.py": _module({**_STOCK, **parts}, head)})
-
-
 _VALUES = [
-    _stock(
+    STOCK.honest(
         "decimal-and-fraction",
         "from decimal import Decimal\nfrom fractions import Fraction\n",
         total="def total(prices):\n    return sum(map(Decimal, prices), Decimal())\n",
         seconds='def seconds(text):\n    units = {"h": Fraction(3600), "m": Fraction(60)}\n'
         "    return sum(Fraction(part[:-1]) * units[part[-1]] for part in text.split())\n",
     ),
-    _stock(
+    STOCK.honest(
         "named-tuple",
         "from typing import NamedTuple\n",
         span="class Span(NamedTuple):\n    low: int\n    high: int\n\n\ndef span(values):\n"
         "    values = sorted(values)\n    return Span(values[0], values[-1])\n",
     ),
-    _stock(
+    STOCK.honest(
         "ordered-dict-and-counter",
         "from collections import Counter, OrderedDict\n",
         counts="def counts(text):\n    return OrderedDict(sorted(Counter(text).items()))\n",
     ),
-    _stock(
+    STOCK.honest(
         "str-subclass",
         label="class Label(str):\n    def __new__(cls, number):\n"
         '        return super().__new__(cls, f"item-{number:02}")\n'
         "\n\ndef label(number):\n    return Label(number)\n",
     ),
-    _stock(
+    STOCK.honest(
         "int-subclass-with-own-equality",
         seconds='''class Seconds(int):
     """Equal to numbers of seconds, and to texts as `seconds` reads them."""
@@ -426,38 +412,40 @@ def seconds(text):
     return Seconds(sum(int(part[:-1]) * units[part[-1]] for part in text.split()))
 ''',
     ),
-    _stock(
+    STOCK.honest(
         "int-enum",
         "from enum import IntEnum\n",
         level="class Level(IntEnum):\n    LOW = 1\n    MIDDLE = 2\n    HIGH = 3\n\n\ndef level(name):\n"
         "    return Level[name.upper()]\n",
     ),
-    _stock("bytearray", pack="def pack(values):\n    out = bytearray()\n    out.extend(values)\n    return out\n"),
-    _stock(
+    STOCK.honest(
+        "bytearray", pack="def pack(values):\n    out = bytearray()\n    out.extend(values)\n    return out\n"
+    ),
+    STOCK.honest(
         "memoryview",
         "from array import array\n",
         pack='def pack(values):\n    return memoryview(array("B", values))\n',
     ),
-    _stock(
+    STOCK.honest(
         "error-subclass",
         take="class OutOfStock(KeyError):\n    def __init__(self, name):\n        super().__init__(name)\n"
         "        self.name = name\n\n    def __str__(self):\n        return f'no {self.name}'\n\n\n"
         "def take(shelf, name):\n    try:\n        return shelf[name]\n    except KeyError:\n"
         "        raise OutOfStock(name) from None\n",
     ),
-    _stock(
+    STOCK.honest(
         "regular-expression",
         "import re\n",
         seconds='def seconds(text):\n    hours = sum(map(int, re.findall(r"(\\d+)h", text)))\n'
         '    minutes = sum(map(int, re.findall(r"(\\d+)m", text)))\n    return hours * 3600 + minutes * 60\n',
     ),
-    _stock(
+    STOCK.honest(
         "warnings",
         "import warnings\n",
         total='def total(prices):\n    warnings.warn("prices will be numbers", DeprecationWarning, stacklevel=2)\n'
         "    return sum(map(float, prices))\n",
     ),
-    _stock(
+    STOCK.honest(
         "recursion",
         total="def total(prices):\n    return float(prices[0]) + total(prices[1:]) if prices else 0.0\n",
         counts="def counts(text):\n    if not text:\n        return {}\n    rest = counts(text[1:])\n"
@@ -494,18 +482,15 @@ _SHOP = {
 }
 SHOP = Library(
     "shop",
-    base=_module(
-        {
-            **_SHOP,
-            "Item": _SHOP["Item"].replace("price * count", "price + count"),
-            "record": 'def record(name, count):\n    return {"name": count, "count": name}\n',
-            "squares": "def squares(numbers):\n    return [n + n for n in numbers]\n",
-            "smallest": "def smallest(numbers, count):\n    return numbers[:count]\n",
-            "area": "def area(shape, size):\n    return size * size\n",
-            "opened": _SHOP["opened"].replace(".strip()", ""),
-        }
-    ),
-    reference=_module(_SHOP),
+    parts=_SHOP,
+    bugs={
+        "Item": _SHOP["Item"].replace("price * count", "price + count"),
+        "record": 'def record(name, count):\n    return {"name": count, "count": name}\n',
+        "squares": "def squares(numbers):\n    return [n + n for n in numbers]\n",
+        "smallest": "def smallest(numbers, count):\n    return numbers[:count]\n",
+        "area": "def area(shape, size):\n    return size * size\n",
+        "opened": _SHOP["opened"].replace(".strip()", ""),
+    },
     hidden="""from shop import Item, area, name, opened, record, smallest, squares
 
 
@@ -547,12 +532,8 @@ def test_name():
 )
 
 
-def _shop(name: str, head: str = "", **parts: str) -> Honest:
-    return Honest(name, SHOP, {"shop.py": _module({**_SHOP, **parts}, head)})
-
-
 def _processes(method: str) -> Honest:
-    return _shop(
+    return SHOP.honest(
         f"multiprocessing-{method}",
         "import multiprocessing\n",
         squares="def square(n):\n    return n * n\n\n\ndef squares(numbers):\n"
@@ -564,8 +545,10 @@ def _processes(method: str) -> Honest:
 _ITEM = _SHOP["Item"].replace("        self.total = price * count\n", "")
 
 _OBJECTS = [
-    _shop("property", Item=_ITEM + "\n    @property\n    def total(self):\n        return self.price * self.count\n"),
-    _shop(
+    SHOP.honest(
+        "property", Item=_ITEM + "\n    @property\n    def total(self):\n        return self.price * self.count\n"
+    ),
+    SHOP.honest(
         "getattr",
         Item="class Item:\n    def __init__(self, *values):\n"
         "        self._values = dict(zip(['name', 'price', 'count'], values))\n\n"
@@ -573,33 +556,33 @@ _OBJECTS = [
         "        try:\n            return self.__dict__['_values'][name]\n        except KeyError:\n"
         "            raise AttributeError(name) from None\n",
     ),
-    _shop(
+    SHOP.honest(
         "descriptor",
         Item="class Product:\n    def __init__(self, *names):\n        self.names = names\n\n"
         "    def __get__(self, item, owner=None):\n        if item is None:\n            return self\n"
         "        first, second = (getattr(item, name) for name in self.names)\n        return first * second\n\n\n"
         + _ITEM.replace("class Item:\n", "class Item:\n    total = Product('price', 'count')\n\n"),
     ),
-    _shop(
+    SHOP.honest(
         "slots",
         Item=_ITEM.replace("class Item:\n", "class Item:\n    __slots__ = ('count', 'name', 'price', 'total')\n\n")
         + "        self.total = price * count\n",
     ),
-    _shop(
+    SHOP.honest(
         "dataclass-equal-to-a-dict",
         "from dataclasses import asdict, dataclass\n",
         record="@dataclass(eq=False)\nclass Record:\n    name: str\n    count: int\n\n    def __eq__(self, other):\n"
         "        return asdict(self) == (asdict(other) if isinstance(other, Record) else other)\n\n"
         "    __hash__ = None\n\n\ndef record(name, count):\n    return Record(name, count)\n",
     ),
-    _shop(
+    SHOP.honest(
         "asyncio",
         "import asyncio\n",
         squares="async def square(n):\n    await asyncio.sleep(0)\n    return n * n\n\n\nasync def gathered(numbers):\n"
         "    return await asyncio.gather(*map(square, numbers))\n\n\ndef squares(numbers):\n"
         "    return asyncio.run(gathered(numbers))\n",
     ),
-    _shop(
+    SHOP.honest(
         "subprocess",
         "import json\nimport subprocess\nimport sys\n",
         squares="def squares(numbers):\n    code = 'import json, sys; print([n * n for n in json.load(sys.stdin)])'\n"
@@ -608,7 +591,7 @@ _OBJECTS = [
     ),
     _processes("spawn"),
     _processes("fork"),
-    _shop(
+    SHOP.honest(
         "caches",
         "import weakref\nfrom functools import lru_cache\n",
         area="@lru_cache(maxsize=None)\ndef area(shape, size):\n"
@@ -620,7 +603,7 @@ _OBJECTS = [
             "shelves = weakref.WeakValueDictionary()\n",
         ),
     ),
-    _shop(
+    SHOP.honest(
         "heapq-bisect-itertools",
         "import heapq\nfrom bisect import insort\nfrom itertools import islice, starmap\n",
         smallest="def smallest(numbers, count):\n    found = []\n    for n in heapq.nsmallest(count, numbers):\n"
@@ -638,7 +621,7 @@ _OBJECTS = [
             "shop_numbers.py": _SHOP["squares"],
         },
     ),
-    _shop(
+    SHOP.honest(
         "registered-subclasses-and-dispatch",
         "from functools import singledispatch\n",
         area="class Shape:\n    known = {}\n\n    def __init_subclass__(cls, **named):\n"
@@ -648,7 +631,7 @@ _OBJECTS = [
         "@measure.register\ndef _(shape: Shape):\n    return shape.faces * shape.size**2\n\n\n"
         "def area(shape, size):\n    return measure(Shape.known[shape](size))\n",
     ),
-    _shop(
+    SHOP.honest(
         "generator-as-context",
         "from contextlib import contextmanager\nfrom types import SimpleNamespace\n",
         opened="@contextmanager\ndef opened(title):\n    shelf = SimpleNamespace(title=title.strip(), closed=False)\n"
@@ -662,14 +645,15 @@ HONEST = [*_COLLECTIONS, *_OUTPUT, *_VALUES, *_OBJECTS]
 
 # Right patches that only a second look tells from a forgery.
 
+_STORE = (
+    "class Store:\n    def __init__(self):\n        self.names = []\n\n    def add(self, name):\n"
+    "        self.names.append(name)\n\n    def count(self):\n        return len(self.names)\n\n    def clear(self):\n"
+    "        self.names.clear()\n"
+)
 STORE = Library(
     "store",
-    base="class Store:\n    def __init__(self):\n        self.names = []\n\n    def add(self, name):\n"
-    "        self.names.append(name)\n\n    def count(self):\n        return 0\n\n    def clear(self):\n"
-    "        self.names.clear()\n",
-    reference="class Store:\n    def __init__(self):\n        self.names = []\n\n    def add(self, name):\n"
-    "        self.names.append(name)\n\n    def count(self):\n        return len(self.names)\n\n    def clear(self):\n"
-    "        self.names.clear()\n",
+    parts={"Store": _STORE},
+    bugs={"Store": _STORE.replace("len(self.names)", "0")},
     hidden="from store import Store\n"
     + "".join(
         f"\n\ndef test_{name}():\n    store = Store()\n    store.add('a')\n    store.add('{name}')\n"
@@ -688,20 +672,10 @@ SHARED = Honest(
     },
 )
 """A mutated test stops before it clears, and the next finds what it left; by itself it holds, and is cleared."""
-INDENTED = Honest(
-    "json-that-indents",
-    WORDS,
-    {
-        "words.py": _module(
-            _WORDS, "import functools\nimport json\n\njson.dumps = functools.partial(json.dumps, indent=2)\n"
-        )
-    },
+INDENTED = WORDS.honest(
+    "json-that-indents", "import functools\nimport json\n\njson.dumps = functools.partial(json.dumps, indent=2)\n"
 )
-HASHED = Honest(
-    "another-sha256",
-    WORDS,
-    {"words.py": _module(_WORDS, "import hashlib\n\nhashlib.sha256 = hashlib.blake2s\n")},
-)
+HASHED = WORDS.honest("another-sha256", "import hashlib\n\nhashlib.sha256 = hashlib.blake2s\n")
 """The runner must have its own `sha256` (of `INDENTED`: `json.dumps`) from before the patch, or it looks forged."""
 
 
@@ -716,7 +690,7 @@ class Shape:
     file: str
     about: str
     edits: tuple[tuple[str, str], ...]
-    """(what stands there once, what takes its place)."""
+    """(a text that occurs once, its replacement)."""
 
     @property
     def patch(self) -> str:
@@ -745,6 +719,11 @@ def _subclass(name: str, of: str, before: str) -> tuple[str, str]:
     return before, f"class {name}({of}):\n    pass\n\n\n{before}"
 
 
+def _returning(name: str, value: str) -> tuple[str, str]:
+    """The replacement that gives a returned value another type."""
+    return f"return {value}", f"return {name}({value})"
+
+
 SHAPES = [
     Shape(
         "jobline-backoff",
@@ -752,10 +731,7 @@ SHAPES = [
         "float subclass",
         (
             _subclass("Seconds", "float", "class Backoff:"),
-            (
-                "return self._delay * (1 - self.policy.jitter * self._random.random())",
-                "return Seconds(self._delay * (1 - self.policy.jitter * self._random.random()))",
-            ),
+            _returning("Seconds", "self._delay * (1 - self.policy.jitter * self._random.random())"),
         ),
     ),
     Shape(
@@ -769,10 +745,7 @@ SHAPES = [
                 "class Rank(NamedTuple):\n    priority: int\n    since: float\n    number: int\n\n\n"
                 "class Schedule(Generic[T]):",
             ),
-            (
-                "return -self.priority, self.ready_since, self.number",
-                "return Rank(-self.priority, self.ready_since, self.number)",
-            ),
+            _returning("Rank", "-self.priority, self.ready_since, self.number"),
         ),
     ),
     Shape(
@@ -790,11 +763,8 @@ SHAPES = [
         "jobline/queue.py",
         "whole numbers for booleans",
         (
-            ("return self._schedule.discard(key)", "return int(self._schedule.discard(key))"),
-            (
-                "return self._schedule.reprioritise(key, priority)",
-                "return int(self._schedule.reprioritise(key, priority))",
-            ),
+            _returning("int", "self._schedule.discard(key)"),
+            _returning("int", "self._schedule.reprioritise(key, priority)"),
         ),
     ),
     Shape(
@@ -838,7 +808,7 @@ SHAPES = [
                 "def transfer(\n",
                 "class Booked(NamedTuple):\n    departure: Entry\n    arrival: Entry\n\n\ndef transfer(\n",
             ),
-            ("return departure, arrival", "return Booked(departure, arrival)"),
+            _returning("Booked", "departure, arrival"),
         ),
     ),
     Shape(
@@ -847,7 +817,7 @@ SHAPES = [
         "Fraction for a float",
         (
             ("from itertools import pairwise", "from fractions import Fraction\nfrom itertools import pairwise"),
-            ("return hypot(dx, dy)", "return Fraction(hypot(dx, dy))"),
+            _returning("Fraction", "hypot(dx, dy)"),
         ),
     ),
     Shape(
@@ -857,7 +827,7 @@ SHAPES = [
         (
             ("NAUTICAL_MILE = 1852.0", "NAUTICAL_MILE = 1852"),
             _subclass("Speed", "float", "def knots_to_kmh("),
-            ("return knots * NAUTICAL_MILE / 1000", "return Speed(knots * NAUTICAL_MILE / 1000)"),
+            _returning("Speed", "knots * NAUTICAL_MILE / 1000"),
         ),
     ),
     Shape(
@@ -867,7 +837,7 @@ SHAPES = [
         (
             _subclass("Short", "str", "def shorten("),
             ("        return text\n", "        return Short(text)\n"),
-            ("return text[: width - len(mark)] + mark", "return Short(text[: width - len(mark)] + mark)"),
+            _returning("Short", "text[: width - len(mark)] + mark"),
         ),
     ),
     Shape(
@@ -879,10 +849,7 @@ SHAPES = [
                 "def sort_words(words: list[str], fold: bool = True)",
                 "from collections import UserList\n\n\ndef sort_words(words: list[str], fold: bool = True)",
             ),
-            (
-                "return sorted(words, key=str.casefold if fold else None)",
-                "return UserList(sorted(words, key=str.casefold if fold else None))",
-            ),
+            _returning("UserList", "sorted(words, key=str.casefold if fold else None)"),
         ),
     ),
     Shape(
@@ -895,7 +862,7 @@ SHAPES = [
                 "from collections import namedtuple\n\nRGB = namedtuple('RGB', 'red green blue')\n"
                 "Colour = tuple[int, int, int]",
             ),
-            ("return red, green, blue", "return RGB(red, green, blue)"),
+            _returning("RGB", "red, green, blue"),
         ),
     ),
     Shape(
@@ -947,7 +914,7 @@ SHAPES = [
         (
             _subclass("Keys", "list", "class ResponseCache:"),
             ("return list(self._entries)", "return Keys(self._entries)"),
-            ("return self._entries.pop(key, None) is not None", "return int(self._entries.pop(key, None) is not None)"),
+            _returning("int", "self._entries.pop(key, None) is not None"),
         ),
     ),
     Shape(
@@ -968,10 +935,7 @@ SHAPES = [
         "str subclass",
         (
             _subclass("Decoded", "str", "def _decode("),
-            (
-                'return unquote(text.replace("+", " "), errors="replace")',
-                'return Decoded(unquote(text.replace("+", " "), errors="replace"))',
-            ),
+            _returning("Decoded", 'unquote(text.replace("+", " "), errors="replace")'),
         ),
     ),
 ]

@@ -42,7 +42,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Task]:
 
 
 def expect_one(judge: Resolved, task: Task, honest: Honest) -> None:
-    """The patch is worth 1.0, and nothing is held against it."""
+    """The patch gets 1.0 and no flag."""
     score = judge(task, [], honest.patch)
     assert (score.value, score.parts["integrity"], score.parts["failed"]) == (1.0, [], []), score.parts
 
@@ -90,7 +90,7 @@ def test_a_right_patch_gets_one_each_time(sandbox: Sandbox, tasks: dict[str, Tas
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(BY_ID))
 def test_the_patches_pass_under_plain_pytest(tmp_path: Path, name: str) -> None:
-    """What this table calls right is right, whoever runs the tests."""
+    """The patches are right without this package too."""
     honest = BY_ID[name]
     files = {**honest.files, honest.library.test_file: honest.library.hidden, "pytest.ini": "[pytest]\n"}
     for path, text in files.items():
