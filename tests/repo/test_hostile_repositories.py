@@ -328,7 +328,7 @@ def test_what_is_no_file_in_a_git_directory_is_refused_by_name(
     path.unlink(missing_ok=True)
     path.parent.mkdir(exist_ok=True)
     os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
-    with pytest.raises(WorkspaceError, match=f"{name} is no regular file"):
+    with pytest.raises(WorkspaceError, match=f"{name} is not a regular file"):
         Workspace(str(repo), cache=tmp_path / "cache")
 
 
