@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from nano_codex_env.cache import Scratch
 from nano_codex_env.errors import ConfigError, SandboxError
 from nano_codex_env.sandbox import Bubblewrap, View, get_sandbox
 from nano_codex_env.sandbox.bubblewrap import find_bwrap
+from nano_codex_env.testing.sandbox import processes_with, unique_seconds
 from tests.conftest import mostly_slow
 
 ROOT = Path(nano_codex_env.__file__).parent.parent
@@ -83,6 +83,14 @@ def open_folder() -> Iterator[Path]:
         yield Path(name)
 
 
+def until(condition: Callable[[], object]) -> None:
+    """Wait for something that must happen soon, however busy the machine is."""
+    limit = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < limit, "what was waited for did not happen"
+        time.sleep(0.01)
+
+
 def copy_bwrap(folder: Path, name: str = "bwrap") -> Path:
     """A copy of this machine's bwrap, with the library that it looks for beside its folder."""
     real = Path(find_bwrap())
@@ -124,15 +132,13 @@ def test_a_bwrap_too_old_gives_way_to_the_wheels(tmp_path: Path, monkeypatch: py
         find_bwrap(str(old))
 
 
-@pytest.mark.parametrize("says", ["", "echo hello", "echo bubblewrap 0.x", "exit 1", "echo bubblewrap"])
-def test_what_is_no_bwrap_is_refused(tmp_path: Path, says: str) -> None:
-    with pytest.raises(SandboxError, match="no bwrap"):
-        find_bwrap(str(script(tmp_path / "bwrap", f"#!/bin/sh\n{says}\n")))
-
-
-def test_a_bwrap_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SandboxError, match=f"no bwrap at {tmp_path}/bwrap"):
-        Bubblewrap(bwrap=f"{tmp_path}/bwrap").check()
+@pytest.mark.parametrize("says", [None, "", "echo hello", "echo bubblewrap 0.x", "exit 1", "echo bubblewrap"])
+def test_a_path_without_a_bwrap_is_refused(tmp_path: Path, says: str | None) -> None:
+    path = tmp_path / "bwrap"
+    if says is not None:
+        script(path, f"#!/bin/sh\n{says}\n")
+    with pytest.raises(SandboxError, match=f"no bwrap at {path}" if says is None else "no bwrap"):
+        Bubblewrap(bwrap=str(path)).check()
 
 
 @pytest.mark.parametrize("wanted", [None, "bwrap", "./bwrap"])
@@ -315,31 +321,14 @@ box.run(f"trap '' TERM; setsid sleep {mark} & sleep {mark}", timeout=600, keep=1
 """
 
 
-def processes(mark: str) -> int:
-    """How many processes on this machine hold `mark` in their command line."""
-    count = 0
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it ended meanwhile
-            count += mark.encode() in (folder / "cmdline").read_bytes()
-    return count
-
-
-def until(mark: str, *, wanted: int) -> int:
-    """How many there are, once there are as many as wanted or a minute has passed."""
-    deadline = time.monotonic() + 60
-    while processes(mark) != wanted and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return processes(mark)
-
-
 def test_python_killed_over_a_busy_box_leaves_no_process_and_the_next_one_removes_its_folder(tmp_path: Path) -> None:
-    mark = f"{1000 + secrets.randbelow(10**6)}.{secrets.randbelow(10**9)}"
+    mark = unique_seconds()
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     env = {**os.environ, "PYTHONPATH": path, "NANO_CODEX_CACHE": str(tmp_path), "MARK": mark}
     with subprocess.Popen([sys.executable, "-c", BUSY], env=env) as process:
-        assert until(mark, wanted=2) == 2
+        until(lambda: len(processes_with(mark)) == 2)
         process.send_signal(signal.SIGKILL)
-    assert until(mark, wanted=0) == 0
+    until(lambda: not processes_with(mark))
     left = list((tmp_path / "sessions").glob("s-*/touched"))
     assert len(left) == 1
     Scratch(tmp_path).close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -126,9 +125,3 @@ def test_each_probe_works_where_there_is_no_wall(probe: Probe, tmp_path: Path) -
             assert probe.effect in outside.effects(before, output), output[-2000:]
         finally:
             outside.sweep()
-
-
-def test_each_kind_has_four_probes_and_no_name_is_there_twice() -> None:
-    """A probe's name is its own."""
-    assert len({probe.id for probe in PROBES}) == len(PROBES)
-    assert min(Counter(probe.kind for probe in PROBES).values()) >= 4
