@@ -7,7 +7,6 @@ import os
 import random
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -428,29 +427,6 @@ def test_the_users_configuration_has_no_say(
     assert ran(marker) == []
 
 
-@pytest.mark.parametrize("dirty", [False, True], ids=["clean", "dirty"])
-def test_the_repositorys_own_configuration_runs_nothing(
-    make_repo: Callable[..., Path], marker: Path, dirty: bool
-) -> None:
-    """`core.fsmonitor` in `.git/config` is a program; a repository that came from somewhere may name any."""
-    repo = make_repo({"a.txt": "one\n"})
-    for name in ("core.fsmonitor", "core.pager", "core.editor", "core.sshCommand", "core.askPass", "diff.external"):
-        git(repo, "config", name, f"{marker}/program")
-    git(repo, "config", "core.hooksPath", f"{marker}/hooks")
-    git(repo, "config", "core.alternateRefsCommand", f"{marker}/program")
-    git(repo, "config", "uploadpack.packObjectsHook", f"{marker}/program")
-    commit = (repo / ".git" / "refs" / "heads" / "main").read_text().strip()
-    if dirty:
-        (repo / "a.txt").write_text("two\n")
-    else:
-        assert (base_of(repo) / "a.txt").read_text() == "one\n"
-    assert (base_of(repo, commit) / "a.txt").read_text() == "one\n"
-    with contextlib.suppress(Exception):
-        Workspace(str(repo))
-    assert (base_of(f"file://{repo}", commit) / "a.txt").read_text() == "one\n"
-    assert ran(marker) == []
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -489,46 +465,3 @@ def test_the_variables_of_a_surrounding_git_have_no_say(
     assert {path: path.read_bytes() for path in other.rglob("*") if path.is_file()} == before
     assert listing(base) == expected
     assert host_git(base, "status", "--porcelain") == b""
-
-
-# Many at once.
-
-BUILD = """
-import sys
-from nano_codex_env.repo import Workspace
-print("ready", flush=True)
-sys.stdin.readline()
-workspace = Workspace(sys.argv[1], cache=sys.argv[2])
-print(workspace.base, workspace.read("sums.py").data == open(sys.argv[1] + "/sums.py", "rb").read())
-workspace.close()
-"""
-
-
-def test_eight_processes_that_build_the_same_tree_get_one(repo: Path, tmp_path: Path) -> None:
-    """Each gets it whole, and no half-built one is left, nor one that an interrupted process left."""
-    trees = tmp_path / "cache" / "trees"
-    commit = git(repo, "rev-parse", "HEAD") + "-2"
-    (trees / f".{commit}..stale" / "half").mkdir(parents=True)
-    command = [sys.executable, "-c", BUILD, str(repo), str(tmp_path / "cache")]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE), *sys.path])}
-    pipe = subprocess.PIPE
-    with contextlib.ExitStack() as stack:
-        processes = [
-            stack.enter_context(subprocess.Popen(command, env=env, stdin=pipe, stdout=pipe, text=True))
-            for _ in range(8)
-        ]
-        for process in processes:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        said = [process.communicate("go\n")[0] for process in _started(processes)]
-    assert said == [f"{trees / commit} True\n"] * 8
-    assert sorted(path.name for path in trees.iterdir()) == sorted([commit, f"{commit}.lock"])
-    assert host_git(trees / commit, "status", "--porcelain") == b""
-
-
-def _started(processes: list[subprocess.Popen[str]]) -> list[subprocess.Popen[str]]:
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    return processes

@@ -218,6 +218,9 @@ def test_a_name_that_means_nothing_is_refused(repo: Path, monkeypatch: pytest.Mo
         "\udcff",
         "HEAD\0",
         "@{upstream}",
+        ":/x",  # a search by a regular expression: 3 GB for a short one
+        "HEAD^{/((a{1,255}){1,255})}",
+        "main^{/x}",
     ],
 )
 def test_what_is_no_commit_of_the_repository_is_refused(repo: Path, name: str) -> None:
