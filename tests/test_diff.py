@@ -1,4 +1,4 @@
-"""Patches are git's own: `git apply` takes what we write, and we take apart what git writes."""
+"""Patches in git's format: `git apply` accepts those that we write, and we parse those that git writes."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def test_the_box_sees_both_layers_as_one(workspace: Workspace, sandbox: Sandbox)
     assert diff.exit_code != 0
 
 
-def test_touched_files_tell_one_time_and_two_modes(workspace: Workspace) -> None:
+def test_touched_files_have_one_time_and_two_modes(workspace: Workspace) -> None:
     """A day after the base, so that git sees them; no wall time."""
     workspace.write("new/deep/run.sh", File(b"", executable=True))
     workspace.write("sums.py", FIXED)
@@ -177,7 +177,7 @@ def test_two_episodes_of_one_tree_do_not_see_each_other(repo: Path) -> None:
 # Snapshots.
 
 
-def test_a_snapshot_is_gone_back_to(workspace: Workspace) -> None:
+def test_a_snapshot_is_restored(workspace: Workspace) -> None:
     """Files made since are gone, also from the box's layers; the snapshot itself never changes."""
     workspace.write("sums.py", FIXED)
     snapshot, diff = workspace.snapshot(), workspace.diff()
@@ -203,7 +203,7 @@ def test_a_snapshot_of_nothing_makes_the_base_again(workspace: Workspace) -> Non
     assert workspace.version > version
 
 
-def test_going_back_to_where_one_is_keeps_the_box(workspace: Workspace) -> None:
+def test_restoring_the_present_state_keeps_the_box(workspace: Workspace) -> None:
     workspace.write("sums.py", FIXED)
     layers, version = workspace.layers, workspace.version
     workspace.restore(workspace.snapshot())
@@ -241,7 +241,9 @@ def test_closing_leaves_no_folder_and_may_be_done_twice(repo: Path) -> None:
     assert (workspace.touched, workspace.diff()) == ((), "")
 
 
-def test_a_folder_that_cannot_be_removed_is_told(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_removed_is_reported(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     workspace = Workspace(str(repo), cache=tmp_path / "cache")
     workspace.write("sums.py", FIXED)
 
@@ -254,11 +256,11 @@ def test_a_folder_that_cannot_be_removed_is_told(repo: Path, tmp_path: Path, mon
             workspace.close()
 
 
-# What stands in the way.
+# Conflicts and failures.
 
 
 def test_a_file_may_not_become_a_folder_nor_a_folder_a_file(workspace: Workspace) -> None:
-    """The policy's mistake, whether the base or it itself made what stands there; the episode goes on."""
+    """A mistake of the policy, whoever made the file or folder in the way; the episode goes on."""
     workspace.write("made/x.py", File(b"1"))
     workspace.write("file", File(b"2"))
     version, diff = workspace.version, workspace.diff()

