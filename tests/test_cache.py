@@ -507,10 +507,7 @@ with locked(Path(sys.argv[1])):
 @contextlib.contextmanager
 def holding(lock: Path, how: str) -> Iterator[int]:
     """Another process, or the child of one that is gone, holds the lock; its id."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        [sys.executable, "-c", LOCKING, str(lock), how], stdin=pipe, stdout=pipe, text=True
-    ) as process:
+    with start(LOCKING, lock, how, stdin=subprocess.PIPE) as process:
         assert process.stdout is not None
         word, pid = process.stdout.readline().split()
         assert word == "held"

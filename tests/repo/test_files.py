@@ -1,4 +1,4 @@
-"""One file below a folder is read and written, and nothing beside it, whatever its name says and whoever is at work."""
+"""Read and write one file below a folder, and nothing outside it, whatever its name is and whoever swaps folders."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SECRET = b"not for the policy"
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Path:
-    """A folder beside the root, with a file that nobody shall read or write."""
+    """A folder next to the root, with a file that must be neither read nor written."""
     folder = tmp_path / "outside"
     folder.mkdir()
     (folder / "x.py").write_bytes(SECRET)

@@ -339,18 +339,10 @@ def test_a_fork_bomb_harms_neither_another_box_nor_the_next_call(sandbox: Sandbo
 @pytest.mark.parametrize(
     "attack",
     [
-        "kill -9 -1",
-        "kill -9 1",
-        "kill -STOP 1",
         "for signal in $(seq 64); do kill -$signal 1; done",
         "kill -9 $$",
         "kill -9 $BASHPID",
-        "exec >&-",
-        "exec >&- 2>&- <&-",
-        "printf '0123456789abcdef 0\\0ready\\0' | tee /proc/1/fd/3",
         "exec 3>&1; printf 'ready\\0' >&3",
-        "python3 -c 'import os; os.set_blocking(1, False)'",
-        "python3 -c 'import fcntl; fcntl.fcntl(1, fcntl.F_SETPIPE_SZ, 4096)'",
         "python3 -c 'import fcntl, os; fcntl.fcntl(1, fcntl.F_SETFL, os.O_DIRECT)'",
         "ulimit -n 3 -f 0 -t 1 -u 1",
         "kill() { :; }; printf() { :; }; eval() { :; }; read() { :; }; enable -n kill printf read",
@@ -364,6 +356,7 @@ def test_a_fork_bomb_harms_neither_another_box_nor_the_next_call(sandbox: Sandbo
     ],
 )
 def test_no_command_harms_the_next(box: Shell, attack: str) -> None:
+    """More attacks are in redteam/boxes/test_server.py."""
     run(box, attack)
     assert box.alive
     assert said(box, "echo well; echo well >&2 | cat") == "well\nwell\n"
