@@ -8,15 +8,13 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import platformdirs
 import pytest
 
-import nano_codex_env
 from nano_codex_env import Task
 from nano_codex_env.cache import (
     ENV_VAR,
@@ -33,16 +31,7 @@ from nano_codex_env.cli import main
 from nano_codex_env.errors import WorkspaceError
 from nano_codex_env.repo import Workspace
 from nano_codex_env.sandbox.bubblewrap import find_bwrap
-
-ROOT = Path(nano_codex_env.__file__).parent.parent
-
-
-def start(text: str, *arguments: object, prefix: Sequence[str] = (), stdin: int | None = None) -> subprocess.Popen[str]:
-    """A Python program that uses the package, in a process of its own; its stdout is a pipe."""
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [*prefix, sys.executable, "-c", text, *map(str, arguments)]
-    env = {**os.environ, "PYTHONPATH": path}
-    return subprocess.Popen(command, env=env, stdin=stdin, stdout=subprocess.PIPE, text=True)
+from tests.sandbox.test_bubblewrap import start
 
 
 def wait_until_ready(process: subprocess.Popen[str]) -> None:

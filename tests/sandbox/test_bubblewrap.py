@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -55,18 +55,26 @@ def script(path: Path, text: str) -> Path:
     return path
 
 
-def python(text: str, *, prefix: Sequence[str] = (), **env: str) -> str:
-    """What a Python program prints that uses the package in a process of its own."""
+def start(
+    text: str,
+    *arguments: object,
+    prefix: Sequence[str] = (),
+    stdin: int | None = None,
+    env: Mapping[str, str] | None = None,
+) -> subprocess.Popen[str]:
+    """A Python program that uses the package, in a process of its own; its stdout is a pipe."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(
-        [*prefix, sys.executable, "-c", text],
-        env={**os.environ, "PYTHONPATH": path, **env},
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=300,
-        check=True,
-    )
-    return done.stdout
+    command = [*prefix, sys.executable, "-c", text, *map(str, arguments)]
+    variables = {**os.environ, "PYTHONPATH": path, **(env or {})}
+    return subprocess.Popen(command, env=variables, stdin=stdin, stdout=subprocess.PIPE, text=True)
+
+
+def python(text: str, *, prefix: Sequence[str] = (), **env: str) -> str:
+    """The output of such a program."""
+    with start(text, prefix=prefix, env=env) as process:
+        output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0
+    return output
 
 
 @pytest.fixture
@@ -325,9 +333,7 @@ box.run(f"trap '' TERM; setsid sleep {mark} & sleep {mark}", timeout=600, keep=1
 
 def test_python_killed_over_a_busy_box_leaves_no_process_and_the_next_one_removes_its_folder(tmp_path: Path) -> None:
     mark = unique_seconds()
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    env = {**os.environ, "PYTHONPATH": path, "NANO_CODEX_CACHE": str(tmp_path), "MARK": mark}
-    with subprocess.Popen([sys.executable, "-c", BUSY], env=env) as process:
+    with start(BUSY, env={"NANO_CODEX_CACHE": str(tmp_path), "MARK": mark}) as process:
         until(lambda: len(processes_with(mark)) == 2)
         process.send_signal(signal.SIGKILL)
     until(lambda: not processes_with(mark))
