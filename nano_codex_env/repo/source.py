@@ -63,13 +63,8 @@ def find(repo: str, commit: str, cache: Path) -> Source:
         WorkspaceError: it is not a repository, is dirty, cannot be cloned, or has no such commit.
     """
     # `:/` and `^{/` search through messages by a regular expression, which a row could make as slow as it likes
-    if (
-        commit.startswith(("-", "^"))
-        or len(commit) > 500
-        or not commit.isprintable()
-        or ":" in commit
-        or "{/" in commit
-    ):
+    is_plain = len(commit) <= 500 and commit.isprintable() and ":" not in commit and "{/" not in commit
+    if not is_plain or commit.startswith(("-", "^")):
         raise WorkspaceError(f"{commit!r:.300} is no commit; give a full commit id")
     path = local_path(repo)
     if path is None:

@@ -218,9 +218,6 @@ def test_a_name_that_means_nothing_is_refused(repo: Path, monkeypatch: pytest.Mo
         "\udcff",
         "HEAD\0",
         "@{upstream}",
-        ":/x",  # a search by a regular expression: 3 GB for a short one
-        "HEAD^{/((a{1,255}){1,255})}",
-        "main^{/x}",
     ],
 )
 def test_what_is_no_commit_of_the_repository_is_refused(repo: Path, name: str) -> None:
@@ -236,12 +233,20 @@ def test_a_tree_or_a_file_is_no_commit_even_by_its_full_id(repo: Path) -> None:
             Workspace(str(repo), head(repo, name))
 
 
-@pytest.mark.parametrize("name", ["-rf", "--help", "--upload-pack=touch ran", "-", "--all", "--output=ran"])
-def test_a_commit_that_looks_like_an_option_is_refused(repo: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Before git reads it."""
+@pytest.mark.parametrize(
+    "name",
+    [
+        *["-rf", "--help", "--upload-pack=touch ran", "-", "--all", "--output=ran"],
+        *[":/x", "main^{/x}", "HEAD^{/((a{1,255}){1,255})}", "HEAD:sums.py", "x" * 501, "a\nb"],
+    ],
+)
+def test_an_option_or_a_search_is_refused_before_git_reads_it(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """`:/REGEX` compiles anybody's regular expression: 3 GB for a short one."""
     monkeypatch.chdir(repo.parent)
     for source in (str(repo), f"file://{repo}"):
-        with pytest.raises(WorkspaceError, match=f"'{re.escape(name)}' is no commit; give a full commit id"):
+        with pytest.raises(WorkspaceError, match=f"{re.escape(repr(name)[:300])} is no commit; give a full commit id"):
             Workspace(source, name)
     assert sorted(path.name for path in repo.parent.iterdir()) == ["repo"]
 
