@@ -427,6 +427,29 @@ def test_the_users_configuration_has_no_effect(
     assert ran(marker) == []
 
 
+@pytest.mark.parametrize("dirty", [False, True], ids=["clean", "dirty"])
+def test_the_repositorys_own_configuration_runs_nothing(
+    make_repo: Callable[..., Path], marker: Path, dirty: bool
+) -> None:
+    """`core.fsmonitor` in `.git/config` is a program; a repository that came from somewhere may name any."""
+    repo = make_repo({"a.txt": "one\n"})
+    for name in ("core.fsmonitor", "core.pager", "core.editor", "core.sshCommand", "core.askPass", "diff.external"):
+        git(repo, "config", name, f"{marker}/program")
+    git(repo, "config", "core.hooksPath", f"{marker}/hooks")
+    git(repo, "config", "core.alternateRefsCommand", f"{marker}/program")
+    git(repo, "config", "uploadpack.packObjectsHook", f"{marker}/program")
+    commit = (repo / ".git" / "refs" / "heads" / "main").read_text().strip()
+    if dirty:
+        (repo / "a.txt").write_text("two\n")
+    else:
+        assert (base_of(repo) / "a.txt").read_text() == "one\n"
+    assert (base_of(repo, commit) / "a.txt").read_text() == "one\n"
+    with contextlib.suppress(Exception):
+        Workspace(str(repo))
+    assert (base_of(f"file://{repo}", commit) / "a.txt").read_text() == "one\n"
+    assert ran(marker) == []
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -107,10 +107,6 @@ HOSTILE: dict[str, Callable[[Path, Path], None]] = {
     "textconv": setting("diff.odd.textconv", "{program}"),
     "objects for a clone": setting("uploadpack.packObjectsHook", "{program}"),
     "merge driver": setting("merge.odd.driver", "{program}"),
-    "pager": setting("core.pager", "{program}"),
-    "editor": setting("core.editor", "{program}"),
-    "ssh": setting("core.sshCommand", "{program}"),
-    "askpass": setting("core.askPass", "{program}"),
 }
 
 
