@@ -6,7 +6,8 @@
 
 An entry is built in a temporary folder next to its final place, under a lock, and published by one rename, so that it
 is either complete or absent. A scratch folder is locked for as long as its process lives; whoever can take that lock
-knows that the process is gone, and removes the folder.
+knows that the process is gone, and removes the folder. Locks use `fcntl` directly: `filelock` cannot name the holder,
+and most of its versions empty or remove the file that records the holder and the last use (3.16, 3.32 and 4.0 do).
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ WARN_AFTER = 10.0
 _RECORD = 300
 """Bytes of a lock file's record of its holder."""
 
+_open_here: set[Path] = set()
+"""The scratch folders that this process has open."""
+
 
 def cache_dir(override: str | os.PathLike[str] | None = None) -> Path:
     """The cache's folder: the argument, else $NANO_CODEX_CACHE, else the platform's cache directory."""
@@ -67,7 +71,7 @@ def disk_errors(action: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `path`, a file that is created if needed and records who holds it.
+    """Hold an exclusive lock on `path`, a file that is made if needed and records its holder.
 
     Raises:
         WorkspaceError: another process has held it for `LOCK_LIMIT` seconds.
@@ -185,10 +189,6 @@ def remove(entry: Entry) -> None:
         shutil.rmtree(trash)
 
 
-_open_here: set[Path] = set()
-"""The scratch folders that this process has open."""
-
-
 class Scratch:
     """A folder for one episode; it is removed by `close`, or by a later process if this one is killed."""
 
@@ -197,7 +197,7 @@ class Scratch:
         with disk_errors(f"making a folder for an episode in {cache}"):
             sessions.mkdir(parents=True, exist_ok=True)
             if sessions not in [path.parent for path in list(_open_here)]:  # not each time: on NFS it may take seconds
-                _remove_dead(sessions)
+                remove_dead_sessions(cache)
             self.path, self._handle = _locked_folder(sessions)
         _open_here.add(self.path)
         self._pid = os.getpid()
@@ -219,41 +219,33 @@ class Scratch:
 def _locked_folder(parent: Path) -> tuple[Path, int]:
     """A new folder and the descriptor of its lock, which is held."""
     while True:
-        handle, lock = tempfile.mkstemp(".lock", "s-", parent)
-        try:
+        with contextlib.ExitStack() as failed:
+            handle, lock = tempfile.mkstemp(".lock", "s-", parent)
+            failed.callback(os.close, handle)
             fcntl.flock(handle, fcntl.LOCK_EX)
             if os.fstat(handle).st_nlink:  # else another process locked it first, and removed it as a dead one's
                 folder = Path(lock).with_suffix("")
                 folder.mkdir()
                 folder.chmod(0o755)
+                failed.pop_all()
                 return folder, handle
-        except BaseException:
-            os.close(handle)
-            raise
-        os.close(handle)
 
 
 def remove_dead_sessions(cache: Path) -> list[Path]:
     """Remove the scratch folders of processes that are gone, and return their paths."""
-    sessions = cache / "sessions"
-    with disk_errors(f"looking for left-over folders in {cache}"):
-        sessions.mkdir(parents=True, exist_ok=True)
-        return _remove_dead(sessions)
-
-
-def _remove_dead(sessions: Path) -> list[Path]:
     removed = []
-    for lock in sessions.glob("s-*.lock"):
-        try:
-            handle = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:  # closed a moment ago
-            continue
-        try:
-            if _try_lock(handle):
-                folder = lock.with_suffix("")
-                shutil.rmtree(folder, ignore_errors=True)
-                lock.unlink(missing_ok=True)
-                removed.append(folder)
-        finally:
-            os.close(handle)
+    with disk_errors(f"looking for left-over folders in {cache}"):
+        (cache / "sessions").mkdir(parents=True, exist_ok=True)
+        for lock in cache.glob("sessions/s-*.lock"):
+            try:
+                handle = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:  # closed a moment ago
+                continue
+            try:
+                if _try_lock(handle):
+                    removed.append(lock.with_suffix(""))
+                    shutil.rmtree(removed[-1], ignore_errors=True)
+                    lock.unlink(missing_ok=True)
+            finally:
+                os.close(handle)
     return removed

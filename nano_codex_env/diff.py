@@ -114,6 +114,8 @@ def _range(start: int, stop: int) -> bytes:
 
 _ESCAPES = {7: "a", 8: "b", 9: "t", 10: "n", 11: "v", 12: "f", 13: "r", 34: '"', 92: "\\"}
 _UNESCAPES = {letter.encode(): bytes([byte]) for byte, letter in _ESCAPES.items()}
+_QUOTED = {byte: chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}" for byte in range(256)}
+_QUOTED |= {byte: f"\\{letter}" for byte, letter in _ESCAPES.items()}
 _ESCAPE = re.compile(rb'\\(?:([abtnvfr"\\])|([0-3][0-7]{2})|\Z)')
 
 
@@ -123,16 +125,8 @@ def quote(name: str) -> str:
     >>> quote("a/plain name.py")
     'a/plain name.py'
     """
-    raw = name.encode("utf-8", "surrogateescape")
-    if all(32 <= byte < 127 and byte not in b'"\\' for byte in raw):
-        return name
-
-    def escape(byte: int) -> str:
-        if byte in _ESCAPES:
-            return "\\" + _ESCAPES[byte]
-        return chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}"
-
-    return f'"{"".join(map(escape, raw))}"'
+    quoted = "".join(_QUOTED[byte] for byte in name.encode("utf-8", "surrogateescape"))
+    return name if quoted == name else f'"{quoted}"'
 
 
 def unquote(name: str) -> str:

@@ -68,16 +68,10 @@ def spawn(
     env: Mapping[str, str],
     session: bool = False,
 ) -> Process:
-    """Start `argv`, found on PATH, with the environment `env` and these descriptors.
+    """Start `argv`, found on PATH, with the environment `env` and nothing else.
 
-    Args:
-        argv: the program and its arguments.
-        stdin: a descriptor for its input.
-        stdout: a descriptor for its output.
-        stderr: a descriptor for its errors.
-        keep: more descriptors, which keep their numbers; all others are closed on exec.
-        env: its whole environment.
-        session: whether it leads a new session and process group.
+    Of our descriptors it gets these three, and those in `keep` under their own numbers. `session`: it leads a new
+    session and process group.
 
     Raises:
         OSError: it cannot be started.
@@ -124,11 +118,11 @@ def run(
             if memory is not None:
                 hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
                 most = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
-                with contextlib.suppress(ProcessLookupError):  # it has ended already
+                with contextlib.suppress(ProcessLookupError):  # it has already ended
                     resource.prlimit(process.pid, resource.RLIMIT_DATA, (most, most))
             status = process.wait(timeout)
         finally:
-            if status is None:  # late, or Ctrl-C: it may clean up first
+            if status is None:  # the time limit, or Ctrl-C: SIGTERM first, so that it can clean up
                 for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, None)):
                     with contextlib.suppress(ProcessLookupError):
                         os.killpg(process.pid, number)

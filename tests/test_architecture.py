@@ -52,31 +52,24 @@ def python(code: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, cwd=cwd, env=clean, capture_output=True, text=True, check=False)
 
 
-def test_importing_is_light_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    code = f"import sys, nano_codex_env; print([name for name in {HEAVY} if name in sys.modules])"
-    done = python(code, tmp_path)
-    assert (done.stdout, done.stderr, done.returncode) == ("[]\n", "", 0)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_importing_registers_the_environment_and_does_not_load_it(tmp_path: Path) -> None:
-    code = (
-        "import sys, nano_codex_env, gymnasium\n"
-        "print(gymnasium.spec('NanoCodex-v0').entry_point, 'nano_codex_env.env' in sys.modules)"
-    )
-    done = python(code, tmp_path)
-    assert (done.stdout, done.stderr) == ("nano_codex_env.env:NanoCodexEnv False\n", "")
-
-
-def test_using_the_public_names_does_not_import_what_only_some_need(tmp_path: Path) -> None:
-    """The names cost what they need: a reward needs no terminal, no model, no dataset library."""
-    code = (
-        "import sys, nano_codex_env\n"
-        "for name in nano_codex_env.__all__: getattr(nano_codex_env, name)\n"
-        f"print([name for name in {HEAVY} if name in sys.modules])"
-    )
-    done = python(code, tmp_path)
-    assert (done.stdout, done.stderr, done.returncode) == ("[]\n", "", 0)
+@pytest.mark.parametrize(
+    ("use", "expression", "printed"),
+    [
+        ("", f"[name for name in {HEAVY} if name in sys.modules]", "[]"),
+        (
+            "for name in nano_codex_env.__all__: getattr(nano_codex_env, name)",
+            f"[x for x in {HEAVY} if x in sys.modules]",
+            "[]",
+        ),
+        ("import gymnasium", "gymnasium.spec('NanoCodex-v0').entry_point", "nano_codex_env.env:NanoCodexEnv"),
+        ("", "'nano_codex_env.env' in sys.modules", "False"),
+    ],
+    ids=["light", "public names", "registered", "not loaded"],
+)
+def test_importing_does_nothing(tmp_path: Path, use: str, expression: str, printed: str) -> None:
+    """No heavy package is imported, and no file is written; the environment is registered but not loaded."""
+    done = python(f"import sys, nano_codex_env\n{use}\nprint({expression})", tmp_path)
+    assert (done.stdout, done.stderr, done.returncode) == (f"{printed}\n", "", 0)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""The cache: built once, whole or not there, and nothing in it outlives its process."""
+"""The cache: an entry is built once and is complete or absent; a scratch folder ends with its process."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import platformdirs
 import pytest
 
-import nano_codex_env
 from nano_codex_env import Task
 from nano_codex_env.cache import (
     ENV_VAR,
@@ -33,16 +31,7 @@ from nano_codex_env.cli import main
 from nano_codex_env.errors import WorkspaceError
 from nano_codex_env.repo import Workspace
 from nano_codex_env.sandbox.bubblewrap import find_bwrap
-
-ROOT = Path(nano_codex_env.__file__).parent.parent
-
-
-def start(text: str, *arguments: object, prefix: Sequence[str] = (), stdin: int | None = None) -> subprocess.Popen[str]:
-    """A Python program that uses the package, in a process of its own; its stdout is a pipe."""
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [*prefix, sys.executable, "-c", text, *map(str, arguments)]
-    env = {**os.environ, "PYTHONPATH": path}
-    return subprocess.Popen(command, env=env, stdin=stdin, stdout=subprocess.PIPE, text=True)
+from tests.sandbox.test_bubblewrap import start
 
 
 def wait_until_ready(process: subprocess.Popen[str]) -> None:
@@ -62,7 +51,7 @@ def running(text: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
 
 
 def together(count: int, text: str, *arguments: object) -> list[str]:
-    """What so many processes print that do the same, once all are ready and their stdin is closed."""
+    """The outputs of `count` processes that run the same program at once."""
     read, gate = os.pipe()
     with contextlib.ExitStack() as stack:
         processes = [stack.enter_context(start(text, *arguments, stdin=read)) for _ in range(count)]
@@ -75,7 +64,7 @@ def together(count: int, text: str, *arguments: object) -> list[str]:
     return outputs
 
 
-# Where it is.
+# Its folder.
 
 
 def test_the_argument_comes_before_the_variable_and_that_before_the_platforms(
@@ -191,7 +180,7 @@ def test_building_one_entry_leaves_another_alone_whose_name_begins_alike(tmp_pat
 
 
 def another_disk(folder: Path) -> list[str]:
-    """What starts a program that sees a file system of one megabyte in `folder`."""
+    """A command that runs a program with a file system of one megabyte at `folder`."""
     folder.mkdir()
     return [find_bwrap(), "--bind", "/", "/", "--dev", "/dev", "--size", "1000000", "--tmpfs", str(folder)]
 
@@ -227,7 +216,7 @@ print(sorted(path.name for path in cache.iterdir() if path.is_dir()), *cache.glo
 """
 
 
-def test_a_full_disk_is_told_with_its_mend_and_leaves_nothing_half_written(repo: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_with_its_fix_and_leaves_nothing_half_written(repo: Path, tmp_path: Path) -> None:
     """A real one: a file system in memory of a megabyte."""
     with start(FULL, tmp_path / "disk", repo, prefix=another_disk(tmp_path / "disk")) as process:
         first, second, *rest = process.communicate(timeout=60)[0].splitlines()
@@ -255,7 +244,7 @@ def test_the_cache_may_lie_on_another_disk_than_the_repository(repo: Path, tmp_p
         (OSError(5, "Input/output error"), "see the cause above"),
     ],
 )
-def test_each_error_of_the_disk_has_its_mend(error: OSError, mend: str) -> None:
+def test_each_error_of_the_disk_has_its_fix(error: OSError, mend: str) -> None:
     with pytest.raises(WorkspaceError, match=f"making: .*{error.strerror}; .*{mend}") as raised, disk_errors("making"):
         raise error
     assert raised.value.__cause__ is error
@@ -410,7 +399,7 @@ def test_processes_come_and_go_without_tripping_over_one_another(tmp_path: Path)
     assert sessions(tmp_path) == []
 
 
-# What the cache holds, and making it smaller.
+# Entries, and pruning them.
 
 
 def fill(cache: Path, name: str = "trees/one", days: float = 0) -> Path:
@@ -490,7 +479,7 @@ def test_a_base_tree_tells_how_far_it_is(task: Task, tmp_path: Path, caplog: pyt
     assert "checking out 4 files" in caplog.text
 
 
-# Locks that nobody lets go of.
+# Locks that are not released.
 
 LOCKING = """
 import os, sys
@@ -507,10 +496,7 @@ with locked(Path(sys.argv[1])):
 @contextlib.contextmanager
 def holding(lock: Path, how: str) -> Iterator[int]:
     """Another process, or the child of one that is gone, holds the lock; its id."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        [sys.executable, "-c", LOCKING, str(lock), how], stdin=pipe, stdout=pipe, text=True
-    ) as process:
+    with start(LOCKING, lock, how, stdin=subprocess.PIPE) as process:
         assert process.stdout is not None
         word, pid = process.stdout.readline().split()
         assert word == "held"
@@ -519,7 +505,7 @@ def holding(lock: Path, how: str) -> Iterator[int]:
         yield int(pid)
 
 
-def test_who_holds_a_lock_is_told_and_not_waited_for_for_ever(
+def test_the_holder_of_a_lock_is_named_and_not_waited_for_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("nano_codex_env.cache.WARN_AFTER", 0.0)
@@ -531,7 +517,7 @@ def test_who_holds_a_lock_is_told_and_not_waited_for_for_ever(
 
 
 def test_a_lock_whose_holder_is_gone_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process was killed that had forked under the lock: its child holds it on."""
+    """A process that had forked under the lock was killed; its child still holds it."""
     monkeypatch.setattr("nano_codex_env.cache.LOCK_LIMIT", 0.05)
     with (
         holding(tmp_path / "lock", "child"),
@@ -542,7 +528,7 @@ def test_a_lock_whose_holder_is_gone_says_so(tmp_path: Path, monkeypatch: pytest
         locked(tmp_path / "lock").__enter__()
 
 
-def test_a_lock_that_is_let_go_is_taken(tmp_path: Path) -> None:
+def test_a_lock_that_is_released_is_taken(tmp_path: Path) -> None:
     with holding(tmp_path / "lock", "parent"):
         pass
     with locked(tmp_path / "lock"):

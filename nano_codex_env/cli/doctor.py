@@ -11,35 +11,22 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nano_codex_env.cache import cache_dir, remove_dead_sessions
 from nano_codex_env.cli.arguments import add_command
 from nano_codex_env.cli.terminal import table
-from nano_codex_env.errors import NanoCodexError
+from nano_codex_env.errors import NanoCodexError, WorkspaceError
+from nano_codex_env.runtimes import find_uv
 from nano_codex_env.sandbox import Bubblewrap, View
 from nano_codex_env.sandbox.bubblewrap import advice, bwrap_version, find_bwrap
 from nano_codex_env.sandbox.privileges import can_mount
 
 _TOOLS = ("git", "python3", "awk", "sed", "grep", "find", "file", "diff")
 
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """A row of the table."""
-
-    name: str
-    found: str
-    fix: str = ""
-    ok: bool = True
-    needed: bool = True
-
-    @property
-    def status(self) -> str:
-        """The second column."""
-        return "ok" if self.ok else "MISSING" if self.needed else "no"
+Finding = tuple[str, str, str]
+"""The status (`ok`, `no` for something optional, or `MISSING`), what was found, and how to fix it."""
 
 
 def add_commands(commands: Any) -> None:
@@ -50,49 +37,45 @@ def add_commands(commands: Any) -> None:
 def _doctor(arguments: argparse.Namespace) -> int:
     """Check what works on this machine, and say how to fix what does not."""
     checks = (_python, _kernel, _git, _bwrap, _namespaces, _overlay, _sandbox, _uv, _cache)
-    findings = [_guarded(check) for check in checks]
-    table(("check", "", "found", "fix"), [(item.name, item.status, item.found, item.fix) for item in findings])
-    missing = [item.name for item in findings if item.status == "MISSING"]
+    rows = [(check.__name__.strip("_"), *_guarded(check)) for check in checks]
+    table(("check", "", "found", "fix"), rows)
+    missing = [name for name, status, _, _ in rows if status == "MISSING"]
     print(f"not ready: {', '.join(missing)}" if missing else "ready")
     return int(bool(missing))
 
 
-def _guarded(check: Callable[[], Diagnosis]) -> Diagnosis:
+def _guarded(check: Callable[[], Finding]) -> Finding:
     try:
         return check()
     except (NanoCodexError, OSError, subprocess.SubprocessError) as error:
         found, _, fix = str(error).partition("; ")
-        return Diagnosis(check.__name__.strip("_"), found, fix, ok=False)
+        return "MISSING", found, fix
 
 
-def _python() -> Diagnosis:
-    return Diagnosis("python", f"{platform.python_version()} at {sys.base_prefix}")
+def _python() -> Finding:
+    return "ok", f"{platform.python_version()} at {sys.base_prefix}", ""
 
 
-def _kernel() -> Diagnosis:
-    ok = platform.system() == "Linux"
-    return Diagnosis(
-        "kernel", f"{platform.system()} {platform.release()}", "" if ok else "use Linux, or a Linux VM", ok
-    )
+def _kernel() -> Finding:
+    found = f"{platform.system()} {platform.release()}"
+    return ("ok", found, "") if platform.system() == "Linux" else ("MISSING", found, "use Linux, or a Linux VM")
 
 
 def _version(path: str) -> str:
     return subprocess.run([path, "--version"], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
 
 
-def _git() -> Diagnosis:
+def _git() -> Finding:
     path = shutil.which("git")
     if path is None:
-        return Diagnosis("git", "not on PATH", "install git >= 2.25", ok=False)
+        return "MISSING", "not on PATH", "install git >= 2.25"
     inside = path.startswith(("/usr/", "/bin/"))
-    return Diagnosis(
-        "git", _version(path), "" if inside else "policies need a git below /usr as well: install the package"
-    )
+    return "ok", _version(path), "" if inside else "policies need a git below /usr as well: install the package"
 
 
-def _bwrap() -> Diagnosis:
+def _bwrap() -> Finding:
     path = find_bwrap()
-    return Diagnosis("bwrap", f"{'.'.join(map(str, bwrap_version(path)))} at {path}")
+    return "ok", f"{'.'.join(map(str, bwrap_version(path)))} at {path}", ""
 
 
 def _try_bwrap(*arguments: str) -> str | None:
@@ -102,50 +85,48 @@ def _try_bwrap(*arguments: str) -> str | None:
     return done.stderr.strip() if done.returncode else None
 
 
-def _namespaces() -> Diagnosis:
+def _namespaces() -> Finding:
     user = "an ordinary user"
     if os.geteuid() == 0:
         may = "may mount" if can_mount() else "may not mount: cache and Python must be readable for everyone"
         user = f"root, {may}"
-    if (error := _try_bwrap()) is not None:
-        return Diagnosis("namespaces", f"{user}: {error}", advice(error), ok=False)
-    return Diagnosis("namespaces", user)
+    error = _try_bwrap()
+    return ("ok", user, "") if error is None else ("MISSING", f"{user}: {error}", advice(error))
 
 
-def _overlay() -> Diagnosis:
+def _overlay() -> Finding:
     with tempfile.TemporaryDirectory() as folder:
         layers = [Path(folder, name) for name in ("lower", "upper")]
         for layer in layers:
             layer.mkdir()
         sources = [word for layer in layers for word in ("--overlay-src", str(layer))]
         if (error := _try_bwrap(*sources, "--ro-overlay", "/mnt")) is not None:
-            return Diagnosis("overlay", error, "Linux 5.11 or newer allows overlays in user namespaces", ok=False)
-    return Diagnosis("overlay", "in a user namespace")
+            return "MISSING", error, "Linux 5.11 or newer allows overlays in user namespaces"
+    return "ok", "in a user namespace", ""
 
 
-def _sandbox() -> Diagnosis:
+def _sandbox() -> Finding:
     """A box as an episode gets it, and the tools that a policy finds in it."""
-    sandbox = Bubblewrap()
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
-        with closing(sandbox.open(View((Path(folder),)))) as box:
+        with closing(Bubblewrap().open(View((Path(folder),)))) as box:
             result = box.run(f"for tool in {' '.join(_TOOLS)}; do command -v $tool; done", timeout=20, keep=4096)
     missing = sorted(set(_TOOLS) - {Path(path).name for path in result.output.text().split()})
     fix = f"policies will miss {', '.join(missing)}: install them below /usr" if missing else ""
-    return Diagnosis("sandbox", "self-test passed: namespaces, seccomp, read-only root, no network", fix)
+    return "ok", "self-test passed: namespaces, seccomp, read-only root, no network", fix
 
 
-def _uv() -> Diagnosis:
-    installed = Path(sys.executable).with_name("uv")
-    path = str(installed) if installed.exists() else shutil.which("uv")
-    if path is None:
-        return Diagnosis("uv", "not installed", "only for tasks with packages: pip install uv", ok=False, needed=False)
-    return Diagnosis("uv", _version(path), needed=False)
+def _uv() -> Finding:
+    try:
+        path = find_uv()
+    except WorkspaceError:
+        return "no", "not installed", "only for tasks with packages: pip install uv"
+    return "ok", _version(path), ""
 
 
-def _cache() -> Diagnosis:
+def _cache() -> Finding:
     folder = cache_dir()
     removed = remove_dead_sessions(folder)
     free = shutil.disk_usage(folder).free >> 30
     left = f"; {len(removed)} left-over session folder(s) removed" if removed else ""
-    return Diagnosis("cache", f"{folder}, {free} GiB free{left}")
+    return "ok", f"{folder}, {free} GiB free{left}", ""

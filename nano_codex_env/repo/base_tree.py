@@ -56,7 +56,7 @@ def _path(cache: Path, commit: str) -> Path:
 
 
 def _is_missing(repo: str) -> bool:
-    """Whether a local path is no repository, which is an error even where the commit is known from elsewhere."""
+    """Whether there is no repository at a local path: an error even if the cache has the commit from elsewhere."""
     path = local_path(repo)
     return path is not None and not (os.path.exists(path / ".git") or os.path.isfile(path / "HEAD"))
 
@@ -73,14 +73,13 @@ def _export(source: Source, folder: Path) -> None:
     count = _count_files(folder, git)
     logger.info("base tree of %s: checking out %d files", name, count)
     run_git([*git, "checkout-index", "--all", "--force", "--quiet"], cwd=folder)
-    logger.info("base tree of %s: settling modes and times of %d files", name, count)
+    logger.info("base tree of %s: setting modes and times of %d files", name, count)
     for top, folders, files in os.walk(folder, topdown=False):
         for path in files + folders:
             normalize_mode_and_time(Path(top, path), MTIME)
     run_git([*git, "update-index", "-q", "--refresh"], cwd=folder)
-    normalize_mode_and_time(
-        folder / ".git" / "index", MTIME + 3600
-    )  # newer than all files, so that git trusts their recorded times
+    # the index is newer than all files, so that git trusts their recorded times
+    normalize_mode_and_time(folder / ".git" / "index", MTIME + 3600)
     normalize_mode_and_time(folder / ".git", MTIME)
     normalize_mode_and_time(folder, MTIME)
 
@@ -94,7 +93,7 @@ def _copy_objects(source: Source, folder: Path, git: list[str]) -> str:
     raw = run_git([*git, "cat-file", "commit", source.commit], cwd=folder, env=theirs)
     digest = hashlib.sha256 if len(source.commit) == 64 else hashlib.sha1
     if digest(b"commit %d\0" % len(raw) + raw).hexdigest() != source.commit:
-        raise WorkspaceError(f"{source.objects} is damaged: what it holds as commit {source.commit} is another one")
+        raise WorkspaceError(f"{source.objects} is damaged: it holds another commit under the id {source.commit}")
     tree = raw.partition(b"\n")[0].removeprefix(b"tree ").decode("ascii")
     packs = folder / ".git" / "objects" / "pack"
     packs.mkdir(exist_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 from pathlib import Path
 
 from nano_codex_env.diff import File
@@ -25,35 +24,28 @@ def apply_to_checkout(workspace: Workspace, root: Path, cache: Path) -> None:
     root = root.resolve()
     if find(str(root), "", cache).commit != workspace.commit:
         raise WorkspaceError(f"{root} is at another commit than when the run started")
-    old: dict[files.Parts, File | None] = {}
-    new: dict[files.Parts, File] = {}
+    changes: list[tuple[files.Parts, File | None, File]] = []
     try:
         for parts, file in workspace.snapshot().items():
             base = files.read(workspace.base, parts)
             if file != base:
-                old[parts] = _current(root, parts)
-                new[parts] = _converted(parts, base, old[parts], file)
-        _write_all(root, old, new)
+                current = _current(root, parts)
+                changes.append((parts, current, _converted(parts, base, current, file)))
+        with contextlib.ExitStack() as undo:
+            for parts, current, file in changes:
+                undo.callback(_restore, root, parts, current)
+                files.write(root, parts, file)
+            undo.pop_all()
     except (ToolError, OSError) as error:
         raise WorkspaceError(f"cannot change {root}: {error}") from error
 
 
-def _write_all(root: Path, old: Mapping[files.Parts, File | None], new: Mapping[files.Parts, File]) -> None:
-    """Write the new files, or restore the old ones."""
-    begun: list[files.Parts] = []
-    try:
-        for parts, file in new.items():
-            begun.append(parts)
+def _restore(root: Path, parts: files.Parts, file: File | None) -> None:
+    with contextlib.suppress(ToolError, OSError):  # the first error is the one to report
+        if file is None:
+            files.remove(root, parts)
+        else:
             files.write(root, parts, file)
-    except BaseException:
-        for parts in begun:
-            before = old[parts]
-            with contextlib.suppress(ToolError, OSError):  # the first error is the one to report
-                if before is None:
-                    files.remove(root, parts)
-                else:
-                    files.write(root, parts, before)
-        raise
 
 
 def _current(root: Path, parts: files.Parts) -> File | None:

@@ -33,13 +33,6 @@ MAX_DEPTH = 64
 _ODD = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories that are refused: control, format (zero width, bidi), surrogates, line separators."""
 
-_IGNORED = (
-    (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F),
-    (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF),
-    (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
-)  # fmt: skip
-"""Unicode's default ignorable code points, which a case-folding folder (ext4, f2fs) drops from names."""
-
 Parts = tuple[str, ...]
 
 
@@ -78,9 +71,14 @@ def _shown(file: str) -> str:
 
 
 def _is_git(part: str) -> bool:
-    """Whether a file system could take the name for `.git` (CVE-2014-9390)."""
-    seen = "".join(char for char in part if not any(first <= ord(char) <= last for first, last in _IGNORED))
-    pieces = unicodedata.normalize("NFKC", seen).casefold().replace("\\", "/").split("/")
+    """Whether a file system could take the name for `.git` (CVE-2014-9390).
+
+    A case-folding folder (ext4, f2fs) drops Unicode's default ignorable code points: those that `_ODD` does not refuse
+    are nonspacing marks and the fillers of Hangul.
+    """
+    folded = unicodedata.normalize("NFKC", part).casefold()
+    seen = "".join(char for char in folded if unicodedata.category(char) != "Mn" and char not in "\u115f\u1160")
+    pieces = seen.replace("\\", "/").split("/")
     plain = [piece.partition(":")[0].rstrip(". ") for piece in pieces]
     return any(piece == ".git" or piece.startswith("git~") for piece in plain)
 

@@ -51,7 +51,7 @@ QUICK, STATUS = 60.0, 300.0
 
 @dataclass(frozen=True)
 class Repository:
-    """Where the parts of a repository are, found without running git."""
+    """The paths of a repository's parts, found without running git."""
 
     path: Path
     git_dir: Path
@@ -177,7 +177,7 @@ def _check_files(common: Path) -> None:
         if os.path.isdir(path) and not os.path.islink(path):
             left += [Path(entry.path) for entry in os.scandir(path)]
         elif os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
-            raise WorkspaceError(f"{path} is no regular file; no git makes such a repository")
+            raise WorkspaceError(f"{path} is not a regular file; git makes no such repository")
 
 
 def quoted(path: Path) -> str:

@@ -33,7 +33,7 @@ def is_full_id(commit: str) -> bool:
 
 
 def local_path(repo: str) -> Path | None:
-    """The path of a repository that is named by one: it exists, or is written like a path."""
+    """The path of a repository, where `repo` exists or is written like a path; else None."""
     if repo.startswith(("/", "./", "../", "~")) or (repo and os.path.exists(repo)):
         return Path(os.path.expanduser(repo)).absolute()
     return None
@@ -62,9 +62,9 @@ def find(repo: str, commit: str, cache: Path) -> Source:
     Raises:
         WorkspaceError: it is not a repository, is dirty, cannot be cloned, or has no such commit.
     """
-    # a search through messages (`:/`, `^{/`) would run anybody's regular expression
-    is_revision = len(commit) <= 500 and commit.isprintable() and ":" not in commit and "{/" not in commit
-    if commit.startswith(("-", "^")) or not is_revision:
+    # `:/` and `^{/` search through messages by a regular expression, which a row could make as slow as it likes
+    is_plain = len(commit) <= 500 and commit.isprintable() and ":" not in commit and "{/" not in commit
+    if not is_plain or commit.startswith(("-", "^")):
         raise WorkspaceError(f"{commit!r:.300} is no commit; give a full commit id")
     path = local_path(repo)
     if path is None:
@@ -75,7 +75,7 @@ def find(repo: str, commit: str, cache: Path) -> Source:
     repository = locate(path)
     if not is_full_id(commit) and (changed := changes(repository)):
         shown = ", ".join(changed[:5]) + (" ..." if len(changed) > 5 else "")
-        raise WorkspaceError(  # what is not committed would silently be missing from the episode
+        raise WorkspaceError(  # uncommitted changes would silently be missing from the episode
             f"{path} is dirty: {len(changed)} uncommitted change(s) ({shown}); commit or stash them, "
             "or name a commit by its full id"
         )

@@ -78,7 +78,16 @@ class Workspace:
             ToolError: the path may not be patched.
             WorkspaceError: the disk is full or broken.
         """
-        self._write(files.parts_of(file), content)
+        parts = files.parts_of(file)
+        self._check_conflict(parts)
+        with disk_errors(f"writing {'/'.join(parts)}"):
+            if parts not in self._touched:
+                files.read(self.base, parts)  # a file that may not be read may not be replaced either
+            files.check_folder(self.base, parts[:-1])  # a link or a file of the base may not become a folder
+            self._scratch = self._scratch or Scratch(self._cache)
+            files.write(self._scratch.path, parts, content, lambda handle: normalize_mode_and_time(handle, _TOUCHED))
+        self._touched[parts] = content
+        self.version += 1
 
     def _check_conflict(self, parts: files.Parts) -> None:
         """Refuse a path that a written file needs as a folder, or that is below a written file."""
@@ -89,17 +98,6 @@ class Workspace:
                 raise ToolError(f"{'/'.join(parts)} is a folder; only regular files can be patched")
             if len(other) < len(parts) and parts[: len(other)] == other:
                 raise ToolError(f"{'/'.join(other)} is a file, not a folder")
-
-    def _write(self, parts: files.Parts, content: File) -> None:
-        self._check_conflict(parts)
-        with disk_errors(f"writing {'/'.join(parts)}"):
-            if parts not in self._touched:
-                files.read(self.base, parts)  # a file that may not be read may not be replaced either
-            files.check_folder(self.base, parts[:-1])  # a link or a file of the base may not become a folder
-            self._scratch = self._scratch or Scratch(self._cache)
-            files.write(self._scratch.path, parts, content, lambda handle: normalize_mode_and_time(handle, _TOUCHED))
-        self._touched[parts] = content
-        self.version += 1
 
     def diff(self) -> str:
         """The changes as a patch in git's format, which `git apply` accepts on a clean checkout."""
@@ -116,7 +114,7 @@ class Workspace:
             return
         self.close()
         for parts, content in snapshot.items():
-            self._write(parts, content)
+            self.write("/".join(parts), content)
         self.version += 1
 
     def close(self) -> None:

@@ -72,7 +72,7 @@ def build_venv(environment: Environment, cache: Path, *, allow_builds: bool = Fa
 
 
 def _build(folder: Path, python: str, packages: Sequence[str], allow_builds: bool) -> None:
-    uv = [find_uv(), "--directory", str(folder)]  # the current folder may hold settings for uv from anybody
+    uv = [find_uv(), "--directory", str(folder)]  # the current folder may hold somebody else's settings for uv
     logger.info("building a virtual environment with %s", ", ".join(packages))
     _run([*uv, "venv", "--quiet", "--relocatable", "--allow-existing", "--python", python, str(folder)])
     base = os.path.realpath(folder / "bin" / "python")

@@ -34,19 +34,19 @@ class Limits:
 
 @dataclass(frozen=True)
 class View:
-    """What a box shows: the tree at /testbed, and what else is mounted beside the system's /usr."""
+    """The files that a box shows: the tree at /testbed, and mounts in addition to the system's /usr."""
 
     layers: tuple[Path, ...]
-    """Folders that lie over one another at /testbed, lowest first."""
+    """Folders that are overlaid at /testbed, lowest first."""
     writable: bool = False
-    """Whether /testbed takes writes; they are kept in memory and go with the box."""
+    """Whether /testbed can be written; changes are kept in memory and discarded with the box."""
     mounts: tuple[tuple[Path, str], ...] = ()
     """More folders or files, read-only: (path on the host, path inside)."""
     env: Mapping[str, str] = field(default_factory=dict)
     """More environment variables; nothing is inherited."""
     limits: Limits = Limits()
     hidden: tuple[Path, ...] = ()
-    """Folders on the host that shall not be seen, should they lie in what is shown of the system."""
+    """Folders on the host that are covered where the box shows the system's folder that they lie in."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,6 @@ def visible(raw: bytes) -> str:
 
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in [*range(32), *range(127, 160)] if chr(code) not in "\t\n\v\f\r"}
-
-
 _CUT_END = re.compile(rb"(?:[\xc0-\xff]|[\xe0-\xff][\x80-\xbf]|[\xf0-\xff][\x80-\xbf]{2})\Z")
 _CUT_START = re.compile(rb"\A[\x80-\xbf]{1,3}")
 """A UTF-8 character of which the end or the start is missing."""
@@ -90,12 +88,12 @@ class ExecResult:
 
     output: Output
     exit_code: int | None
-    """None if it was stopped, or ended its own box."""
+    """None if it was stopped, or if it ended its own box."""
     timed_out: bool = False
     flooded: bool = False
     """Whether it was stopped because it wrote more than `Limits.output`."""
     reports: bytes = b""
-    """What `Sandbox.run`'s program wrote to its descriptor 2, the report pipe."""
+    """Bytes that the program of `Sandbox.run` wrote to its descriptor 2, the report pipe."""
 
 
 class Shell(Protocol):

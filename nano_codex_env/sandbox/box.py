@@ -1,7 +1,7 @@
 """The host's end of a box: a process, three pipes, a deadline, and output that is capped while it is read.
 
-Inside, descriptor 1 is the output. Descriptor 2 is the control pipe: it carries the resident shell's answers, each with
-the nonce of its request, or a program's reports, and before these whatever the launcher complains about.
+Inside, descriptor 1 is the output. Descriptor 2 is the control pipe: the launcher writes its error messages to it, then
+the resident shell its answers, each with the nonce of its request, or a program its reports.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Launch:
 
     argv: Sequence[str]
     depth: int
-    """How many generations below `argv`'s process the one is whose death ends the box."""
+    """Generations from `argv`'s process down to the one whose death ends the box."""
     descriptors: Sequence[int] = ()
-    """More descriptors for it; they are closed here once it runs."""
+    """Descriptors that it inherits; they are closed here once it runs."""
     group: ControlGroup | None = None
     """A control group to start it in; removed when the box closes."""
 
@@ -63,7 +63,7 @@ class CappedOutput:
         return self.total > self._most
 
     def add(self, data: bytes) -> None:
-        """Take the next piece; the stream is always cut at the same byte."""
+        """Add the next piece; how the stream was split into pieces does not change what is kept."""
         self.total += len(data)
         data = data[: max(0, self._most - self.total + len(data))]
         room = max(0, self._keep - len(self._head))
@@ -79,7 +79,7 @@ class CappedOutput:
 
 
 _starters: dict[int, ThreadPoolExecutor] = {}
-"""A single thread that starts all boxes of a process: bwrap's --die-with-parent follows the thread that started it."""
+"""By process id, one thread that starts all boxes: bwrap's --die-with-parent means the thread that started it."""
 os.register_at_fork(after_in_child=_starters.clear)
 
 
@@ -116,7 +116,7 @@ class Box:
 
     @property
     def alive(self) -> bool:
-        """Whether it can be used: it is not closed, and not inherited through a fork."""
+        """Whether it can be used: it is open, and was not inherited through a fork."""
         return not self._closed and self._owner == os.getpid()
 
     def close(self) -> None:
@@ -130,14 +130,14 @@ class Box:
             return
         if process := self._process:
             pid, ended = process.pid, False
-            with contextlib.suppress(OSError, IndexError):  # it is still starting, or has ended
+            with contextlib.suppress(OSError, IndexError):  # it has not started its children yet, or has ended
                 if process.poll() is None:
                     for _ in range(self._depth):
                         pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
                     os.kill(pid, signal.SIGKILL)
                     ended = process.wait(_CLOSING) is not None
             if not ended:
-                with contextlib.suppress(ProcessLookupError):  # a child just forked has not asked to die with it
+                with contextlib.suppress(ProcessLookupError):  # a new child may not have set its death signal yet
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         if self._group:
@@ -173,21 +173,21 @@ class Box:
             return ExecResult(output.output(), None, timed_out, flooded, bytes(control))
 
         while awaited and not (until and control.endswith(until)):
-            left = deadline - time.monotonic()  # also for a command that never stops writing
-            events = poller.poll(left * 1000) if left > 0 else []
-            if not events and exited:  # somebody else holds the pipes
+            left = deadline - time.monotonic()
+            events = poller.poll(left * 1000) if left > 0 else []  # a command that never stops writing is stopped too
+            if not events and exited:  # another process holds the pipes open
                 break
             if not events:
                 return result(timed_out=True)
             for handle, _ in events:
                 ended = False
-                if handle == self._exit:  # all that it wrote is in the pipes
+                if handle == self._exit:  # all its output is in the pipes by now
                     ended = exited = True
                     deadline = min(deadline, time.monotonic() + _LINGERING)
                 elif handle == stdin:
                     try:
                         rest = rest[self._stdin.write(rest) or 0 :]
-                    except BrokenPipeError:  # that the program is gone shows in the other pipes
+                    except BrokenPipeError:  # the program is gone, which the other pipes show
                         rest = rest[:0]
                     ended = not rest
                 elif (piece := (self._output if handle == out else self._control).read(65536)) is not None:
@@ -211,7 +211,7 @@ def _pipe(read: contextlib.ExitStack, write: contextlib.ExitStack) -> tuple[File
 
 
 class ResidentShell(Box):
-    """A box in which `server.sh` runs: a bash that forks itself for each command."""
+    """A box with a resident bash that runs `server.sh` and forks a subshell for each command."""
 
     def __init__(self, launch: Launch, *, max_output: int) -> None:
         super().__init__(launch, max_output=max_output)
@@ -228,7 +228,7 @@ class ResidentShell(Box):
         """Run `command` in a fresh subshell at /testbed; see `Shell.run`."""
         if not self.alive:
             raise SandboxError("this box is closed")
-        pipe = self._output_write.fileno()  # all commands share it: take away what the last one changed of it
+        pipe = self._output_write.fileno()  # all commands share it: undo what the last one changed of it
         fcntl.fcntl(pipe, fcntl.F_SETFL, os.O_WRONLY)
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 65536)
         os.fchmod(pipe, 0o600)

@@ -2,17 +2,17 @@
 
 Isolated or limited: files (a read-only root of /usr without installed Python packages, a small /etc, and the
 repository; /tmp is small and is emptied after each command), the environment, the network, IPC, other processes, rare
-system calls (`seccomp`), and per box or command the number of processes, memory, processor time, file size and output.
+system calls (`seccomp`), and the number of processes, memory, processor time, file size and output of a box or command.
 Commands cannot reach the resident shell: /proc/1 is hidden, and process 1 takes no signals from inside.
 Not isolated: the kernel. Not limited: the total memory of a box where no cgroup v2 is delegated (`cgroup`), though each
 process's memory is; the share of processor time before the deadline.
 
-As root there are two stages. An outer bwrap mounts what is needed where an unprivileged uid can read it (a cache or an
-interpreter under root's 0700 home), `setpriv` drops to that uid with an empty bounding set, and then runs the very box
-that an ordinary user gets. Each box has a user namespace and so its own count of processes: with one uid for all boxes
-and no namespace, a fork bomb in one would starve the others (measured; RLIMIT_NPROC counts per uid). The outer stage
-has a process namespace, so that the kernel kills everything in it when Python dies; the death signal would not be
-enough, since the outer bwrap may no longer signal processes of another uid.
+As root there are two stages. An outer bwrap mounts a cache or an interpreter under root's 0700 home where an
+unprivileged uid can read it; `setpriv` drops to that uid with an empty bounding set, and starts the box of an ordinary
+user. Each box has a user namespace and so its own count of processes: with one uid for all boxes and no namespace,
+a fork bomb in one would starve the others (measured; RLIMIT_NPROC counts per uid). The outer stage has a process
+namespace, so that the kernel kills everything in it when Python dies: the death signal is not enough, since the outer
+bwrap may not signal processes of another uid.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Bubblewrap(Sandbox):
         self._checked = False
 
     def __getstate__(self) -> dict[str, Any]:
-        """What another process needs; it tests the isolation itself."""
+        """The state that is pickled; another process tests the isolation itself."""
         return {**vars(self), "_checked": False}
 
     def open(self, view: View) -> Shell:
@@ -124,9 +124,9 @@ class Bubblewrap(Sandbox):
 
 
 def _mounts(drop: PrivilegeDrop, root: Path, view: View, *, shell: bool) -> list[str]:
-    """The mounts, in order: our root, the system, what the view adds, the tree; at last the root is made read-only.
+    """The mounts, in order: our root, the system, those of the view, the tree; at last the root is made read-only.
 
-    Mounts of the view may need folders that our root does not have, so then it lies under an overlay in memory.
+    Mounts of the view may need folders that our root does not have, so with them it is the lower layer of an overlay.
     """
     source = drop.path(str(root))
     args = ["--overlay-src", source, "--tmp-overlay", "/"] if view.mounts else ["--ro-bind", source, "/"]
@@ -196,7 +196,7 @@ def _wheel() -> str | None:
 
 @cache
 def bwrap_version(path: str) -> tuple[int, ...]:
-    """What `bwrap --version` prints, (0, 11, 0) for example; () where that is not a version."""
+    """The version that bwrap prints, (0, 11, 0) for example; () if it prints something else."""
     try:
         done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=False, env={})
         return tuple(int(part) for part in done.stdout.split()[1].split("."))

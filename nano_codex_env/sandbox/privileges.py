@@ -1,4 +1,4 @@
-"""How a box starts as root: mount as root what it needs, drop to an unused uid, then build the box as any user."""
+"""Start a box as root: mount its files as root, drop to an unused uid, then build the box as an ordinary user does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nano_codex_env.sandbox.rootfs import DROP_UID
 
 
 class PrivilegeDrop:
-    """As root, an outer bwrap whose /tmp holds what the inner one may read; for other users, nothing."""
+    """As root, an outer bwrap that mounts the files of the inner one below /tmp; for other users, nothing."""
 
     def __init__(self, *, as_root: bool) -> None:
         self._as_root = as_root

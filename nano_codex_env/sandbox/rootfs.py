@@ -20,7 +20,7 @@ DROP_UID = 58233
 """As root: the uid that a box, and the trees that it reads, have on the host; no account has it."""
 
 MTIME = 946684800
-"""The modification time of all that a box shows, 2000-01-01: observations hold no wall time."""
+"""The modification time of every file that a box shows, 2000-01-01: observations hold no wall time."""
 
 _ETC = {
     "passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\ncodex:x:1000:1000:codex:/tmp:/bin/bash\n"
@@ -96,10 +96,10 @@ def system_mounts(root: Path, hidden: Sequence[Path] = ()) -> list[tuple[str, st
 
 
 def _hidden_folders(root: Path, hidden: Sequence[Path]) -> list[str]:
-    """Folders that a box would show but must not: installed packages, and what holds hidden tests, mutants or fixes.
+    """Folders that a box must cover: installed packages, and those that hold hidden tests, mutants or fixes.
 
     The latter are this package, the cache, our interpreter and virtual environment, and the working folder; the last
-    three are not hidden where they are the system's own.
+    three are shown where they are the system's own.
     """
     private = [path.resolve() for path in (Path(__file__).parents[1], root.parents[1], *hidden)]
     for path in private:

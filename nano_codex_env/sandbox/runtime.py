@@ -1,4 +1,4 @@
-"""A runtime: an interpreter, its packages, and what has to be mounted in a box for both."""
+"""A runtime: an interpreter, its packages, and the mounts that a box needs for both."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import select
 import socket
 import subprocess
 import tempfile
@@ -49,15 +50,7 @@ _LEAVE = [
     ),
 ]
 """What a command might leave behind, how, and what the next one prints if it does not."""
-_WRITES = (
-    ": >new",
-    ": >>README.md",
-    "rm README.md",
-    "mkdir new",
-    "chmod 777 README.md",
-    "mv README.md x",
-    ": >/usr/new",
-)
+_WRITES = (": >new", ": >>README.md", "rm README.md", "mkdir new", "chmod 777 README.md", "mv README.md x", ": >/usr/x")
 _FORK = """import os, time
 try:
   for _ in range(60): os.fork() or (time.sleep(99), os._exit(0))
@@ -102,9 +95,8 @@ def check_sandbox(sandbox: Sandbox) -> None:
 def _write(folder: Path, files: dict[str, str]) -> Path:
     """Write a tree that every user may read."""
     for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
     return folder
@@ -148,7 +140,7 @@ def _output(sandbox: Sandbox, tree: Path) -> Iterator[str]:
 
 
 def _state(sandbox: Sandbox, tree: Path) -> Iterator[str]:
-    mark = _mark()
+    mark = unique_seconds()
     with closing(sandbox.open(View((tree,)))) as shell:
         for name, command, look, wanted in _LEAVE:
             shell.run(command.replace("{mark}", mark), timeout=_PATIENCE, keep=1000)
@@ -156,12 +148,12 @@ def _state(sandbox: Sandbox, tree: Path) -> Iterator[str]:
             yield from _expect(f"{name} outlives its command ({command!r}): {look!r}", found, wanted)
 
 
-def _mark() -> str:
+def unique_seconds() -> str:
     """Seconds to sleep that no other process on this machine sleeps."""
     return f"{1000 + secrets.randbelow(10**6)}.{secrets.randbelow(10**9)}"
 
 
-def _processes(mark: str) -> list[str]:
+def processes_with(mark: str) -> list[str]:
     """The command lines on this machine that contain `mark`."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
@@ -171,19 +163,19 @@ def _processes(mark: str) -> list[str]:
 
 
 def _stops(sandbox: Sandbox, tree: Path) -> Iterator[str]:
-    mark, view = _mark(), View((tree,))
+    mark, view = unique_seconds(), View((tree,))
     script = f"echo before; setsid sleep {mark} & sleep {mark}"
     with closing(sandbox.open(view)) as shell:
         result = shell.run(script, timeout=_HANG, keep=100)
         yield from _expect("a command that hangs", _seen(result), ("before\n", None, True, False))
-        yield from _expect("processes after a time-out", _processes(mark), [])
+        yield from _expect("processes after a time-out", processes_with(mark), [])
         yield from _expect("alive after a time-out", shell.alive, False)
     result = sandbox.run(view, ["bash", "-c", script], timeout=_HANG)
     yield from _expect("run: a program that hangs", _seen(result), ("before\n", None, True, False))
-    yield from _expect("run: processes after a time-out", _processes(mark), [])
+    yield from _expect("run: processes after a time-out", processes_with(mark), [])
     result = sandbox.run(view, ["bash", "-c", f"setsid sleep {mark} & echo done"], timeout=_PATIENCE)
     yield from _expect("run: a program whose child holds its pipes", _seen(result), ("done\n", 0, False, False))
-    yield from _expect("run: processes after the program", _processes(mark), [])
+    yield from _expect("run: processes after the program", processes_with(mark), [])
 
 
 def _views(sandbox: Sandbox, tree: Path) -> Iterator[str]:
@@ -256,9 +248,7 @@ def _isolation(sandbox: Sandbox, tree: Path) -> Iterator[str]:
         unix = stack.enter_context(socket.socket(socket.AF_UNIX))
         unix.bind(name)
         unix.listen()
-        for listener in (tcp, unix):
-            listener.setblocking(False)
-        mark = _mark()
+        mark = unique_seconds()
         victim = subprocess.Popen(["sleep", mark])
         stack.callback(victim.wait)
         stack.callback(victim.kill)
@@ -273,21 +263,18 @@ def _isolation(sandbox: Sandbox, tree: Path) -> Iterator[str]:
             connect,
         ]
         with closing(sandbox.open(View((tree,)))) as shell:
-            outputs = [shell.run(probe, timeout=_PATIENCE, keep=1 << 20).output.text() for probe in probes]
-        argvs = [["bash", "-c", probe] for probe in probes]
-        results = [sandbox.run(View((tree,)), argv, timeout=_PATIENCE, keep=1 << 20) for argv in argvs]
-        for text in ("\n".join(outputs), "\n".join(result.output.text() for result in results)):
-            if secret in text:
-                yield "isolation: a command reads a file of the host"
-            if variable in text:
-                yield "isolation: a command reads a variable of the host"
-            if f"sleep {mark}" in text:
-                yield "isolation: a command sees a process of the host"
-        if outside.read_text(encoding="utf-8") != secret:
-            yield "isolation: a command writes a file of the host"
-        if victim.poll() is not None:
-            yield "isolation: a command kills a process of the host"
-        for kind, listener in (("TCP port", tcp), ("UNIX socket", unix)):
-            with contextlib.suppress(BlockingIOError):
-                listener.accept()[0].close()
-                yield f"isolation: a command connects to a {kind} of the host"
+            results = [shell.run(probe, timeout=_PATIENCE, keep=1 << 20) for probe in probes]
+        for probe in probes:
+            results.append(sandbox.run(View((tree,)), ["bash", "-c", probe], timeout=_PATIENCE, keep=1 << 20))
+        text = "\n".join(result.output.text() for result in results)
+        connected = select.select([tcp, unix], [], [], 0)[0]
+        effects = {
+            "reads a file": secret in text,
+            "reads a variable": variable in text,
+            "sees a process": f"sleep {mark}" in text,
+            "writes a file": outside.read_text(encoding="utf-8") != secret,
+            "kills a process": victim.poll() is not None,
+            "connects to a TCP port": tcp in connected,
+            "connects to a UNIX socket": unix in connected,
+        }
+        yield from (f"isolation: a command {effect} of the host" for effect, found in effects.items() if found)

@@ -7,7 +7,6 @@ import os
 import random
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,7 +113,7 @@ LINKS = {
 
 @pytest.fixture(scope="module")
 def awkward(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with all that real ones have: links, a submodule, attributes, names in any bytes, large files."""
+    """A repository with links, a submodule, attributes, names in any bytes, and large files."""
     folder = tmp_path_factory.mktemp("awkward")
     library = folder / "library"
     library.mkdir()
@@ -170,7 +169,7 @@ def test_git_finds_an_awkward_tree_clean_and_finds_it_again(base: Path, sandbox:
     assert last.output.text() == "On branch main\nnothing to commit, working tree clean\n"
 
 
-def test_a_base_tree_tells_one_time_and_two_modes(base: Path) -> None:
+def test_a_base_tree_has_one_time_and_two_modes(base: Path) -> None:
     """No wall time, no umask: `ls -l` is the same everywhere."""
     everything = listing(base)
     times = {time for name, (_, _, time) in everything.items() if name != ".git/index"}
@@ -196,8 +195,8 @@ def test_a_base_tree_is_one_commit_and_the_objects_of_its_tree(awkward: Path, ba
     assert b"remote" not in (base / ".git" / "config").read_bytes()
 
 
-def test_no_path_of_the_host_stands_in_a_base_tree(awkward: Path, base: Path) -> None:
-    """Where the repository and the cache lie is nobody's business in the box."""
+def test_no_path_of_the_host_is_in_a_base_tree(awkward: Path, base: Path) -> None:
+    """The paths of the repository and the cache are not visible in the box."""
     paths = [os.fsencode(awkward.parent), os.fsencode(cache_dir())]
     for path in (base / ".git").rglob("*"):
         if path.is_file():
@@ -343,12 +342,12 @@ def test_an_empty_commit_has_an_empty_base_tree(tmp_path: Path) -> None:
     assert host_git(base, "status", "--porcelain") == b""
 
 
-# What is around us has no say.
+# Configuration and variables of the user have no effect.
 
 
 @pytest.fixture
 def marker(tmp_path: Path) -> Path:
-    """A program that tells that it ran, and passes on what it is given; the folder it writes into."""
+    """A folder with a program that leaves a file there when it runs, and copies its input."""
     folder = tmp_path / "marks"
     folder.mkdir()
     program = folder / "program"
@@ -392,14 +391,14 @@ def plain(make_repo: Callable[..., Path]) -> tuple[Path, dict[str, tuple[int, in
 
 
 @pytest.mark.parametrize("way", ["path", "full id", "mirror"])
-def test_the_users_configuration_has_no_say(
+def test_the_users_configuration_has_no_effect(
     plain: tuple[Path, dict[str, tuple[int, int, float]]],
     marker: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     way: str,
 ) -> None:
-    """Line endings, modes, attributes, signatures: not in the tree. Hooks, monitors, filters: never run."""
+    """Line endings, modes, attributes and signatures stay as committed; hooks, monitors and filters never run."""
     repo, expected = plain
     config = tmp_path / "xdg" / "git"
     config.mkdir(parents=True)
@@ -469,7 +468,7 @@ def test_the_repositorys_own_configuration_runs_nothing(
     ],
 )
 @pytest.mark.parametrize("full", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["HEAD", "full id"])
-def test_the_variables_of_a_surrounding_git_have_no_say(
+def test_the_variables_of_a_surrounding_git_have_no_effect(
     plain: tuple[Path, dict[str, tuple[int, int, float]]],
     make_repo: Callable[..., Path],
     tmp_path: Path,
@@ -489,46 +488,3 @@ def test_the_variables_of_a_surrounding_git_have_no_say(
     assert {path: path.read_bytes() for path in other.rglob("*") if path.is_file()} == before
     assert listing(base) == expected
     assert host_git(base, "status", "--porcelain") == b""
-
-
-# Many at once.
-
-BUILD = """
-import sys
-from nano_codex_env.repo import Workspace
-print("ready", flush=True)
-sys.stdin.readline()
-workspace = Workspace(sys.argv[1], cache=sys.argv[2])
-print(workspace.base, workspace.read("sums.py").data == open(sys.argv[1] + "/sums.py", "rb").read())
-workspace.close()
-"""
-
-
-def test_eight_processes_that_build_the_same_tree_get_one(repo: Path, tmp_path: Path) -> None:
-    """Each gets it whole, and no half-built one is left, nor one that an interrupted process left."""
-    trees = tmp_path / "cache" / "trees"
-    commit = git(repo, "rev-parse", "HEAD") + "-2"
-    (trees / f".{commit}..stale" / "half").mkdir(parents=True)
-    command = [sys.executable, "-c", BUILD, str(repo), str(tmp_path / "cache")]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE), *sys.path])}
-    pipe = subprocess.PIPE
-    with contextlib.ExitStack() as stack:
-        processes = [
-            stack.enter_context(subprocess.Popen(command, env=env, stdin=pipe, stdout=pipe, text=True))
-            for _ in range(8)
-        ]
-        for process in processes:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        said = [process.communicate("go\n")[0] for process in _started(processes)]
-    assert said == [f"{trees / commit} True\n"] * 8
-    assert sorted(path.name for path in trees.iterdir()) == sorted([commit, f"{commit}.lock"])
-    assert host_git(trees / commit, "status", "--porcelain") == b""
-
-
-def _started(processes: list[subprocess.Popen[str]]) -> list[subprocess.Popen[str]]:
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    return processes

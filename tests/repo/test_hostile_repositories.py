@@ -1,4 +1,4 @@
-"""Repositories that somebody prepared: nothing of theirs runs on the host, nor changes another repository's tree."""
+"""Hostile repositories: they run nothing on the host, and do not change another repository's tree."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.conftest import GIT_ENV, git, mostly_slow
 
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
-    """A program that tells that it ran."""
+    """A program that leaves a file when it runs."""
     path = tmp_path / "program"
     path.write_text(f'#!/bin/sh\ntouch "{tmp_path}/ran"\nexit 1\n')
     path.chmod(0o755)
@@ -34,7 +34,7 @@ def program(tmp_path: Path) -> Path:
 
 
 def setting(name: str, value: str) -> Callable[[Path, Path], None]:
-    """What puts a setting into a repository's own configuration; `{program}` and `{repo}` are filled in."""
+    """Put a setting into a repository's own configuration; `{program}` and `{repo}` are filled in."""
 
     def put(repo: Path, program: Path) -> None:
         git(repo, "config", name, value.format(program=program, repo=repo))
@@ -42,16 +42,14 @@ def setting(name: str, value: str) -> Callable[[Path, Path], None]:
     return put
 
 
-def included(repo: Path, program: Path) -> None:
-    """A filter in a file that the configuration includes."""
-    (repo / ".git" / "more").write_text(f'[filter "odd"]\n\tclean = {program}\n\tprocess = {program}\n')
-    git(repo, "config", "include.path", "more")
+def included(name: str) -> Callable[[Path, Path], None]:
+    """A filter in a file that the configuration includes, always or on a condition that holds."""
 
+    def put(repo: Path, program: Path) -> None:
+        (repo / ".git" / "more").write_text(f'[filter "odd"]\n\tclean = {program}\n\tprocess = {program}\n')
+        git(repo, "config", name.format(repo=repo), "more")
 
-def included_if(repo: Path, program: Path) -> None:
-    """The same on a condition that holds."""
-    (repo / ".git" / "more").write_text(f'[filter "odd"]\n\tclean = {program}\n')
-    git(repo, "config", f"includeIf.gitdir:{repo}/.path", "more")
+    return put
 
 
 def in_a_work_trees_configuration(repo: Path, program: Path) -> None:
@@ -93,12 +91,12 @@ def promisor(url: str, **settings: str) -> Callable[[Path, Path], None]:
 HOSTILE: dict[str, Callable[[Path, Path], None]] = {
     "filter.clean": setting("filter.odd.clean", "{program}"),
     "in a submodule": in_a_submodule,
-    "by include": included,
+    "by include": included("include.path"),
     "promisor ext": promisor("ext::{program}"),
     "promisor ssh": promisor("ssh://127.0.0.1/x", core__sshCommand="{program}"),
     "filter.process": setting("filter.odd.process", "{program}"),
     "filter.smudge": setting("filter.odd.smudge", "{program}"),
-    "by includeIf": included_if,
+    "by includeIf": included("includeIf.gitdir:{repo}/.path"),
     "in config.worktree": in_a_work_trees_configuration,
     "promisor uploadpack": promisor("{repo}", remote__origin__uploadpack="{program}"),
     "promisor vcs": promisor("x", remote__origin__vcs="ext"),
@@ -162,7 +160,7 @@ def test_a_clean_checkout_with_filters_is_clean_where_git_need_not_read_it(make_
 def test_plain_settings_of_the_repository_and_the_user_count(
     make_repo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str, where: str
 ) -> None:
-    """Whether a checkout is clean is seen as git sees it, whoever said how lines end."""
+    """A checkout is as clean as git finds it, wherever line ends and modes are configured."""
     monkeypatch.setenv("HOME", str(tmp_path))
     repo = make_repo({"a.txt": "x\n"})
     git(repo, "config", "--unset-all", "core.fileMode")
@@ -276,16 +274,7 @@ def test_a_fork_cannot_change_what_another_repository_gets_for_the_same_commit(
         assert (second.base / "sums.py").read_bytes() == wanted
 
 
-# Nobody is held up, and no memory or disk is filled.
-
-
-@pytest.mark.parametrize(
-    "commit", [":/x", "HEAD^{/((a{1,255}){1,255})}", "main^{/x}", "HEAD:sums.py", "x" * 501, "a\nb"]
-)
-def test_a_commit_is_named_without_a_search(repo: Path, commit: str) -> None:
-    """`:/REGEX` compiles anybody's regular expression: 3 GB for a short one."""
-    with pytest.raises(WorkspaceError, match="is no commit; give a full commit id"):
-        Workspace(str(repo), commit)
+# Nothing waits for ever, and no memory or disk is filled.
 
 
 def test_a_tree_of_more_files_than_anybody_has_is_refused(
@@ -328,12 +317,12 @@ def test_what_is_no_file_in_a_git_directory_is_refused_by_name(
     path.unlink(missing_ok=True)
     path.parent.mkdir(exist_ok=True)
     os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
-    with pytest.raises(WorkspaceError, match=f"{name} is no regular file"):
+    with pytest.raises(WorkspaceError, match=f"{name} is not a regular file"):
         Workspace(str(repo), cache=tmp_path / "cache")
 
 
 def test_submodules_that_are_one_another_are_looked_at_once(repo: Path, tmp_path: Path) -> None:
-    """Three links a level to the next level's repository: 3 ** 14 looks."""
+    """Each level has three links to the next level's repository, which makes 3 ** 14 paths."""
     commit, last = git(repo, "rev-parse", "HEAD"), repo
     for level in range(14):
         above = tmp_path / f"level{level}"
@@ -349,7 +338,7 @@ def test_submodules_that_are_one_another_are_looked_at_once(repo: Path, tmp_path
 
 
 def test_includes_are_not_read(repo: Path, tmp_path: Path) -> None:
-    """A relative one, which many have, is no fault; one that never ends holds nobody up; none says how lines end."""
+    """A relative one, which is common, is no error; a pipe is not waited for; none sets how lines end."""
     git(repo, "config", "include.path", "../.gitconfig")
     with contextlib.closing(Workspace(str(repo))) as opened:
         assert opened.commit == git(repo, "rev-parse", "HEAD")
@@ -382,8 +371,8 @@ def test_a_file_url_of_another_host_is_refused(tmp_path: Path) -> None:
         Workspace("file://elsewhere/x", cache=tmp_path)
 
 
-def test_the_future_of_a_repository_lies_in_all_these_folders(repo: Path, tmp_path: Path) -> None:
-    """A box covers them: a work tree's main repository, what a URL names, what objects are borrowed from."""
+def test_every_folder_with_objects_of_a_repository_is_found(repo: Path, tmp_path: Path) -> None:
+    """A box covers them: a work tree's main repository, the folder of a URL, and those that lend objects."""
     git(repo, "worktree", "add", "-q", "--detach", str(tmp_path / "other"))
     git(tmp_path, "clone", "-q", "--shared", str(repo), "shared")
     assert set(repository_folders(str(repo))) == {repo, repo / ".git"}
@@ -400,7 +389,7 @@ def test_a_path_that_cannot_be_is_an_error_of_ours(name: str, tmp_path: Path) ->
         Workspace(name, cache=tmp_path)
 
 
-# What takes too long is stopped, with all that it started.
+# Time limits.
 
 
 def test_git_is_stopped_with_all_that_it_started_when_its_time_is_over(
@@ -413,7 +402,7 @@ def test_git_is_stopped_with_all_that_it_started_when_its_time_is_over(
 
 
 @pytest.mark.parametrize("name", ["config", "HEAD", "index", "packed-refs", "commondir", "info/exclude"])
-def test_a_pipe_in_a_git_directory_holds_nobody_up(repo: Path, tmp_path: Path, name: str) -> None:
+def test_a_pipe_in_a_git_directory_is_not_waited_for(repo: Path, tmp_path: Path, name: str) -> None:
     path = repo / ".git" / name
     path.unlink(missing_ok=True)
     path.parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""From what a task calls its repository to a commit; whatever is wrong with it is said before an episode begins."""
+"""Find a task's repository and commit; every mistake in their names is an error before an episode begins."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_file_named_like_a_commit_is_no_commit(make_repo: Callable[..., Path])
     assert opened(repo)[0] == opened(repo, "main")[0] == head(repo)
 
 
-# A dirty repository: what is not committed would silently be missing.
+# A dirty repository: uncommitted changes would silently be missing.
 
 
 def _staged(repo: Path) -> None:
@@ -150,7 +150,7 @@ def test_looking_at_a_repository_changes_nothing_in_it(repo: Path) -> None:
     assert {path: (path.stat().st_mtime_ns, path.is_dir() or path.read_bytes()) for path in repo.rglob("*")} == before
 
 
-# What is no repository, and what is no commit.
+# Errors in the names of repositories and commits.
 
 
 def test_a_folder_that_is_no_repository_is_refused(tmp_path: Path) -> None:
@@ -233,12 +233,20 @@ def test_a_tree_or_a_file_is_no_commit_even_by_its_full_id(repo: Path) -> None:
             Workspace(str(repo), head(repo, name))
 
 
-@pytest.mark.parametrize("name", ["-rf", "--help", "--upload-pack=touch ran", "-", "--all", "--output=ran"])
-def test_a_commit_that_looks_like_an_option_is_refused(repo: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Before git reads it."""
+@pytest.mark.parametrize(
+    "name",
+    [
+        *["-rf", "--help", "--upload-pack=touch ran", "-", "--all", "--output=ran"],
+        *[":/x", "main^{/x}", "HEAD^{/((a{1,255}){1,255})}", "HEAD:sums.py", "x" * 501, "a\nb"],
+    ],
+)
+def test_an_option_or_a_search_is_refused_before_git_reads_it(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """`:/REGEX` compiles anybody's regular expression: 3 GB for a short one."""
     monkeypatch.chdir(repo.parent)
     for source in (str(repo), f"file://{repo}"):
-        with pytest.raises(WorkspaceError, match=f"'{re.escape(name)}' is no commit; give a full commit id"):
+        with pytest.raises(WorkspaceError, match=f"{re.escape(repr(name)[:300])} is no commit; give a full commit id"):
             Workspace(source, name)
     assert sorted(path.name for path in repo.parent.iterdir()) == ["repo"]
 
@@ -273,7 +281,7 @@ def test_a_broken_repository_is_refused_and_builds_no_tree(repo: Path, tmp_path:
     assert "sums.py" in opened(repo, wanted, cache=tmp_path / "cache")[1]
 
 
-# Repositories elsewhere come through a mirror.
+# Mirrors of remote repositories.
 
 
 def test_a_url_is_cloned_once_and_a_later_commit_is_fetched(repo: Path, tmp_path: Path) -> None:

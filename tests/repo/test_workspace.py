@@ -8,12 +8,9 @@ import hashlib
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from nano_codex_env.cache import cache_dir
 from nano_codex_env.diff import File
@@ -21,7 +18,6 @@ from nano_codex_env.errors import ToolError, WorkspaceError
 from nano_codex_env.repo import Workspace
 from nano_codex_env.sandbox import Sandbox, View
 from tests.conftest import BUG, GIT_ENV, git
-from tests.strategies import files, quick
 
 FIXED = File(BUG.replace("a - b", "a + b").encode())
 
@@ -78,10 +74,13 @@ def test_the_box_sees_both_layers_as_one(workspace: Workspace, sandbox: Sandbox)
     workspace.write("new/run.sh", File(b"echo ran\n", executable=True))
     with contextlib.closing(sandbox.open(View(workspace.layers))) as shell:
         said = shell.run("cat sums.py pkg/data.txt; ./new/run.sh; git status --short", timeout=60, keep=4000)
+        diff = shell.run("git diff; git commit -qam x", timeout=60, keep=4000)
     assert said.output.text() == FIXED.data.decode() + "one\ntwo\nran\n M sums.py\n?? new/\n"
+    assert "-    return a - b\n+    return a + b\n" in diff.output.text()
+    assert diff.exit_code != 0
 
 
-def test_touched_files_tell_one_time_and_two_modes(workspace: Workspace) -> None:
+def test_touched_files_have_one_time_and_two_modes(workspace: Workspace) -> None:
     """A day after the base, so that git sees them; no wall time."""
     workspace.write("new/deep/run.sh", File(b"", executable=True))
     workspace.write("sums.py", FIXED)
@@ -148,22 +147,6 @@ def test_a_diff_applies_where_a_checkout_is_not_what_was_committed(
     assert (tmp_path / "checkout" / "a.utf16").read_bytes().decode("utf-16") == "two\n"
 
 
-@quick(25)
-@given(contents=st.dictionaries(st.sampled_from(["sums.py", "new", "pkg/data.txt", "pkg/sub/x", "README.md"]), files()))
-def test_a_diff_of_any_contents_applies(repo: Path, contents: dict[str, File]) -> None:
-    with contextlib.closing(Workspace(str(repo), "HEAD")) as workspace:
-        for name, content in contents.items():
-            workspace.write(name, content)
-        patch = workspace.diff()
-        assert bool(patch) == workspace.changed
-    if patch:
-        apply(repo, patch)
-    found = {name: File((repo / name).read_bytes(), os.access(repo / name, os.X_OK)) for name in contents}
-    git(repo, "reset", "-q", "--hard")
-    git(repo, "clean", "-q", "-f", "-d")
-    assert found == contents
-
-
 def test_a_diff_names_files_in_one_order_however_they_were_written(workspace: Workspace) -> None:
     names = ["z", "a/b", "a-b", "a.b", "\u00e9", "B", "pkg/z", "pkg0"]
     for name in names:
@@ -191,25 +174,10 @@ def test_two_episodes_of_one_tree_do_not_see_each_other(repo: Path) -> None:
         assert one.touched == ("sums.py",)
 
 
-def test_many_episodes_at_once_leave_nothing_behind(repo: Path, tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
-
-    def episode(number: int) -> str:
-        with contextlib.closing(Workspace(str(repo), cache=cache)) as workspace:
-            workspace.write("sums.py", File(b"# %d\n" % number))
-            workspace.write(f"new/{number}.py", File(b""))
-            return workspace.diff()
-
-    with ThreadPoolExecutor(8) as pool:
-        diffs = list(pool.map(episode, range(40)))
-    assert len(set(diffs)) == 40
-    assert list((cache / "sessions").glob("s-*")) == []
-
-
 # Snapshots.
 
 
-def test_a_snapshot_is_gone_back_to(workspace: Workspace) -> None:
+def test_a_snapshot_is_restored(workspace: Workspace) -> None:
     """Files made since are gone, also from the box's layers; the snapshot itself never changes."""
     workspace.write("sums.py", FIXED)
     snapshot, diff = workspace.snapshot(), workspace.diff()
@@ -235,7 +203,7 @@ def test_a_snapshot_of_nothing_makes_the_base_again(workspace: Workspace) -> Non
     assert workspace.version > version
 
 
-def test_going_back_to_where_one_is_keeps_the_box(workspace: Workspace) -> None:
+def test_restoring_the_present_state_keeps_the_box(workspace: Workspace) -> None:
     workspace.write("sums.py", FIXED)
     layers, version = workspace.layers, workspace.version
     workspace.restore(workspace.snapshot())
@@ -273,7 +241,9 @@ def test_closing_leaves_no_folder_and_may_be_done_twice(repo: Path) -> None:
     assert (workspace.touched, workspace.diff()) == ((), "")
 
 
-def test_a_folder_that_cannot_be_removed_is_told(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_removed_is_reported(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     workspace = Workspace(str(repo), cache=tmp_path / "cache")
     workspace.write("sums.py", FIXED)
 
@@ -286,11 +256,11 @@ def test_a_folder_that_cannot_be_removed_is_told(repo: Path, tmp_path: Path, mon
             workspace.close()
 
 
-# What stands in the way.
+# Conflicts and failures.
 
 
 def test_a_file_may_not_become_a_folder_nor_a_folder_a_file(workspace: Workspace) -> None:
-    """The policy's mistake, whether the base or it itself made what stands there; the episode goes on."""
+    """A mistake of the policy, whoever made the file or folder in the way; the episode goes on."""
     workspace.write("made/x.py", File(b"1"))
     workspace.write("file", File(b"2"))
     version, diff = workspace.version, workspace.diff()
@@ -299,47 +269,6 @@ def test_a_file_may_not_become_a_folder_nor_a_folder_a_file(workspace: Workspace
             workspace.write(name, File(b"3"))
         assert (workspace.version, workspace.diff()) == (version, diff)
     assert sorted(path.name for path in workspace.layers[1].rglob("*")) == ["file", "made", "x.py"]
-
-
-def test_a_link_is_never_followed(make_repo: Callable[..., Path], tmp_path: Path) -> None:
-    """Neither as the file nor as a folder on the way; inside the repository, to outside, or to nothing."""
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    repo = make_repo({"real/x.py": "1\n"})
-    targets = {
-        "file": "real/x.py",
-        "folder": "real",
-        "out": str(outside),
-        "dangling": str(outside / "new"),
-        "git": ".git",
-    }
-    for name, target in targets.items():
-        (repo / name).symlink_to(target)
-    git(repo, "add", "-A")
-    git(repo, "commit", "-q", "-m", "links")
-    with contextlib.closing(Workspace(str(repo))) as workspace:
-        before = state(workspace.base)
-        for name in (
-            "file",
-            "folder/x.py",
-            "folder/new.py",
-            "out/x.py",
-            "out/new/x.py",
-            "dangling",
-            "git/config",
-            "folder",
-        ):
-            link = name.split("/")[0]
-            words = f"{link} is a symbolic link to {targets[link]}; links are not followed, patch what it points to"
-            with pytest.raises(ToolError) as caught:
-                workspace.read(name)
-            assert str(caught.value) == words
-            if "/" in name:
-                with pytest.raises(ToolError, match="is a symbolic link"):
-                    workspace.write(name, File(b"2"))
-        assert (workspace.touched, workspace.version) == ((), 0)
-        assert state(workspace.base) == before
-    assert list(outside.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -364,9 +293,3 @@ def test_a_full_disk_is_ours_and_leaves_the_files_as_they_were(
         assert [path.name for path in workspace.layers[1].rglob("*") if path.is_file()] == ["sums.py"]
     workspace.write("new/x.py", File(b"1"))
     assert workspace.read("new/x.py") == File(b"1")
-
-
-def test_a_cache_that_cannot_be_written_is_ours(repo: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(WorkspaceError, match=r"building .*Not a directory"):
-        Workspace(str(repo), cache=tmp_path / "file" / "cache")

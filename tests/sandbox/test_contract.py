@@ -1,13 +1,10 @@
-"""What every sandbox promises, tried from inside its boxes."""
+"""The contract of every sandbox, and what our boxes promise beyond it, tested from inside."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import secrets
-import select
-import socket
 import sys
 import threading
 import time
@@ -25,6 +22,8 @@ from nano_codex_env.sandbox import Bubblewrap, ExecResult, Limits, Sandbox, Shel
 from nano_codex_env.sandbox.box import Box
 from nano_codex_env.sandbox.rootfs import MTIME, normalize_mode_and_time
 from nano_codex_env.testing import check_sandbox
+from nano_codex_env.testing.sandbox import processes_with, unique_seconds
+from tests.sandbox.test_bubblewrap import until
 
 ENOUGH = 2.0
 """Seconds for a line to be printed, however busy the machine is, before the program that hangs is stopped."""
@@ -53,7 +52,7 @@ def box(sandbox: Sandbox, tree: Path) -> Iterator[Shell]:
 
 
 def lay(folder: Path, files: dict[str, str]) -> Path:
-    """Make `{path: content}` in `folder`, with the modes and owners of a base tree."""
+    """Write `{path: content}` below `folder`, with the modes and owners of a base tree."""
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,28 +73,6 @@ def said(box: Shell, command: str) -> str:
     return result.output.text()
 
 
-def marker() -> str:
-    """A number of seconds that nobody else sleeps."""
-    return f"{1000 + secrets.randbelow(10**6)}.{secrets.randbelow(10**9)}"
-
-
-def processes(mark: str) -> list[str]:
-    """The command lines on this machine that hold `mark`, which nobody else has, without the dead."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it ended meanwhile
-            found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace"))
-    return [line for line in found if mark in line]
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait for what must happen soon, however busy the machine is."""
-    limit = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < limit, "what was waited for did not happen"
-        time.sleep(0.01)
-
-
 @contextlib.contextmanager
 def several(sandbox: Sandbox, *views: View) -> Iterator[list[Shell]]:
     """A box for each view."""
@@ -108,22 +85,17 @@ def several(sandbox: Sandbox, *views: View) -> Iterator[list[Shell]]:
 
 
 def test_the_published_contract_is_kept(sandbox: Sandbox) -> None:
-    """What is below goes further, into what only a box of ours promises."""
+    """Output, limits, time-outs, floods, views, isolation, closing and `run`: the tests below do not repeat these."""
     check_sandbox(sandbox)
 
 
-# What a command prints and how it ends.
+# Output and exit status.
 
 
 @pytest.mark.parametrize(
     ("command", "output", "exit_code"),
     [
-        ("echo hi", "hi\n", 0),
-        ("exit 7", "", 7),
-        ("false", "", 1),
         ("set -e; false; echo unseen", "", 1),
-        ("kill -9 $BASHPID", "", 137),
-        ("printf '  indented\\n\\n \\n'", "  indented\n\n \n", 0),
         ("printf 'no newline'", "no newline", 0),
         ("pwd; cd pkg && ls", "/testbed\ndata.txt\n", 0),
         ("ls nothing 2>/dev/null", "", 2),
@@ -135,9 +107,7 @@ def test_the_published_contract_is_kept(sandbox: Sandbox) -> None:
         ("awk '{print NR, $1}' pkg/data.txt", "1 one\n2 two\n", 0),
         ("echo 'echo ran' >/tmp/script; bash /tmp/script", "ran\n", 0),
         ("python3 -c 'print(sum(range(5)))'", "10\n", 0),
-        ("cat; echo end", "end\n", 0),
         ("sleep 0.1 & wait; echo done", "done\n", 0),
-        ("trap 'echo bye' EXIT; echo hello", "hello\nbye\n", 0),
         ("nonsense", "bash: line 1: nonsense: command not found\n", 127),
         ("if", "bash: eval: line 2: syntax error: unexpected end of file\n", 2),
         ("", "", 0),
@@ -175,12 +145,6 @@ def test_bytes_that_are_no_text_are_shown_safely(box: Shell) -> None:
     assert json.loads(json.dumps(text).encode()) == text
 
 
-def test_any_file_of_bytes_can_be_printed(box: Shell) -> None:
-    text = said(box, "head -c 5000 /bin/bash; head -c 5000 /dev/urandom")
-    assert text.encode("utf-8").decode("utf-8") == text
-    assert not [char for char in text if ord(char) < 32 and char not in "\t\n\v\f\r"]
-
-
 @pytest.mark.parametrize("length", [0, 1, 199, 200, 201, 1000, 300_000])
 def test_a_long_output_keeps_head_and_tail_and_counts_the_rest_exactly(box: Shell, length: int) -> None:
     whole = "".join(f"{number}\n" for number in range(length // 2))[:length].ljust(length, ".").encode()
@@ -201,7 +165,7 @@ def test_a_character_is_never_cut_and_the_count_stays_exact(box: Shell, keep: in
     assert int(middle.split()[1]) + len((head + tail).encode()) == 3000
 
 
-# What a call leaves behind: nothing.
+# A call leaves nothing behind.
 
 
 def test_each_call_starts_fresh(box: Shell) -> None:
@@ -215,7 +179,7 @@ def test_each_call_starts_fresh(box: Shell) -> None:
 
 
 def test_a_command_sees_no_variable_of_the_shell_that_runs_it(box: Shell) -> None:
-    """Else one call could read from it how the last one ended."""
+    """Otherwise a call could read from them how the last one ended."""
     run(box, "exit 3")
     assert said(box, 'echo "${_n-}${_r-}${_f-}"') == "\n"
 
@@ -247,36 +211,18 @@ def test_what_cannot_be_removed_from_tmp_goes_with_the_box(box: Shell) -> None:
         assert said(box, "ls -A /tmp") == ""
 
 
-@pytest.mark.parametrize(
-    "start",
-    ["sleep {} &", "(setsid sleep {} >/dev/null 2>&1 &)", "nohup sleep {} >/dev/null & disown", "exec sleep {} & :"],
-)
-def test_children_in_the_background_neither_delay_nor_outlive_a_call(box: Shell, start: str) -> None:
-    mark = marker()
-    assert said(box, f"{start.format(mark)}\necho started") == "started\n"
-    assert processes(mark) == []
-    assert said(box, "ls -d /proc/[0-9]* | wc -l").strip() in "12345"
-
-
-# What a command may not do.
+# Isolation.
 
 
 @pytest.mark.parametrize(
     "command",
     [
-        ": >new",
-        ": >>README.md",
-        "rm README.md",
-        "mv README.md other",
-        "mkdir new",
-        "chmod 777 README.md",
         "touch README.md",
         "ln -s README.md link",
         "sed -i s/sums/x/ README.md",
         "python3 -c \"open('/testbed/new', 'w')\"",
         ": >/new",
         "mkdir /new",
-        ": >/usr/new",
         ": >/etc/passwd",
         ": >/etc/new",
         ": >/dev/new",
@@ -312,7 +258,7 @@ def test_a_command_sees_the_system_and_the_tree_and_nothing_else(box: Shell, tre
 
 
 def test_owners_are_the_same_whoever_runs_the_box(sandbox: Sandbox, repo: Path) -> None:
-    """The policy's observations shall not depend on whether the trainer is root."""
+    """Observations do not depend on whether the trainer is root."""
     with contextlib.closing(Workspace(str(repo))) as workspace:
         workspace.write("pkg/new.py", File(b""))
         with several(sandbox, View(workspace.layers)) as (box,):
@@ -328,25 +274,15 @@ def test_no_installed_python_package_is_seen(box: Shell) -> None:
     assert run(box, "python3 -c 'import pytest'").exit_code == 1
 
 
-def test_the_environment_of_the_host_is_not_inherited(
-    sandbox: Sandbox, tree: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+def test_the_environment_and_the_umask_are_fixed(sandbox: Sandbox, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANG", "tlh")
-    with several(sandbox, View((tree,))) as (box,):
-        assert "secret" not in said(box, "env; export -p; cat /proc/*/environ 2>/dev/null")
-        assert said(box, "echo $HOME $USER $LANG $TZ $PATH") == "/tmp codex C.UTF-8 UTC /usr/local/bin:/usr/bin:/bin\n"
-    result = sandbox.run(View((tree,)), ["bash", "-c", "env; cat /proc/*/environ"], timeout=60)
-    assert "secret" not in result.output.text()
-
-
-def test_the_umask_of_the_host_is_not_inherited(sandbox: Sandbox, tree: Path) -> None:
     before = os.umask(0o077)
     try:
-        with several(sandbox, View((tree,))) as (box,):
-            assert said(box, "umask") == "0022\n"
+        with several(sandbox, View((tree,), env={"TZ": "UTC+3"})) as (box,):
+            found = said(box, "echo $HOME $USER $LANG $TZ $PATH; umask")
     finally:
         os.umask(before)
+    assert found == "/tmp codex C.UTF-8 UTC+3 /usr/local/bin:/usr/bin:/bin\n0022\n"
 
 
 @pytest.mark.parametrize("command", ["PATH=/tmp", "unset PATH", "export BASH_ENV=/tmp/x", "SHELL=/bin/sh"])
@@ -356,59 +292,13 @@ def test_what_restricted_bash_fixes_is_fixed(box: Shell, command: str) -> None:
     assert result.exit_code != 0
 
 
-def test_there_is_no_network(box: Shell) -> None:
-    name = f"\0nano-codex-{secrets.token_hex(8)}"
-    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_UNIX) as unix:
-        unix.bind(name)
-        unix.listen()
-        port = tcp.getsockname()[1]
-        tries = [
-            f"exec 5<>/dev/tcp/127.0.0.1/{port}",
-            f"python3 -c \"import socket; socket.create_connection(('127.0.0.1', {port}))\"",
-            f"python3 -c \"import socket; socket.socket(socket.AF_UNIX).connect('\\0{name[1:]}')\"",
-            "python3 -c \"import socket; socket.create_connection(('192.0.2.1', 80), timeout=5)\"",
-            "python3 -c \"import socket; socket.getaddrinfo('example.com', 80)\"",
-        ]
-        results = [run(box, attempt) for attempt in tries]
-        assert [result.exit_code for result in results] == [1] * len(tries)
-        assert select.select([tcp, unix], [], [], 0)[0] == []
-    interfaces = said(box, "tail -n +3 /proc/net/dev | cut -d: -f1")
-    assert interfaces.split() in ([], ["lo"])
-
-
-def test_processes_of_the_host_are_not_seen_and_cannot_be_killed(box: Shell) -> None:
-    assert run(box, f"kill -9 {os.getpid()}").exit_code == 1
-    assert str(os.getpid()) not in said(box, "cd /proc; echo [0-9]*").split()
-
-
 # Resources.
-
-
-def test_a_time_out_keeps_what_was_printed_and_ends_every_process(box: Shell) -> None:
-    mark = marker()
-    result = run(box, f"echo before; setsid sleep {mark} & sleep {mark}", timeout=ENOUGH)
-    assert (result.output.text(), result.exit_code, result.timed_out, result.flooded) == ("before\n", None, True, False)
-    assert processes(mark) == []
-    assert not box.alive
 
 
 def test_a_command_that_never_stops_printing_times_out(sandbox: Sandbox, tree: Path) -> None:
     with several(sandbox, View((tree,), limits=Limits(output=1 << 40))) as (box,):
         result = run(box, "for i in 1 2 3; do while :; do echo; done & done; wait", timeout=0.5, keep=10)
     assert (result.timed_out, result.flooded) == (True, False)
-
-
-def test_a_flood_is_stopped_at_the_same_byte_each_time(sandbox: Sandbox, tree: Path) -> None:
-    limits = Limits(output=1_000_000)
-    results = []
-    for _ in range(3):
-        with several(sandbox, View((tree,), limits=limits)) as (box,):
-            results.append(run(box, "yes", keep=99))
-            assert not box.alive
-    assert results[0] == results[1] == results[2]
-    assert (results[0].flooded, results[0].timed_out, results[0].exit_code) == (True, False, None)
-    assert results[0].output.left_out == 1_000_000 - 2 * 99
-    assert (results[0].output.head, results[0].output.tail) == (b"y\n" * 49 + b"y", b"\n" + b"y\n" * 49)
 
 
 @pytest.mark.parametrize(("length", "flooded"), [(99_999, False), (100_000, False), (100_001, True)])
@@ -418,11 +308,6 @@ def test_a_flood_is_more_than_the_limit(sandbox: Sandbox, tree: Path, length: in
     assert result.flooded == flooded
     assert result.exit_code == (None if flooded else 0)
     assert result.output.left_out == min(length, 100_000) - 20
-
-
-def test_the_default_limit_stops_a_flood(box: Shell) -> None:
-    result = run(box, "cat /dev/zero", keep=10)
-    assert (result.flooded, result.output.left_out) == (True, Limits().output - 20)
 
 
 def test_processes_are_counted_per_box(sandbox: Sandbox, tree: Path) -> None:
@@ -448,42 +333,16 @@ def test_a_fork_bomb_harms_neither_another_box_nor_the_next_call(sandbox: Sandbo
         assert said(again, "echo well | cat") == "well\n"
 
 
-@pytest.mark.parametrize(
-    ("limits", "command", "exit_code"),
-    [
-        (Limits(memory=256 << 20), "python3 -c 'bytes(1 << 30)'", 1),
-        (Limits(cpu=1), "while :; do :; done", 137),
-        (Limits(file_size=1 << 20), "head -c 2000000 /dev/zero >/tmp/big", 153),
-        (Limits(tmp=1 << 20), "head -c 2000000 /dev/zero >/tmp/big", 1),
-    ],
-    ids=["memory", "cpu", "file size", "tmp"],
-)
-def test_memory_time_and_files_are_limited(
-    sandbox: Sandbox, tree: Path, limits: Limits, command: str, exit_code: int
-) -> None:
-    with several(sandbox, View((tree,), limits=limits)) as (box,):
-        assert run(box, command).exit_code == exit_code
-        assert said(box, "echo well") == "well\n"
-
-
-# What a command may try on the shell that runs it.
+# Attacks on the resident shell.
 
 
 @pytest.mark.parametrize(
     "attack",
     [
-        "kill -9 -1",
-        "kill -9 1",
-        "kill -STOP 1",
         "for signal in $(seq 64); do kill -$signal 1; done",
         "kill -9 $$",
         "kill -9 $BASHPID",
-        "exec >&-",
-        "exec >&- 2>&- <&-",
-        "printf '0123456789abcdef 0\\0ready\\0' | tee /proc/1/fd/3",
         "exec 3>&1; printf 'ready\\0' >&3",
-        "python3 -c 'import os; os.set_blocking(1, False)'",
-        "python3 -c 'import fcntl; fcntl.fcntl(1, fcntl.F_SETPIPE_SZ, 4096)'",
         "python3 -c 'import fcntl, os; fcntl.fcntl(1, fcntl.F_SETFL, os.O_DIRECT)'",
         "ulimit -n 3 -f 0 -t 1 -u 1",
         "kill() { :; }; printf() { :; }; eval() { :; }; read() { :; }; enable -n kill printf read",
@@ -497,6 +356,7 @@ def test_memory_time_and_files_are_limited(
     ],
 )
 def test_no_command_harms_the_next(box: Shell, attack: str) -> None:
+    """More attacks are in redteam/boxes/test_server.py."""
     run(box, attack)
     assert box.alive
     assert said(box, "echo well; echo well >&2 | cat") == "well\nwell\n"
@@ -515,19 +375,6 @@ def test_no_command_slows_the_next(box: Shell, attack: str) -> None:
 # Views.
 
 
-def test_layers_lie_over_one_another(sandbox: Sandbox, tmp_path: Path) -> None:
-    files: list[dict[str, str]] = [
-        {"a": "a0", "b": "b0", "sub/x": "x0", "sub/y": "y0"},
-        {"b": "b1", "c": "c1", "sub/y": "y1"},
-        {"c": "c2", "sub/z": "z2", "new/n": "n2"},
-    ]
-    layers = tuple(lay(tmp_path / str(number), layer) for number, layer in enumerate(files))
-    with several(sandbox, *(View(layers[: count + 1]) for count in range(3))) as boxes:
-        seen = [said(box, "for file in $(find . -type f | sort); do cat $file; done") for box in boxes]
-        assert seen == ["a0b0x0y0", "a0b1c1x0y1", "a0b1c2n2x0y1z2"]
-        assert [run(box, ": >a").exit_code for box in boxes] == [1, 1, 1]
-
-
 def test_a_writable_view_forgets_what_was_written(sandbox: Sandbox, tree: Path) -> None:
     view = View((tree,), writable=True)
     with several(sandbox, view, view) as (first, second):
@@ -538,47 +385,14 @@ def test_a_writable_view_forgets_what_was_written(sandbox: Sandbox, tree: Path) 
         assert said(second, "ls; cat pkg/data.txt") == "README.md\npkg\none\ntwo\n"
     with several(sandbox, view) as (third,):
         assert said(third, "ls") == "README.md\npkg\n"
+    for _ in range(2):
+        result = sandbox.run(view, ["bash", "-c", "ls; touch new; ls new"], timeout=60)
+        assert result.output.text() == "README.md\npkg\nnew\n"
     assert sorted(path.name for path in tree.rglob("*")) == ["README.md", "data.txt", "pkg"]
     assert (tree / "pkg/data.txt").read_text() == "one\ntwo\n"
 
 
-def test_a_view_adds_mounts_and_variables(sandbox: Sandbox, tree: Path, tmp_path: Path) -> None:
-    extra = lay(tmp_path / "extra", {"tool": "a tool\n"})
-    view = View((tree,), mounts=((extra, "/opt/extra"), (extra / "tool", "/opt/tool")), env={"A": "1 2", "TZ": "UTC+3"})
-    with several(sandbox, view) as (box,):
-        assert said(box, "cat /opt/extra/tool /opt/tool; echo $A $TZ") == "a tool\na tool\n1 2 UTC+3\n"
-        assert run(box, ": >/opt/extra/new").exit_code == 1
-
-
-def test_a_view_of_nothing_is_refused_in_words(sandbox: Sandbox, tmp_path: Path) -> None:
-    with pytest.raises(SandboxError, match=r"did not open.*missing"):
-        sandbox.open(View((tmp_path / "missing",)))
-
-
-def test_git_works_inside(sandbox: Sandbox, repo: Path) -> None:
-    with contextlib.closing(Workspace(str(repo))) as workspace:
-        old = workspace.read("sums.py")
-        assert old is not None
-        workspace.write("sums.py", File(old.data.replace(b"a - b", b"a + b")))
-        with several(sandbox, View(workspace.layers)) as (box,):
-            assert (
-                said(box, "git status --short; git log --format=%s; git grep -c def") == " M sums.py\nbase\nsums.py:2\n"
-            )
-            assert "-    return a - b\n+    return a + b\n" in said(box, "git diff")
-            assert run(box, "git commit -qam x").exit_code != 0
-
-
 # The life of a box.
-
-
-def test_a_closed_box_says_so(sandbox: Sandbox, tree: Path) -> None:
-    box = sandbox.open(View((tree,)))
-    assert box.alive
-    box.close()
-    box.close()
-    assert not box.alive
-    with pytest.raises(SandboxError, match="closed"):
-        run(box, "echo hi")
 
 
 def test_a_box_survives_the_thread_that_opened_it(sandbox: Sandbox, tree: Path) -> None:
@@ -628,75 +442,17 @@ def test_sixteen_boxes_work_at_the_same_time(sandbox: Sandbox, tree: Path) -> No
 # One program in a box of its own.
 
 
-def test_run_gives_input_output_reports_and_the_exit_code(sandbox: Sandbox, tree: Path) -> None:
-    script = "cat; pwd; printf 'a report\\0' >&2; exit 3"
-    result = sandbox.run(View((tree,)), ["bash", "-c", script], stdin=b"input\n", timeout=60)
-    assert result.output.text() == "input\n/testbed\n"
-    assert (result.exit_code, result.reports, result.timed_out, result.flooded) == (3, b"a report\0", False, False)
-
-
-def test_run_passes_arguments_as_they_are(sandbox: Sandbox, tree: Path) -> None:
-    words = ["", " ", "a b", "$HOME", "'", '"', "\n", "é", "--"]
-    result = sandbox.run(View((tree,)), ["python3", "-c", "import sys; print(sys.argv[1:])", *words], timeout=60)
-    assert result.output.text() == f"{words}\n"
-
-
-@pytest.mark.parametrize("script", ["cat | wc -c", "true", "exec <&-; echo"])
-def test_run_takes_long_input_whether_it_is_read_or_not(sandbox: Sandbox, tree: Path, script: str) -> None:
-    result = sandbox.run(View((tree,)), ["bash", "-c", script], stdin=b"x" * 3_000_000, timeout=60)
-    assert (result.exit_code, result.output.text().strip()) == (0, "3000000" if "wc" in script else "")
-
-
 def test_run_carries_long_input_output_and_reports_at_once(sandbox: Sandbox, tree: Path) -> None:
     program = "import os, sys\nfor line in sys.stdin.buffer:\n  os.write(1, line)\n  os.write(2, line)"
     result = sandbox.run(View((tree,)), ["python3", "-c", program], stdin=b"line\n" * 100_000, timeout=60, keep=4)
     assert (result.output.left_out, result.reports) == (500_000 - 8, b"line\n" * 100_000)
 
 
-@pytest.mark.parametrize(("script", "exit_code"), [("kill -9 $$", 137), ("nonsense", 127), ("kill -TERM $$", 143)])
-def test_run_tells_how_a_program_died(sandbox: Sandbox, tree: Path, script: str, exit_code: int) -> None:
-    assert sandbox.run(View((tree,)), ["bash", "-c", script], timeout=60).exit_code == exit_code
-
-
-def test_run_of_a_missing_program_fails_as_in_a_shell(sandbox: Sandbox, tree: Path) -> None:
-    result = sandbox.run(View((tree,)), ["nonsense"], timeout=60)
-    assert result.exit_code == 127
-    assert b"nonsense: not found" in result.reports
-
-
-def test_run_stops_at_its_time_and_leaves_no_process(sandbox: Sandbox, tree: Path) -> None:
-    mark = marker()
-    script = f"echo before; echo reported >&2; setsid sleep {mark} & sleep {mark}"
+def test_run_stops_at_its_time_though_the_program_closed_its_output(sandbox: Sandbox, tree: Path) -> None:
+    script = "echo before; echo reported >&2; exec >&- 2>&-; sleep 1000"
     result = sandbox.run(View((tree,)), ["bash", "-c", script], timeout=ENOUGH)
     assert (result.output.text(), result.reports) == ("before\n", b"reported\n")
     assert (result.exit_code, result.timed_out) == (None, True)
-    assert processes(mark) == []
-
-
-def test_run_stops_at_its_time_though_the_program_closed_its_output(sandbox: Sandbox, tree: Path) -> None:
-    result = sandbox.run(View((tree,)), ["bash", "-c", "exec >&- 2>&-; sleep 1000"], timeout=0.2)
-    assert (result.exit_code, result.timed_out) == (None, True)
-
-
-def test_run_ends_with_its_program_though_children_hold_its_pipes(sandbox: Sandbox, tree: Path) -> None:
-    mark = marker()
-    result = sandbox.run(View((tree,)), ["bash", "-c", f"setsid sleep {mark} & echo done"], timeout=60)
-    assert (result.exit_code, result.timed_out, result.output.text()) == (0, False, "done\n")
-    assert processes(mark) == []
-
-
-def test_run_stops_a_flood(sandbox: Sandbox, tree: Path) -> None:
-    view = View((tree,), limits=Limits(output=100_000))
-    results = [sandbox.run(view, ["yes"], timeout=60, keep=10) for _ in range(2)]
-    assert results[0] == results[1]
-    assert (results[0].flooded, results[0].exit_code, results[0].output.left_out) == (True, None, 99_980)
-
-
-def test_run_in_a_writable_view_forgets_what_was_written(sandbox: Sandbox, tree: Path) -> None:
-    view = View((tree,), writable=True)
-    results = [sandbox.run(view, ["bash", "-c", "ls; touch new; ls new"], timeout=60) for _ in range(2)]
-    assert [result.output.text() for result in results] == ["README.md\npkg\nnew\n"] * 2
-    assert not (tree / "new").exists()
 
 
 def test_run_has_the_same_walls(sandbox: Sandbox, tree: Path) -> None:
@@ -706,48 +462,48 @@ def test_run_has_the_same_walls(sandbox: Sandbox, tree: Path) -> None:
     assert b"Read-only file system" in result.reports
 
 
-# A program's box, on its way up and down.
+# Starting and closing a program's box.
 
 
 def start(sandbox: Sandbox, tree: Path, script: str) -> Box:
-    """The box of one program that nobody has given its input yet."""
+    """The box of one program that has not been given its input yet."""
     assert isinstance(sandbox, Bubblewrap)
     return Box(sandbox._launch(View((tree,)), ["bash", "-c", script], shell=False), max_output=1 << 20)
 
 
 def sleeping(mark: str) -> bool:
     """Whether a `sleep` for so long runs on this machine."""
-    return any(line.startswith("sleep ") for line in processes(mark))
+    return any(line.startswith("sleep ") for line in processes_with(mark))
 
 
 def test_a_program_that_is_closed_leaves_no_process_and_a_second_close_does_nothing(
     sandbox: Sandbox, tree: Path
 ) -> None:
-    mark = marker()
+    mark = unique_seconds()
     program = start(sandbox, tree, f"sleep {mark} & sleep {mark}")
     until(lambda: sleeping(mark))
     program.close()
-    until(lambda: not processes(mark))  # the killed take a moment
+    until(lambda: not processes_with(mark))  # the killed take a moment
     program.close()
 
 
 @pytest.mark.parametrize(
     "moments", [range(0, 80, 8), pytest.param(range(80), marks=pytest.mark.slow)], ids=["some", "all"]
 )
-def test_a_program_that_is_closed_at_any_moment_of_its_coming_up_leaves_no_process(
+def test_a_program_that_is_closed_at_any_moment_of_its_start_leaves_no_process(
     sandbox: Sandbox, tree: Path, moments: range
 ) -> None:
-    mark = marker()
+    mark = unique_seconds()
     for moment in moments:
         program = start(sandbox, tree, f"sleep {mark} & sleep {mark}")
         time.sleep(0.0002 * moment)
         program.close()
-    until(lambda: not processes(mark))  # the killed take a moment
+    until(lambda: not processes_with(mark))  # the killed take a moment
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_fork_elsewhere_meanwhile_keeps_no_box_from_coming_up_or_ending(sandbox: Sandbox, tree: Path) -> None:
-    """The child holds copies of the pipes' ends for as long as it lives: nothing may wait for those."""
+def test_a_concurrent_fork_keeps_no_box_from_starting_or_ending(sandbox: Sandbox, tree: Path) -> None:
+    """A forked child holds copies of the pipes while it lives, so nothing may wait for their end."""
     done, children = threading.Event(), list[int]()
 
     def fork() -> None:

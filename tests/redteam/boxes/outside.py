@@ -1,4 +1,4 @@
-"""What lies outside the box, planted for the probes, and how their effects are seen there."""
+"""The targets of the probes outside the box, and how the effects of a probe are found there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LIBC.shmat.restype = ctypes.c_void_p
 
 @dataclass
 class Outside:
-    """A planted area with secrets, listeners and a victim."""
+    """A folder with secrets, and listeners and a victim process around it."""
 
     area: Path
     secret: str
@@ -45,7 +45,7 @@ class Outside:
         return text.format(**self.values)
 
     def environment(self) -> dict[str, str]:
-        """What a careless harness leaves to what it starts."""
+        """The environment that a careless harness passes on."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         more = {"API_KEY": self.secret, "HOME": str(self.area / "home"), "TMPDIR": str(self.area / "tmp")}
         return {**os.environ, "PATH": path, **more}
@@ -62,41 +62,38 @@ class Outside:
         }
 
     def effects(self, before: dict[str, Any], output: str) -> set[str]:
-        """What a probe has brought about, by name."""
+        """The names of the effects of a probe."""
         after = self.state()
-        found = {"changed"} if before["files"] != after["files"] or before["mounts"] != after["mounts"] else set()
-        found |= {"victim"} if before["victim"] != after["victim"] else set()
-        found |= {"message"} if self._messages() else set()
-        found |= {"secret"} if self.secret in output or "canary-42" in output else set()
-        found |= {"left"} if self.started() else set()
-        found |= {"flood"} if len(output) > 1_000_000 else set()
-        found |= {"entered"} if "entered" in output.split() else set()
-        made = [int(number) for number in re.findall(r"^made (\d+)$", output, re.MULTILINE)]
-        wrote = [int(number) for number in re.findall(r"^wrote (\d+)$", output, re.MULTILINE)]
-        return (
-            found
-            | ({"many"} if max(made, default=0) >= 250 else set())
-            | ({"filled"} if max(wrote, default=0) > 75_000_000 else set())
+        made, wrote = (
+            max(map(int, re.findall(rf"^{word} (\d+)$", output, re.MULTILINE)), default=0) for word in ("made", "wrote")
         )
+        effects = {
+            "changed": before["files"] != after["files"] or before["mounts"] != after["mounts"],
+            "victim": before["victim"] != after["victim"],
+            "message": self._messages(),
+            "secret": self.secret in output or "canary-42" in output,
+            "left": self.started(),
+            "flood": len(output) > 1_000_000,
+            "entered": "entered" in output.split(),
+            "many": made >= 250,
+            "filled": wrote > 75_000_000,
+        }
+        return {name for name, found in effects.items() if found}
 
     def started(self) -> list[int]:
         """Processes that a probe has started and that are still there."""
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
-            try:
+            with suppress(OSError):  # it has ended
                 if f"3{self.mark}".encode() in folder.joinpath("cmdline").read_bytes():
                     found.append(int(folder.name))
-            except OSError:
-                continue
         return found
 
     def sweep(self) -> None:
-        """End what a probe without a wall has started."""
+        """Kill the processes that a probe has started without a box."""
         for pid in self.started():
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(pid, 9)
-            except ProcessLookupError:
-                continue
 
     def _messages(self) -> list[bytes]:
         deadline = time.monotonic() + 0.05
@@ -135,7 +132,7 @@ def _metadata(path: Path) -> tuple[Any, ...]:
 
 @contextmanager
 def planted(area: Path) -> Iterator[Outside]:
-    """The area, taken away again with all that is in it."""
+    """Create the targets, and remove them afterwards."""
     secret, mark = f"canary-{secrets.token_hex(8)}", str(secrets.randbelow(10**9) + 10**9)
     with ExitStack() as stack:
         kept = [stack.enter_context(_file(Path(f"/{name}/canary.{mark}"), secret)) for name in ("dev/shm", "tmp")]
@@ -199,7 +196,7 @@ def _plant_ipc(stack: ExitStack, secret: str) -> dict[str, int]:
 
 
 def _plant_repository(folder: Path, secret: str) -> None:
-    """The bug in the first commit; after it the fix by a tag, a stash, ORIG_HEAD, a reflog and a note."""
+    """The bug in the first commit; the fix in a later one, a tag, a stash, ORIG_HEAD, a reflog and a note."""
     folder.mkdir()
     git(folder, "init", "-q", "-b", "main")
     (folder / "sums.py").write_text(BUG)

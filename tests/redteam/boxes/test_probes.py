@@ -1,11 +1,10 @@
-"""No probe has an effect outside the box, and each has one where there is no box."""
+"""No probe has an effect outside the box, and each has one without a box."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,13 +74,13 @@ def inside(outside: Outside, sandbox: Sandbox, tmp_path: Path) -> Iterator[NanoC
 
 
 def answer(env: NanoCodexEnv, cmd: str) -> str:
-    """What the policy reads."""
+    """The observation."""
     obs, *_ = env.step(tool_call("shell", cmd=cmd))
     return str(obs[-1]["content"])
 
 
 def unwalled(outside: Outside, script: str) -> str:
-    """The same without a wall: a plain shell in the repository, waited for alone, whatever it leaves behind."""
+    """The output without a box, from a plain shell in the repository; processes that it leaves are not waited for."""
     with tempfile.TemporaryFile() as output:
         subprocess.run(
             ["bash", "-c", script],
@@ -99,7 +98,7 @@ def unwalled(outside: Outside, script: str) -> str:
 
 @pytest.mark.parametrize("probes", list(groups()))
 def test_no_probe_has_an_effect_outside(probes: list[Probe], outside: Outside, inside: NanoCodexEnv) -> None:
-    """Files, metadata, processes, listeners, mounts, kernel objects and the answer are looked at after each."""
+    """After each, files, metadata, processes, listeners, mounts, kernel objects and the answer are checked."""
     descriptors = len(os.listdir("/proc/self/fd"))
     found = {}
     for probe in probes:
@@ -115,8 +114,8 @@ def test_no_probe_has_an_effect_outside(probes: list[Probe], outside: Outside, i
 @pytest.mark.parametrize(
     "probe", [pytest.param(probe, id=probe.id, marks=() if probe.id in FIRST else pytest.mark.slow) for probe in PROBES]
 )
-def test_each_probe_works_where_there_is_no_wall(probe: Probe, tmp_path: Path) -> None:
-    """In an area of its own: the same scripts, run by a shell that nothing holds back."""
+def test_each_probe_works_without_a_box(probe: Probe, tmp_path: Path) -> None:
+    """The control: the same scripts, run by a plain shell with targets of their own."""
     if probe.needs_root and os.geteuid() != 0:
         pytest.skip("needs root: nobody else can do this, wall or not")
     with planted(tmp_path / "area") as outside:
@@ -126,9 +125,3 @@ def test_each_probe_works_where_there_is_no_wall(probe: Probe, tmp_path: Path) -
             assert probe.effect in outside.effects(before, output), output[-2000:]
         finally:
             outside.sweep()
-
-
-def test_each_kind_has_four_probes_and_no_name_is_there_twice() -> None:
-    """A probe's name is its own."""
-    assert len({probe.id for probe in PROBES}) == len(PROBES)
-    assert min(Counter(probe.kind for probe in PROBES).values()) >= 4

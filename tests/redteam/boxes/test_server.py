@@ -1,4 +1,4 @@
-"""What a policy may try on the resident server of its box, tried in an episode and on a server without walls.
+"""Attacks on the resident server of a box, tried in an episode and, as a control, on a naive server.
 
 The naive server below is a bash that reads commands, evaluates each in its own process and answers by a fixed frame on
 the one pipe that it has. A probe must harm that one, which shows that the probe works, and none that we run.
@@ -18,7 +18,6 @@ import secrets
 import select
 import subprocess
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -42,12 +41,12 @@ class Probe:
     id: str
     kind: str
     effect: str
-    """What it brings about on the naive server; see `effects`."""
+    """Its effect on the naive server; see `effects`."""
     call: str
     look: str
     """A call whose answer must not change by the attack; the neighbour's, if `effect` is "seen"."""
     hole: str
-    """Why it works on ours as well: a known hole, until somebody mends it."""
+    """Why it works on ours as well, if it is a known hole."""
 
 
 _TABLE = r"""
@@ -233,7 +232,7 @@ class Place:
     """How often what a neighbour may see looks whether it was seen, before it ends by itself."""
 
     def effects(self, probe: Probe) -> dict[str, str]:
-        """What the probe brings about, by name, and what was seen of it."""
+        """The probe's effects by name, with what was seen of each."""
         mark = str(secrets.randbelow(10**8) + 10**8)
         words = {"@mark": mark, "@turns": str(self.turns), "@server": str(self.server)}
         call, look = (_filled(text, words) for text in (probe.call, probe.look))
@@ -320,9 +319,9 @@ def naive(repo: Path) -> Iterator[Place]:
 
 @pytest.mark.parametrize("probe", CASES)
 def test_no_probe_harms_the_server(probe: Probe, episode: Place) -> None:
-    """The next calls, the attack's own answer, the neighbour and our descriptors are looked at after each.
+    """After each, the next calls, the attack's own answer, the neighbour and our descriptors are checked.
 
-    A known hole shows its one effect and no other; a mended one must lose its mark.
+    A known hole has its one effect and no other; one that is closed must lose its mark.
     """
     descriptors = len(os.listdir("/proc/self/fd"))
     found = episode.effects(probe)
@@ -336,14 +335,8 @@ def test_no_probe_harms_the_server(probe: Probe, episode: Place) -> None:
 
 @pytest.mark.parametrize("probe", CASES)
 def test_each_probe_works_on_a_naive_server(probe: Probe, naive: Place) -> None:
-    """The same text, and the same look at what came of it."""
+    """The control: the same text and the same checks."""
     found = naive.effects(probe)
     for _ in range(4 if probe.effect == "seen" else 0):  # another suite may hold the same device
         found = found or naive.effects(probe)
     assert probe.effect in found, found
-
-
-def test_each_kind_has_four_probes_and_no_name_is_there_twice() -> None:
-    """A probe's name is its own."""
-    assert len({probe.id for probe in PROBES}) == len(PROBES)
-    assert min(Counter(probe.kind for probe in PROBES).values()) >= 4
