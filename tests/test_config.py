@@ -164,7 +164,7 @@ def test_a_setting_is_toml_or_else_a_string(setting: str, key: str, value: objec
         ("model.thinking=1", "thinking must be a bool; got 1"),
         ("model.extra_body=[]", "extra_body must be a dict; got []"),
         ("policy", "--set takes key=value; got 'policy'"),
-        ('policy="a', "--set 'policy=\"a' is no TOML"),
+        ('policy="a', "--set 'policy=\"a' is not valid TOML"),
     ],
 )
 def test_a_mistake_is_named(setting: str, words: str) -> None:

@@ -281,7 +281,7 @@ def test_settings_come_from_a_file_and_from_the_command_line(file: str, tmp_path
         ("policy=genius", "no policy is called 'genius'; there are: idle, oracle, random"),
         ("reward=money", "no reward is called 'money'; there are: resolved, similarity"),
         ("env.max_steps", "--set takes key=value; got 'env.max_steps'"),
-        ("a b=5", "--set 'a b=5' is no TOML"),
+        ("a b=5", "--set 'a b=5' is not valid TOML"),
         ("env.max_steps=0", "max_steps must be a positive number; got 0"),
         ("env.on_inaction=shout", "on_inaction is 'submit' or 'remind'; got 'shout'"),
         ("tasks=[]", "tasks"),

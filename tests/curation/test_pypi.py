@@ -135,7 +135,7 @@ def test_a_changelog_is_cut_after_forty_lines() -> None:
     ],
 )
 def test_the_name_of_a_test_says_what_should_work(test: str, words: str) -> None:
-    assert release_pairs._words(test) == words
+    assert release_pairs._readable(test) == words
 
 
 def test_an_issue_has_the_words_of_the_changelog_or_else_of_the_tests() -> None:

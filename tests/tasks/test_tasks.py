@@ -156,12 +156,12 @@ def test_a_byte_order_mark_is_no_row(tmp_path: Path) -> None:
         ("t.jsonl", b"{}\n", "a row: no column instance_id, repo, problem_statement; it has \\[\\]"),
         ("t.jsonl", b'{"instance_id": "x"}\nnonsense\n', "t.jsonl, line 2 is not JSON: "),
         ("t.jsonl", b'{"instance_id": "x"}\n\xff\xfe\n', "t.jsonl, line 2 is not JSON: "),
-        ("t.jsonl", b'{"instance_id": "x"}\n[1]\n', "t.jsonl, line 2 is no object; got list"),
+        ("t.jsonl", b'{"instance_id": "x"}\n[1]\n', "t.jsonl, line 2 is not an object; got list"),
         ("t.json", b"[1, 2", "t.json is not JSON: "),
         ("t.json", b"5", "t.json must hold a list of rows"),
         ("t.json", b"[5]", "t.json must hold a list of rows"),
         ("t.json", b"[]", "t.json holds no tasks"),
-        ("t.parquet", b"PAR0", "t.parquet is no Parquet file that can be read: "),
+        ("t.parquet", b"PAR0", "t.parquet cannot be read as Parquet: "),
         ("t.csv", b"instance_id\n", "t.csv: tasks are read from .jsonl, .json, .parquet files"),
     ],
 )
@@ -193,7 +193,7 @@ def test_a_dataset_that_cannot_be_reached_is_an_error_of_one_line(tmp_path: Path
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert done.stdout.startswith(
-        "cannot load 'nobody/no-such-tasks': there is no such file, and as a dataset of the hub"
+        "cannot load 'nobody/no-such-tasks': there is no such file, and it cannot be loaded from the hub: "
     )
     assert done.stdout.count("\n") == 1
 
