@@ -24,29 +24,20 @@ if TYPE_CHECKING:
     from nano_codex_env.tasks import load_tasks, save_tasks
     from nano_codex_env.tasks.task import Task
 
-_MODULES = {
-    "Agent": "agent",
-    "ChatPolicy": "policies.chat",
-    "DiffSimilarity": "rewards",
-    "Idle": "policies.scripted",
-    "NanoCodexEnv": "env",
-    "Oracle": "policies.scripted",
-    "Policy": "policies.base",
-    "Random": "policies.scripted",
-    "Reply": "policies.base",
-    "Resolved": "rewards",
-    "Reward": "rewards",
-    "Score": "rewards",
-    "Scripted": "policies.scripted",
-    "Task": "tasks.task",
-    "Trajectory": "records.trajectory",
-    "from_function": "rewards",
-    "load_tasks": "tasks",
-    "make_vec": "runs.vectors",
-    "rollouts": "runs.rollouts",
-    "save_tasks": "tasks",
-    "weighted": "rewards",
+_NAMES = {
+    "agent": ["Agent"],
+    "env": ["NanoCodexEnv"],
+    "policies.base": ["Policy", "Reply"],
+    "policies.chat": ["ChatPolicy"],
+    "policies.scripted": ["Idle", "Oracle", "Random", "Scripted"],
+    "records.trajectory": ["Trajectory"],
+    "rewards": ["DiffSimilarity", "Resolved", "Reward", "Score", "from_function", "weighted"],
+    "runs.rollouts": ["rollouts"],
+    "runs.vectors": ["make_vec"],
+    "tasks": ["load_tasks", "save_tasks"],
+    "tasks.task": ["Task"],
 }
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "Agent",

@@ -58,7 +58,7 @@ DEFAULTS: dict[str, Any] = {
         "extra_body": {},
     },
 }
-"""Every key of a config with its default, or with its type if it has none.
+"""Every key of a config with its default, or with its type where there is no default.
 
 Those of `env` are arguments of `NanoCodexEnv`, those of `model` of `ChatPolicy`. API keys come from the environment.
 """
@@ -138,8 +138,8 @@ def _is_model(config: Mapping[str, Any]) -> bool:
 def untrusted_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that must not be taken from a config that a stranger may have written: key -> value.
 
-    These are the user's own code (`module:name`), a server that gets an API key (an `api_base` that is not the
-    provider's) and datasets of the hub. All other settings are names in this package, numbers, text or data files.
+    They run code (`module:name`), send an API key to a server (an `api_base` other than the provider's) or download a
+    dataset of the hub. All others are names in this package, numbers, text or data files.
     """
     policy, reward, tasks = config["policy"], config["reward"], config["tasks"]
     found: dict[str, Any] = {}
@@ -167,7 +167,7 @@ def env_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _load(name: str, what: str) -> Any:
-    """Import the object `module:name`; a class is called without arguments."""
+    """Import the object `module:name`; if it is a class, make an instance without arguments."""
     module, _, attribute = name.partition(":")
     here = os.getcwd()
     try:
@@ -192,11 +192,11 @@ def _setting(setting: str) -> dict[str, Any]:
     for text in (value, f'"{value}"'):
         with suppress(tomllib.TOMLDecodeError):
             return tomllib.loads(f"{key} = {text}")
-    raise ConfigError(f"--set {setting!r} is no TOML")
+    raise ConfigError(f"--set {setting!r} is not valid TOML")
 
 
 def _merge(config: dict[str, Any], changes: Mapping[str, Any], where: str) -> None:
-    """Set the keys of `changes` in `config`, whose values say which types are allowed."""
+    """Set the keys of `changes` in `config`; a value must have the type of the one that it replaces."""
     for key in changes:
         value: Any = changes[key]
         if key not in config:

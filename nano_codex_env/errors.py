@@ -1,21 +1,7 @@
 """All exceptions that the package raises on purpose, and who each is for.
 
-    NanoCodexError
-    ├── ToolError           a mistake of the policy: it becomes the tool's answer and the episode goes on
-    ├── ActionError         the caller passed something to step() that is not an action
-    ├── ConfigError         the caller passed an argument or option that cannot be used
-    ├── TaskError           a task or a dataset row cannot be used
-    ├── WorkspaceError      a repository, the cache or the disk failed: the episode is void
-    ├── SandboxError        the sandbox cannot be built, does not isolate, or broke: the episode is void
-    ├── RewardError         the score could not be computed: the episode is void
-    │   └── BrokenTaskError     no patch can solve the task here: its tests fail with the reference patch too
-    ├── RewardCheckError    what `check_reward` found wrong with a reward
-    ├── TrajectoryError     a log cannot be written or read
-    └── PolicyError         the policy could not answer: the episode is void
-        └── ContextOverflow     the transcript no longer fits the model: the episode ends as `token_limit`
-
 The policy only ever sees `ToolError`. All others are raised: a failure of ours never becomes an observation or a
-reward.
+reward, it makes the episode void.
 """
 
 
@@ -24,7 +10,7 @@ class NanoCodexError(Exception):
 
 
 class ToolError(NanoCodexError):
-    """A mistake of the policy; the message tells it what to do instead."""
+    """A mistake of the policy: the message is the tool's answer, says what to do instead, and the episode goes on."""
 
 
 class ActionError(NanoCodexError, ValueError):
@@ -40,19 +26,19 @@ class TaskError(NanoCodexError, ValueError):
 
 
 class WorkspaceError(NanoCodexError):
-    """A repository, the cache or the disk failed."""
+    """A repository, the cache or the disk failed: the episode is void."""
 
 
 class SandboxError(NanoCodexError):
-    """The sandbox cannot be built, does not isolate, or broke."""
+    """The sandbox cannot be built, does not isolate, or broke: the episode is void."""
 
 
 class RewardError(NanoCodexError):
-    """A reward could not be computed."""
+    """The score could not be computed: the episode is void."""
 
 
 class BrokenTaskError(RewardError):
-    """The tests of a task fail with its reference patch, so that no score of it means anything."""
+    """No patch can solve the task here: its tests fail with the reference patch too."""
 
 
 class RewardCheckError(NanoCodexError, AssertionError):
@@ -64,11 +50,11 @@ class TrajectoryError(NanoCodexError):
 
 
 class PolicyError(NanoCodexError):
-    """A policy could not answer."""
+    """A policy could not answer: the episode is void."""
 
 
 class ContextOverflow(PolicyError):
-    """The transcript is longer than the context of the model."""
+    """The transcript no longer fits the model: the episode ends as `token_limit`."""
 
 
 def describe(error: BaseException) -> str:

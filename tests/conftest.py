@@ -124,7 +124,7 @@ def repo(make_repo: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def task(repo: Path) -> Task:
-    """The task to mend it."""
+    """The task to fix it."""
     return Task(
         instance_id="sums-1",
         repo=str(repo),
@@ -139,12 +139,12 @@ def task(repo: Path) -> Task:
 
 @pytest.fixture(scope="session")
 def sandbox() -> Sandbox:
-    """One sandbox for all tests: its walls are proved once."""
+    """One sandbox for all tests, so that it tests itself once."""
     return Bubblewrap()
 
 
 MENDED = from_function(lambda task, transcript, diff: float("+    return a + b" in diff))
-"""Worth what the hidden tests are worth here, for tests that are about something else."""
+"""Gives the reward that the hidden tests would give here, without running them."""
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def leaving_nothing(patience: float = 60) -> Iterator[None]:
         return [one.name for one in found if not one.daemon and not one.name.startswith("nano-codex-spawner")]
 
     while ((left := leavings() - before) or ours()) and time.monotonic() < deadline:
-        time.sleep(0.02)  # a killed process, and a thread that is told to end, take a moment to be gone
+        time.sleep(0.02)  # a killed process and a thread that was asked to end take a moment
     assert not left
     assert not ours()
 

@@ -2,10 +2,12 @@
 
     python -m tests.docs --write      # insert help texts and the README's transcript anew
     python -m tests.docs PAGE         # run the code blocks of one page, in the current folder
+    python -m tests.docs PAGE --fast  # leave out those marked slow
 
 A comment directly above a block says what the block needs or what it is:
 
     <!-- not run: needs a GPU -->     only checked: it compiles, its names, options and keys exist
+    <!-- slow: runs tests -->         checked in the fast suite, run in the slow one
     <!-- file: my_reward.py -->       written to this file, for the blocks that follow
 """
 
@@ -44,7 +46,7 @@ LANGUAGES = ("bash", "python", "toml", "yaml", "text", "diff", "json")
 OPTIONAL = ("trl", "verl", "peft", "transformers", "torch", "wandb")
 """Packages that the checks look into only where they are installed."""
 
-_BLOCK = re.compile(r"(?:<!-- (not run|file): (.+?) -->\n)?^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"(?:<!-- (not run|slow|file): (.+?) -->\n)?^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _GENERATED = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
@@ -59,8 +61,15 @@ class Block:
     text: str
     reason: str = ""
     """Why it is not run; empty: it is."""
+    slow: str = ""
+    """Why only the slow suite runs it; empty: every suite does."""
     file: str = ""
     """The file that it is written to."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether some suite runs it."""
+        return not self.reason and self.language in ("bash", "python", "toml")
 
     @property
     def where(self) -> str:
@@ -75,19 +84,19 @@ def blocks(page: Path) -> list[Block]:
     for match in _BLOCK.finditer(text):
         kind, about, language, code = match.groups()
         line = text.count("\n", 0, match.start(4)) + 1
-        notes = {"not run": {"reason": about}, "file": {"file": about}}.get(kind, {})
+        notes = {{"not run": "reason"}.get(kind, kind): about} if kind else {}
         found.append(Block(page, line, language, code, **notes))
     return found
 
 
-def run(page: Path) -> None:
+def run(page: Path, fast: bool = False) -> None:
     """Run a page's blocks in order in the current folder; Python blocks share their names."""
     names: dict[str, Any] = {"__name__": "__main__"}
     sys.path.insert(0, os.getcwd())
     for block in blocks(page):
         if block.file:
             Path(block.file).write_text(block.text, encoding="utf-8")
-        if block.reason or (block.file and block.language != "toml"):
+        if block.reason or (fast and block.slow) or (block.file and block.language != "toml"):
             continue
         if block.language == "python":
             code = "\n" * (block.line - 1) + block.text
@@ -255,9 +264,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.docs")
     parser.add_argument("page", nargs="?", type=Path, help="run the code blocks of this page")
     parser.add_argument("--write", action="store_true", help="insert what is generated")
+    parser.add_argument("--fast", action="store_true", help="leave out the blocks marked slow")
     arguments = parser.parse_args()
     if arguments.page:
-        run(arguments.page)
+        run(arguments.page, arguments.fast)
     for page in PAGES if arguments.write else ():
         page.write_text(generated(page), encoding="utf-8")
 

@@ -6,7 +6,9 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,6 @@ from tests.conftest import git
 from tests.docs import LANGUAGES, PAGES, ROOT, Block, blocks, check, generated, parse, plain
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
-RUNNABLE = ("bash", "python", "toml")
 
 
 def workplace(folder: Path) -> dict[str, str]:
@@ -38,26 +39,32 @@ def workplace(folder: Path) -> dict[str, str]:
     return {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": path, "COLUMNS": "100"}
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        pytest.param(page, id=page.name)
-        for page in PAGES
-        if any(block.language in RUNNABLE and not block.reason for block in blocks(page))
-    ],
-)
-def test_the_code_of_a_page_runs(page: Path, tmp_path: Path) -> None:
-    env = workplace(tmp_path)
-    command = [sys.executable, "-W", "error::ResourceWarning", "-m", "tests.docs", str(page)]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600)
+def pages(wanted: Callable[[Block], bool]) -> list[Any]:
+    """The pages with a block that is wanted, as parameters."""
+    return [pytest.param(page, id=page.name) for page in PAGES if any(map(wanted, blocks(page)))]
+
+
+def run_page(page: Path, folder: Path, *options: str) -> None:
+    command = [sys.executable, "-W", "error::ResourceWarning", "-m", "tests.docs", str(page), *options]
+    done = subprocess.run(command, cwd=folder, env=workplace(folder), capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("page", pages(lambda block: block.runs and not block.slow))
+def test_the_code_of_a_page_runs(page: Path, tmp_path: Path) -> None:
+    run_page(page, tmp_path, "--fast")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", pages(lambda block: bool(block.slow)))
+def test_the_code_of_a_page_runs_with_its_slow_blocks(page: Path, tmp_path: Path) -> None:
+    run_page(page, tmp_path)
+
+
 @pytest.mark.parametrize(
-    "block",
-    [pytest.param(block, id=block.where) for block in BLOCKS if block.reason or block.language not in RUNNABLE],
+    "block", [pytest.param(block, id=block.where) for block in BLOCKS if block.slow or not block.runs]
 )
-def test_a_block_that_is_not_run_names_only_what_there_is(block: Block) -> None:
+def test_a_block_that_is_not_run_uses_only_names_that_exist(block: Block) -> None:
     assert block.language in LANGUAGES
     check(block)
 
@@ -99,8 +106,7 @@ def test_every_file_that_a_page_names_is_there() -> None:
             assert (ROOT / name).exists(), f"{page.name} names {name}"
 
 
-def test_the_readme_is_short() -> None:
-    assert len((ROOT / "README.md").read_bytes()) <= 8192
-    assert all(
-        f"(docs/{page.name})" in (ROOT / "README.md").read_text() for page in PAGES if page.parent.name == "docs"
-    )
+def test_the_readme_is_short_and_links_every_page() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.encode()) <= 8192
+    assert all(f"(docs/{page.name})" in readme for page in PAGES if page.parent.name == "docs")

@@ -1,4 +1,4 @@
-"""A tour of what the environment says to a policy: every refusal, limit and notice, as scripted episodes."""
+"""Scripted episodes with every refusal, limit and notice that the environment answers a policy with."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from nano_codex_env import Reply
 
-# All that is not a public name is imported here: what moves is mended in these lines and nowhere else.
+# All that is not a public name is imported here: a module that moves is edited in these lines only.
 from nano_codex_env.errors import ContextOverflow, PolicyError
 from nano_codex_env.tools import Tool, ToolResult, apply_patch, budget, shell
 
@@ -83,12 +83,12 @@ def next_reply(script: Script, messages: Sequence[Mapping[str, Any]]) -> Reply:
 
 
 def with_usage(action: Mapping[str, Any], total: int | None = None, **more: Any) -> Reply:
-    """An action whose server tells how long the transcript is."""
+    """An action with the length of the transcript, as the server reports it."""
     return Reply(say("", action), usage={"total_tokens": total}, **more)
 
 
 def tokens(prompt: Sequence[int], sampled: Sequence[int]) -> dict[str, Any]:
-    """What a server tells of a turn's tokens."""
+    """The tokens of a turn, as a server reports them."""
     return {
         "prompt": list(prompt),
         "sampled": list(sampled),
@@ -220,7 +220,7 @@ def _count(episode: Any, text: str) -> ToolResult:
 
 
 COUNT = Tool("count", "Count the characters of a text.", {"text": "any text"}, _count)
-"""A tool of somebody else's."""
+"""A tool of the user's own."""
 
 TOUR = {
     "malformed": Script(MALFORMED),

@@ -22,12 +22,10 @@ def add_commands(commands: Any) -> None:
     ls = add_command(group, "ls", _ls)
     ls.add_argument("--all", action="store_true", help="print a row for each entry, the largest first")
     prune = add_command(group, "prune", _prune)
-    prune.add_argument(
-        "--unused", type=float, default=30.0, metavar="DAYS", help="entries not used for so many days (default: 30)"
-    )
-    prune.add_argument(
-        "--kind", nargs="+", default=[], metavar="KIND", help="only entries of these kinds, such as trees or venvs"
-    )
+    text = "entries not used for so many days (default: 30)"
+    prune.add_argument("--unused", type=float, default=30.0, metavar="DAYS", help=text)
+    text = "only entries of these kinds, such as trees or venvs"
+    prune.add_argument("--kind", nargs="+", default=[], metavar="KIND", help=text)
     prune.add_argument("--dry-run", action="store_true", help="remove nothing and print what would be removed")
 
 

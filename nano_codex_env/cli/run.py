@@ -25,7 +25,7 @@ from nano_codex_env.runs.rollouts import Interrupted, rollouts
 from nano_codex_env.untrusted import for_terminal, on_one_line, parse_json
 
 _MAY_CHANGE = ("tasks", "only", "n", "concurrency", "model.api_base", "model.timeout", "model.max_retries")
-"""Settings that may differ when a run is resumed; any other would mix two experiments in one folder."""
+"""Settings that may differ when a run is resumed; a change of any other would mix two experiments in one folder."""
 
 _OPTIONS = {"policy": "--policy", "reward": "--reward", "api_base": "--api-base", "tasks": "--tasks"}
 
@@ -35,10 +35,8 @@ def add_commands(commands: Any) -> None:
     parser = add_command(commands, "run", _run)
     add = parser.add_argument
     add("--config", type=Path, metavar="FILE", help="a TOML file of settings, such as configs/bundled.toml")
-    add(
-        "--set", action="append", default=[], dest="settings", metavar="KEY=VALUE",
-        help="one setting of such a file, e.g. model.temperature=0.7; may be repeated",
-    )  # fmt: skip
+    text = "one setting of such a file, e.g. model.temperature=0.7; may be repeated"
+    add("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE", help=text)
     add("--tasks", nargs="+", metavar="SOURCE", help=SOURCES)
     add("--only", nargs="+", metavar="ID", help="only the tasks with these ids")
     names = ", ".join(f"'{name}'" for name in POLICIES)
@@ -106,7 +104,7 @@ def _newest_run() -> Path:
 def _config(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
     """The config of the run; a run that is resumed keeps what it was begun with.
 
-    The folder of a run may come from a stranger: code and servers that only its config.json names are refused.
+    The folder of a run may come from a stranger, so code and servers that only its config.json names are refused.
     """
     names = ("tasks", "only", "policy", "reward", "n", "concurrency")
     given = {key: value for key in names if (value := getattr(arguments, key)) is not None}
@@ -152,7 +150,7 @@ def _saved_config(out: Path) -> dict[str, Any] | None:
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
     if not isinstance(saved, dict):
-        raise ConfigError(f"{path} is no run's config: it holds a {type(saved).__name__}")
+        raise ConfigError(f"{path} must hold the config of a run (an object); got {type(saved).__name__}")
     return saved
 
 

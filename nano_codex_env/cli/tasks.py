@@ -36,25 +36,16 @@ def add_commands(commands: Any) -> None:
     pypi.add_argument(
         "--with", nargs="+", default=[], dest="packages", metavar="PACKAGE", help="packages that its tests need"
     )
-    pypi.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help=".jsonl file; the task is added to it, or replaced in it",
-    )
+    text = ".jsonl file; the task is added to it, or replaced in it"
+    pypi.add_argument("--out", type=Path, required=True, metavar="FILE", help=text)
     _add_scoring(pypi)
 
 
 def _add_scoring(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--timeout", type=float, default=600.0, metavar="SECONDS", help="limit for one run of the tests (default: 600)"
-    )
-    parser.add_argument(
-        "--allow-builds",
-        action="store_true",
-        help="let packages without a wheel run their build scripts on this machine",
-    )
+    text = "limit for one run of the tests (default: 600)"
+    parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help=text)
+    text = "let packages without a wheel run their build scripts on this machine"
+    parser.add_argument("--allow-builds", action="store_true", help=text)
 
 
 def _scorer(arguments: argparse.Namespace) -> Scorer:
@@ -66,17 +57,11 @@ def _list(arguments: argparse.Namespace) -> int:
 
     Example: nano-codex tasks list princeton-nlp/SWE-bench_Verified
     """
-    rows = [
-        (
-            task.instance_id,
-            str(task.metadata.get("difficulty", "")),
-            str(task.metadata.get("kind", "")),
-            str(len(task.FAIL_TO_PASS)),
-            str(len(task.PASS_TO_PASS)),
-            _title(task),
-        )
-        for task in load_all(arguments.source, arguments.only)
-    ]
+    rows = []
+    for task in load_all(arguments.source, arguments.only):
+        about = (str(task.metadata.get(key, "")) for key in ("difficulty", "kind"))
+        counts = (str(len(task.FAIL_TO_PASS)), str(len(task.PASS_TO_PASS)))
+        rows.append((task.instance_id, *about, *counts, _title(task)))
     table(("task", "difficulty", "kind", "fail", "pass", "issue"), rows, right=("fail", "pass"))
     return 0
 
@@ -108,13 +93,13 @@ def _validate(arguments: argparse.Namespace) -> int:
 
 def _print_checks(checks: Iterable[Check], what: str, total: int, good: str) -> int:
     """Print a row for each task; of a problem only its first line, as the tests' output follows."""
-    found = list(progress(checks, what, total))
-    rows = [
-        (check.instance_id, check.problem.partition("\n")[0] or ", ".join(filter(None, (good, check.note))))
-        for check in found
-    ]
+    rows, bad = [], 0
+    for check in progress(checks, what, total):
+        rows.append(
+            (check.instance_id, check.problem.partition("\n")[0] or ", ".join(filter(None, (good, check.note))))
+        )
+        bad += bool(check.problem)
     table(("task", "result"), rows)
-    bad = sum(bool(check.problem) for check in found)
     print(f"{total - bad} of {total} {good}")
     return int(bad > 0)
 
@@ -128,16 +113,9 @@ def _pypi(arguments: argparse.Namespace) -> int:
     if out.suffix != ".jsonl":
         raise TaskError(f"--out must be a .jsonl file; got {out}")
     out.parent.mkdir(parents=True, exist_ok=True)
+    pair, repos = (arguments.package, arguments.older, arguments.newer), out.parent / "repos"
     with status() as say:
-        task = release_pair(
-            arguments.package,
-            arguments.older,
-            arguments.newer,
-            packages=arguments.packages,
-            repos=out.parent / "repos",
-            scorer=_scorer(arguments),
-            say=say,
-        )
+        task = release_pair(*pair, packages=arguments.packages, repos=repos, scorer=_scorer(arguments), say=say)
     others = [old for old in load_tasks(out) if old.instance_id != task.instance_id] if out.exists() else []
     save_tasks([each.with_(repo=_relative(each.repo, out.parent)) for each in (*others, task)], out)
     tests = f"{len(task.FAIL_TO_PASS)} FAIL_TO_PASS, {len(task.PASS_TO_PASS)} PASS_TO_PASS"

@@ -114,6 +114,6 @@ def log_messages(show: Callable[[str], None], level: int) -> Iterator[None]:
 
 @contextmanager
 def status() -> Iterator[Callable[[str], None]]:
-    """Show a spinner on stderr; calling the yielded function sets the text beside it."""
+    """Show a spinner on stderr; calling the yielded function sets its text."""
     with Console(stderr=True).status("starting") as spinner:
         yield lambda text: spinner.update(escape(for_terminal(text)))

@@ -1,4 +1,4 @@
-"""Build everything that tasks need, and validate that each is solved by its reference patch only."""
+"""Build everything that tasks need, and check that each is solved by its reference patch and unsolved without."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Check:
 
     instance_id: str
     problem: str = ""
-    """Empty if there is none."""
+    """Empty: no problem was found."""
     note: str = ""
     """A remark on a task without a problem."""
 
@@ -67,9 +67,7 @@ def validate(tasks: Sequence[Task], reward: Resolved) -> Iterator[Check]:
             reason = f"{reference.parts['reason']} {', '.join(reference.parts['failed'][:3])}".strip()
             dropped = f"; dropped: {', '.join(reference.parts['dropped'])}" if reference.parts["dropped"] else ""
             return Check(task.instance_id, f"the reference patch gives {reference.value}: {reason}{dropped}")
-        if nothing.value != 0.0:
-            problem = f"no patch gives {nothing.value}: the tests do not need the reference patch"
-            return Check(task.instance_id, problem)
-        return Check(task.instance_id)
+        problem = f"no patch gives {nothing.value}: the tests do not need the reference patch"
+        return Check(task.instance_id, problem if nothing.value != 0.0 else "")
 
     return parallel_map(check, tasks)

@@ -1,13 +1,14 @@
-"""Make tasks from two consecutive releases of a package, the later of which fixes a bug.
+"""Make tasks from two consecutive releases of a package, the newer of which fixes a bug.
 
-The base is the older release, the reference patch the difference of the sources, and the hidden tests are those of the
-newer release; running the changed test files on both gives the test ids. The issue is the changelog's entry, or else a
-list of the failing tests; the task's metadata says which.
+The base is the older release, the reference patch is the difference of the sources, and the hidden tests are those of
+the newer release. Running the changed test files on both gives the test ids. The issue is the entry in the changelog,
+or else a list of the failing tests; `metadata["issue_from"]` says which.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from nano_codex_env.cache import publish
@@ -34,7 +35,7 @@ def release_pair(
     scorer: Scorer,
     say: Callable[[str], None] = lambda text: None,
 ) -> Task:
-    """The task that `newer` solves over `older`.
+    """The task to turn version `older` of a package into version `newer`, which fixes a bug.
 
     Args:
         package: its name on the index.
@@ -46,13 +47,13 @@ def release_pair(
         say: called with progress messages.
 
     Raises:
-        TaskError: no test fails on one and passes on the other.
+        TaskError: no test fails on `older` and passes on `newer`.
         WorkspaceError: a download or an installation failed.
     """
     say(f"downloading {package} {older} and {newer}")
     old, new = (sdist_tree(package, version, scorer.cache) for version in (older, newer))
     tests = {path for path in old.keys() | new.keys() if is_test(path)}
-    changed = sorted(path for path in tests & new.keys() if _is_module(path) and old.get(path) != new[path])
+    changed = sorted(path for path in tests & new.keys() if _is_test_module(path) and old.get(path) != new[path])
     source = [path for path in sorted(old.keys() | new.keys()) if path not in tests and _is_source(path)]
     if not changed:
         raise TaskError(f"{package} {newer} changes no tests over {older} (or its source distribution holds none)")
@@ -91,9 +92,9 @@ def release_pair(
     )
 
 
-def _is_module(path: str) -> bool:
+def _is_test_module(path: str) -> bool:
     name = path.rpartition("/")[2]
-    return name.endswith(".py") and (name.startswith("test_") or name.endswith("_test.py"))
+    return name.endswith("_test.py") or (name.startswith("test_") and name.endswith(".py"))
 
 
 def _is_source(path: str) -> bool:
@@ -112,19 +113,15 @@ def _changelog(tree: Tree, older: str, newer: str) -> str:
         name = path.rpartition("/")[2].lower()
         if not name.startswith(_CHANGELOGS) or name.endswith(".py"):
             continue
-        lines = tree[path].data.decode("utf-8", "replace").splitlines()
-        start = next((n for n, line in enumerate(lines) if _names(line, newer)), None)
-        if start is None:
-            continue
-        stop = next(
-            (n for n in range(start + 1, len(lines)) if _is_heading(lines[n]) or _names(lines[n], older)), len(lines)
-        )
-        if entry := [line for line in lines[start + 1 : stop] if line.strip(" -=~^*\t")]:
-            return "\n".join(entry[:40])
+        lines = iter(tree[path].data.decode("utf-8", "replace").splitlines())
+        if any(_is_heading_of(newer, line) for line in lines):  # the iterator goes on behind the heading
+            below = takewhile(lambda line: not _is_heading(line) and not _is_heading_of(older, line), lines)
+            if entry := [line for line in below if line.strip(" -=~^*\t")]:
+                return "\n".join(entry[:40])
     return ""
 
 
-def _names(line: str, version: str) -> bool:
+def _is_heading_of(version: str, line: str) -> bool:
     """Whether a line is a heading that names exactly this version (`0.14.1` is not in `0.14.10`)."""
     parts = line.translate(dict.fromkeys(map(ord, "()[],"), " ")).split()
     return len(line) < 80 and any(part.strip(":#*`").removeprefix("v") == version for part in parts)
@@ -140,13 +137,13 @@ def _is_heading(line: str) -> bool:
 def _issue(package: str, older: str, log: str, fixed: Sequence[str]) -> str:
     if log:
         return f"{package} {older} has a bug. The changelog of the release that mends it says:\n\n{log}\n"
-    behaviours = list(dict.fromkeys(_words(test) for test in fixed))
-    listed = "\n".join(f"- {behaviour}" for behaviour in behaviours[:20])
+    behaviours = dict.fromkeys(map(_readable, fixed))
+    listed = "\n".join(f"- {behaviour}" for behaviour in list(behaviours)[:20])
     return f"In {package} {older} the following does not work as it should:\n\n{listed}\n"
 
 
-def _words(test: str) -> str:
-    """A test's name as words: `tests/t.py::C::test_keep_space[a-b]` -> `keep space (a-b)`."""
+def _readable(test: str) -> str:
+    """A test id as text: `tests/t.py::C::test_keep_space[a-b]` -> `keep space (a-b)`."""
     path, _, parameters = test.partition("[")
     name = path.rpartition("::")[2]
     words = name.removeprefix("test").strip("_").replace("_", " ")

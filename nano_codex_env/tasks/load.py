@@ -99,7 +99,7 @@ def _jsonl(path: Path) -> Iterator[Mapping[str, Any]]:
             except ValueError as error:
                 raise TaskError(f"{path}, line {number} is not JSON: {error}") from error
             if not isinstance(row, dict):
-                raise TaskError(f"{path}, line {number} is no object; got {type(row).__name__}")
+                raise TaskError(f"{path}, line {number} is not an object; got {type(row).__name__}")
             yield row
 
 
@@ -123,7 +123,7 @@ def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
         with open_regular(path) as file:
             rows = parquet.read_table(file).to_pylist()
     except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise TaskError(f"{path} is no Parquet file that can be read: {error}") from error
+        raise TaskError(f"{path} cannot be read as Parquet: {error}") from error
     yield from rows
 
 
@@ -136,7 +136,7 @@ def _from_disk(path: Path, split: str | None) -> Iterator[Mapping[str, Any]]:
     try:
         loaded = datasets.load_from_disk(str(path))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # its files may hold anything
-        raise TaskError(f"{path} is no dataset that can be read: {type(error).__name__}: {error!s:.300}") from error
+        raise TaskError(f"{path} cannot be read as a dataset: {type(error).__name__}: {error!s:.300}") from error
     yield from _split(loaded, split, str(path))
 
 
@@ -149,7 +149,7 @@ def _from_hub(name: str, split: str | None) -> Iterator[Mapping[str, Any]]:
         loaded = datasets.load_dataset(name)
     except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
         raise TaskError(
-            f"cannot load {name!r}: there is no such file, and as a dataset of the hub it says: "
+            f"cannot load {name!r}: there is no such file, and it cannot be loaded from the hub: "
             f"{str(error).splitlines()[0]}"
         ) from error
     yield from _split(loaded, split, name)

@@ -9,7 +9,7 @@ from typing import Any
 
 from nano_codex_env.errors import ConfigError, TaskError
 from nano_codex_env.tasks.environment import Environment
-from nano_codex_env.untrusted import for_terminal, parse_json
+from nano_codex_env.untrusted import on_one_line, parse_json
 
 _LONGEST_NAME = 500
 """Characters of an instance_id."""
@@ -122,7 +122,7 @@ _TEXTS = {item.name for item in fields(Task) if item.type == "str"}
 def _name(value: object) -> str:
     """The task's id; it appears in tables, logs and folder names, so a terminal must be able to print it."""
     name = _text(value, "instance_id")
-    if not name.strip() or len(name) > _LONGEST_NAME or "\n" in name or "\t" in name or for_terminal(name) != name:
+    if not name.strip() or len(name) > _LONGEST_NAME or "\t" in name or on_one_line(name) != name:
         raise TaskError(
             f"instance_id must be a name of 1 to {_LONGEST_NAME} printable characters on one line; got {name!r:.120}"
         )

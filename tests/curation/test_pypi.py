@@ -52,10 +52,6 @@ BARE = "v1.3.1\n------\nKeep the space.\n\nv1.3.0\n------\nold things\n"
 LAST = "CHANGELOG\n\n1.3.1\n-----\n\n* Keep the space.\n"
 
 
-def tree(**files: str) -> dict[str, File]:
-    return {name.replace("__", "/"): File(text.encode()) for name, text in files.items()}
-
-
 def archive(folder: Path, name: str, files: dict[str, str]) -> None:
     """A source distribution in the cache, as if it had been downloaded."""
     folder.mkdir(parents=True)
@@ -91,31 +87,25 @@ def archive(folder: Path, name: str, files: dict[str, str]) -> None:
     ],
     ids=["markdown", "rest", "bare", "last", "longer-version", "other-version", "nothing-said", "empty"],
 )
-def test_the_words_of_a_changelog_on_one_release(log: str, words: str) -> None:
-    found = release_pairs._changelog({"CHANGES.md": File(log.encode())}, "1.3.0", "1.3.1")
+def test_the_entry_of_one_release_is_found_in_a_changelog(log: str, words: str) -> None:
+    found = changelog({"CHANGES.md": log.encode()})
     assert [line for line in found.split("\n") if line.strip("+")] == [
         line for line in words.split("\n") if line.strip("+")
     ]
 
 
-@pytest.mark.parametrize(
-    "name", ["CHANGELOG.md", "CHANGES", "HISTORY.rst", "NEWS.txt", "docs/changelog.rst", "RELEASES"]
-)
-def test_a_changelog_is_found_by_its_name(name: str) -> None:
-    assert release_pairs._changelog({name: File(BARE.encode())}, "1.3.0", "1.3.1") == "Keep the space."
+def changelog(files: dict[str, bytes]) -> str:
+    return release_pairs._changelog({name: File(data) for name, data in files.items()}, "1.3.0", "1.3.1")
 
 
-def test_the_changelog_nearest_to_the_top_is_taken_and_modules_are_none() -> None:
-    files = tree(docs__CHANGES="1.3.1\nbelow\n", CHANGES="1.3.1\nabove\n")
-    assert release_pairs._changelog(files, "1.3.0", "1.3.1") == "above"
-    assert release_pairs._changelog({"changes.py": File(BARE.encode())}, "1.3.0", "1.3.1") == ""
-    assert release_pairs._changelog({"README.md": File(BARE.encode())}, "1.3.0", "1.3.1") == ""
-    assert release_pairs._changelog({"CHANGES": File(b"1.3.1\ncaf\xe9\n")}, "1.3.0", "1.3.1") == "caf\ufffd"
-
-
-def test_a_changelog_is_cut_after_forty_lines() -> None:
-    log = "1.3.1\n" + "".join(f"* {n}\n" for n in range(100))
-    assert len(release_pairs._changelog({"CHANGES": File(log.encode())}, "1.3.0", "1.3.1").split("\n")) == 40
+def test_a_changelog_is_found_by_its_name() -> None:
+    for name in ("CHANGELOG.md", "CHANGES", "HISTORY.rst", "NEWS.txt", "docs/changelog.rst", "RELEASES"):
+        assert changelog({name: BARE.encode()}) == "Keep the space.", name
+    for name in ("changes.py", "README.md"):
+        assert changelog({name: BARE.encode()}) == "", name
+    assert changelog({"docs/CHANGES": b"1.3.1\nbelow\n", "CHANGES": b"1.3.1\nabove\n"}) == "above"
+    assert changelog({"CHANGES": b"1.3.1\ncaf\xe9\n"}) == "caf\ufffd"
+    assert changelog({"CHANGES": b"1.3.1\n" + b"* entry\n" * 100}).count("\n") == 39
 
 
 # Names.
@@ -135,7 +125,7 @@ def test_a_changelog_is_cut_after_forty_lines() -> None:
     ],
 )
 def test_the_name_of_a_test_says_what_should_work(test: str, words: str) -> None:
-    assert release_pairs._words(test) == words
+    assert release_pairs._readable(test) == words
 
 
 def test_an_issue_has_the_words_of_the_changelog_or_else_of_the_tests() -> None:
@@ -298,7 +288,7 @@ def test_a_made_task_is_valid_and_is_played(
 
 
 @pytest.mark.slow
-def test_releases_that_no_test_tells_apart_make_no_task(tmp_path: Path, sandbox: Sandbox) -> None:
+def test_releases_with_equal_test_results_make_no_task(tmp_path: Path, sandbox: Sandbox) -> None:
     base = {"x/x.py": "A = 1\n", "x/test_x.py": "from x import A\n\n\ndef test_x():\n    assert A\n"}
     for version, more in (("1.0", {}), ("1.1", {"x/test_more.py": "def test_more():\n    pass\n"})):
         files = {path.replace("x/", f"x-{version}/", 1): text for path, text in {**base, **more}.items()}
