@@ -142,7 +142,7 @@ class Episode:
             if log_dir:
                 more = {"branched": {"from": resume.folder, "messages": len(resume.lines)}} if resume else {}
                 log = undo.enter_context(closing(self.begin_log(log_dir, toolbox.schemas, **more)))
-                log.take_up(start.lines, start.token_lines, start.token_ids)
+                log.resume_from(start.lines, start.token_lines, start.token_ids)
             undo.pop_all()
         self.context = ToolContext(self.workspace, sandbox, (*hidden, self.log.folder.parent) if self.log else hidden)
         if echo:

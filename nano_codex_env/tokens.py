@@ -106,7 +106,7 @@ def pack_turn(record: Record, turn: int, before: Sequence[int]) -> dict[str, Any
     }
 
 
-def joined(records: Sequence[Record], turns: int) -> TrainingExample:
+def join_turns(records: Sequence[Record], turns: int) -> TrainingExample:
     """Join the first `turns` lines of a log's tokens to one sequence.
 
     Raises:

@@ -164,3 +164,9 @@ def test_the_old_name_of_the_chat_templates_still_works() -> None:
     old, new = (importlib.import_module(f"nano_codex_env.{name}") for name in ("templates", "chat_templates"))
     assert old.__all__ == new.__all__
     assert {name for name in new.__all__ if getattr(old, name) is not getattr(new, name)} == set()
+
+
+def test_the_old_name_of_task_reset_still_works() -> None:
+    """Specs that people saved with `EnvSpec.to_json` name `nano_codex_env.options:TaskReset`."""
+    old, new = (importlib.import_module(f"nano_codex_env.{name}") for name in ("options", "env"))
+    assert old.TaskReset is new.TaskReset

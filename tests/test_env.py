@@ -28,7 +28,7 @@ from nano_codex_env.errors import (
 )
 from nano_codex_env.messages import Message, ToolCall, assistant, tool_call
 from nano_codex_env.sandbox import Sandbox
-from nano_codex_env.tokens import joined
+from nano_codex_env.tokens import join_turns
 from nano_codex_env.tools import State, Tool, ToolResult, apply_patch, default_tools, shell
 from nano_codex_env.tools.prompt import REMINDER
 from nano_codex_env.untrusted import for_terminal
@@ -996,7 +996,7 @@ def test_the_log_of_a_branch_is_whole_and_names_where_it_comes_from(make: Make, 
             logged = Trajectory.load(log_of(branch))
         assert (logged.messages, logged.diff) == (obs, info["diff"])
         assert (logged.metadata["reward"], logged.metadata["steps"]) == (reward, 2)
-        assert joined(logged.tokens, 2).input_ids == [1, 2, 3, 4, 5, 6]
+        assert join_turns(logged.tokens, 2).input_ids == [1, 2, 3, 4, 5, 6]
         assert "prompt_delta" in logged.tokens[1]
         assert logged.metadata["branched"] == {"from": log_of(env).name, "messages": 4}
     assert len(Trajectory.load(log_of(env)).tokens) == 1

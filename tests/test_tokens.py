@@ -21,7 +21,7 @@ from nano_codex_env.messages import assistant, dumps
 from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.records.trajectory import LogWriter
 from nano_codex_env.runs.rollout import rollout
-from nano_codex_env.tokens import digest, from_completion, is_record, joined, pack_turn
+from nano_codex_env.tokens import digest, from_completion, is_record, join_turns, pack_turn
 from tests.server import Answer, by_turn, call, completion, serve
 from tests.strategies import quick
 
@@ -225,7 +225,7 @@ def test_what_is_packed_comes_back_as_one_sequence(turns: list[tuple[list[int], 
         before = before + added + sampled
         ids += added + sampled
         mask += [0] * len(added) + [1] * len(sampled)
-    example = joined(records, len(turns))
+    example = join_turns(records, len(turns))
     assert (example.input_ids, example.mask) == (ids, mask)
     assert example.logprobs == [-1.0 * one for one in mask]
 

@@ -193,7 +193,7 @@ class TrlEnvironment:
         """Write the episode's log, with the tools and the transcript as the trainer has them."""
         if self._episode and self._settings.log_dir:
             log = self._episode.begin_log(self._settings.log_dir, self.tool_schemas, policy={"name": "trl"})
-            log.take_up([dumps(message) for message in messages], (), ())
+            log.resume_from([dumps(message) for message in messages], (), ())
 
     @property
     def tool_schemas(self) -> list[ToolSchema]:

@@ -76,7 +76,7 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
       a void sample is then one masked token with reward 0.0, which lowers the mean of its group, and 1.0 in the column
       `void`.
 
-    Only the trainer's worker gives each sample, in validation too, the `session_id` by which the two are told apart.
+    Only the trainer's worker gives each sample, in validation too, the `session_id` by which the two are distinguished.
     """
 
     def __init__(

@@ -32,7 +32,7 @@ from nano_codex_env.records.log_format import (
     read_log_file,
 )
 from nano_codex_env.tasks.task import Task
-from nano_codex_env.tokens import TrainingExample, is_record, joined, pack_turn
+from nano_codex_env.tokens import TrainingExample, is_record, join_turns, pack_turn
 from nano_codex_env.untrusted import MAX_LINES, parse_json
 
 
@@ -92,7 +92,7 @@ class LogWriter:
             file.writelines(f"{line}\n" for line in lines)
         self.token_lines += lines
 
-    def take_up(self, messages: Sequence[str], token_lines: Sequence[str], token_ids: Sequence[int]) -> None:
+    def resume_from(self, messages: Sequence[str], token_lines: Sequence[str], token_ids: Sequence[int]) -> None:
         """Begin with the content of another log."""
         if messages:
             self.append("\n".join(messages))
@@ -160,7 +160,7 @@ class Trajectory:
             TrajectoryError: a turn has no ids, or its prompt does not continue the previous turn (the server's template
                 rewrote earlier messages), so that no model ever saw the joined sequence.
         """
-        return joined(self.tokens, sum(message.get("role") == "assistant" for message in self.messages))
+        return join_turns(self.tokens, sum(message.get("role") == "assistant" for message in self.messages))
 
     @property
     def task(self) -> Task:

@@ -36,7 +36,7 @@ from nano_codex_env.records.trajectory import LogWriter
 from nano_codex_env.render import as_text
 from nano_codex_env.runs.replay import actions_of, replay, rules_of
 from nano_codex_env.runs.rescore import rescore
-from nano_codex_env.tokens import digest, joined, pack_turn
+from nano_codex_env.tokens import digest, join_turns, pack_turn
 from nano_codex_env.tool_usage import command_counts, commands
 from nano_codex_env.tools import default_tools
 from nano_codex_env.untrusted import for_terminal, open_regular, parse_json, read_file, read_lines
@@ -720,7 +720,7 @@ def test_a_training_example_hashes_each_id_once() -> None:
     ids, turns = list(range(200_000)), 2000
     first = pack_turn({"prompt": ids, "sampled": [7], "logprobs": None}, 1, [])
     again = {"prompt_delta": [], "prompt_length": len(ids) + 1, "prompt_sha256": digest([*ids, 7]), "sampled": []}
-    example = joined([first, *({**again, "turn": turn} for turn in range(2, turns + 1))], turns)
+    example = join_turns([first, *({**again, "turn": turn} for turn in range(2, turns + 1))], turns)
     assert (len(example.input_ids), sum(example.mask)) == (200_001, 1)
 
 
