@@ -49,9 +49,7 @@ def make_vec(
 
 
 def _make(new_only: bool, kwargs: dict[str, Any]) -> gym.Env[Any, Any]:
-    import nano_codex_env  # noqa: F401 (registers the id)
-
-    env = gym.make("NanoCodex-v0", **kwargs)
+    env = gym.make("NanoCodex-v0", **kwargs)  # registered in a new process too: unpickling this imports the package
     return _NewOnly(env) if new_only else env
 
 
