@@ -71,12 +71,13 @@ def _run(context: ToolContext, search: str, replace: str, file: str) -> ToolResu
 
 def _replace(data: bytes, search: str, replace: str, file: str) -> tuple[bytes, int]:
     """The new bytes, and the line of the replacement."""
-    try:
-        data.decode()
-        encoding = "utf-8"
-    except UnicodeDecodeError:
-        encoding = "latin-1"
-    if b"\r\n" in data and data.count(b"\n") == data.count(b"\r\n"):
+    encoding = "utf-8"
+    if not data.isascii():  # decoding a large file takes longer than all the rest
+        try:
+            data.decode()
+        except UnicodeDecodeError:
+            encoding = "latin-1"
+    if b"\r" in data and b"\r\n" in data and data.count(b"\n") == data.count(b"\r\n"):
         search, replace = (text.replace("\r\n", "\n").replace("\n", "\r\n") for text in (search, replace))
     not_found = ToolError(
         f"search text not found in {file}; look at it with shell (`grep -n`, `sed -n`) and copy the text exactly"
@@ -109,7 +110,8 @@ def _replace(data: bytes, search: str, replace: str, file: str) -> tuple[bytes, 
             "add neighbouring lines until it is unique"
         )
     place = places[0]
-    return data[:place] + new + data[place + len(old) :], data.count(b"\n", 0, place) + 1
+    view = memoryview(data)
+    return b"".join((view[:place], new, view[place + len(old) :])), data.count(b"\n", 0, place) + 1
 
 
 def _places(data: bytes, text: bytes) -> list[int]:
