@@ -7,6 +7,7 @@ A child that another thread forks (a DataLoader worker, for example) holds copie
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import math
 import os
 import resource
@@ -58,6 +59,16 @@ def open_pidfd(pid: int) -> int:
         return -1
 
 
+def above_standard(handle: int) -> int:
+    """`handle`, moved to a number that is free above 2: where a daemon has closed 0 to 2, new ones land there."""
+    if handle > 2:
+        return handle
+    try:
+        return fcntl.fcntl(handle, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(handle)
+
+
 def spawn(
     argv: Sequence[str],
     stdin: int,
@@ -70,14 +81,16 @@ def spawn(
 ) -> Process:
     """Start `argv`, found on PATH, with the environment `env` and nothing else.
 
-    Of our descriptors it gets these three, and those in `keep` under their own numbers. `session`: it leads a new
-    session and process group.
+    Of our descriptors it gets these three, and those in `keep` under their own numbers, which are 3 or more (see
+    `above_standard`). `session`: it leads a new session and process group.
 
     Raises:
         OSError: it cannot be started.
     """
-    handles = [os.dup(handle) for handle in (stdin, stdout, stderr)]  # above those that are about to be replaced
+    handles: list[int] = []
     try:
+        for handle in (stdin, stdout, stderr):  # above those that are about to be replaced
+            handles.append(fcntl.fcntl(handle, fcntl.F_DUPFD_CLOEXEC, 3))
         actions = [(os.POSIX_SPAWN_DUP2, handle, number) for number, handle in enumerate(handles)]
         actions += [(os.POSIX_SPAWN_DUP2, handle, handle) for handle in keep]
         start = os.posix_spawn if argv[0].startswith("/") else os.posix_spawnp

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -18,6 +19,7 @@ _EXIT_STATUS = "Exit status: 0 success, 1 done but something failed, 2 not done,
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 success, 1 done but some of it failed, 2 not done."""
+    _open_standard_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # escape what its encoding lacks, as stderr does
     arguments = _parser().parse_args(argv)
@@ -30,6 +32,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("nano-codex: interrupted; what was finished is kept", file=sys.stderr)
         return 130
+
+
+def _open_standard_streams() -> None:
+    """Open on /dev/null what a daemon has closed of descriptors 0 to 2, so that no file of a run takes their place."""
+    while (handle := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(handle, True)
+    os.close(handle)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 (as long as the process)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -37,6 +37,7 @@ from nano_codex_env.sandbox.privileges import PrivilegeDrop
 from nano_codex_env.sandbox.rootfs import reset_device_times, root_folder, system_mounts
 from nano_codex_env.sandbox.seccomp import program
 from nano_codex_env.sandbox.selftest import check_isolation
+from nano_codex_env.spawn import above_standard
 
 UID = 1000
 MINIMUM = (0, 11)
@@ -116,7 +117,8 @@ class Bubblewrap(Sandbox):
         parent = delegated_group()
         bounds = {"memory.max": str(view.limits.total_memory), "memory.swap.max": "0"}
         group = ControlGroup(parent, bounds) if parent else None
-        seccomp = os.memfd_create("seccomp")  # bwrap reads to its end, which for a pipe a fork could hold open
+        # bwrap reads to its end, which for a pipe a fork could hold open.
+        seccomp = above_standard(os.memfd_create("seccomp"))
         os.write(seccomp, program(shell=shell))
         os.lseek(seccomp, 0, os.SEEK_SET)
         args += ["--seccomp", str(seccomp), "--", *command]
