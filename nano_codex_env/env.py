@@ -174,7 +174,8 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         Raises:
             ResetNeeded: there is no episode, or it is over.
             ActionError: `action` is neither.
-            SandboxError, WorkspaceError, RewardError: our failure; the episode is void and has no reward.
+            SandboxError, WorkspaceError, BrokenToolError, RewardError: a failure of ours, or of a tool or reward of the
+                user's; the episode is void and has no reward.
         """
         episode = self._running()
         message = as_assistant(action, episode.calls)

@@ -33,6 +33,10 @@ class SandboxError(NanoCodexError):
     """The sandbox cannot be built, does not isolate, or broke: the episode is void."""
 
 
+class BrokenToolError(NanoCodexError):
+    """A tool that is not of this package raised something unforeseen, or gave no answer: the episode is void."""
+
+
 class RewardError(NanoCodexError):
     """The score could not be computed: the episode is void."""
 
@@ -64,6 +68,11 @@ def describe(error: BaseException) -> str:
     except Exception as failure:  # noqa: BLE001 (__str__ of a class that is not ours)
         message = f"(its message cannot be read: {type(failure).__name__})"
     return f"{type(error).__name__}: {message}"
+
+
+def is_ours(part: object) -> bool:
+    """Whether a function, or an object's class, is defined in this package: an unforeseen exception is our bug."""
+    return f"{getattr(part, '__module__', '')}.".startswith("nano_codex_env.")
 
 
 def check_positive(

@@ -7,19 +7,20 @@ import json
 import keyword
 import logging
 import os
+import re
 import threading
+import traceback
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, Union
 
 from nano_codex_env.episode import NOT_RUN, Episode, Rules, finish
-from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, describe
+from nano_codex_env.errors import BrokenToolError, ConfigError, NanoCodexError, RewardError, describe
 from nano_codex_env.messages import Message, ToolSchema, as_assistant, dumps
 from nano_codex_env.rewards import Reward, Score, call_reward
-from nano_codex_env.rewards.base import is_ours
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tools import Tool, Toolbox, default_tools
@@ -134,7 +135,8 @@ class TrlEnvironment:
 
     def _fail(self, error: Exception) -> None:
         self._void, self._metrics = describe(error), {}
-        logger.warning("a sample is void: %s", for_terminal(self._void))
+        trace = traceback.format_exception(error) if isinstance(error, BrokenToolError) else []
+        logger.warning("a sample is void: %s", for_terminal("\n".join([self._void, *trace])))
         self._close()
 
     def _call(self, name: str, arguments: Mapping[str, Any]) -> str:
@@ -152,8 +154,7 @@ class TrlEnvironment:
             call = {"type": "function", "function": {"name": name, "arguments": text}}
             episode.act(as_assistant(call, episode.calls))
         except Exception as error:  # noqa: BLE001 (TRL would show it to the policy and continue)
-            ours = all(is_ours(tool.function) for tool in self._settings.tools or () if tool.name == name)
-            self._bug = error if ours and not isinstance(error, NanoCodexError) else None
+            self._bug = None if isinstance(error, NanoCodexError) else error
             self._fail(error)
             return EPISODE_OVER
         return str(episode.messages[-1]["content"])
@@ -217,7 +218,7 @@ def environment_class(settings: Settings, *, get_reward: bool) -> type[TrlEnviro
             raise ConfigError(
                 f"no tool for TRL can be called {tool.name!r}: TRL hides such methods, or calls them itself"
             )
-        for name in tool.parameters:
+        for name in tool.arguments["properties"]:
             if not name.isidentifier() or keyword.iskeyword(name) or name == "self":
                 raise ConfigError(
                     f"no argument of a method can be called {name!r}; rename that of the tool {tool.name}"
@@ -237,11 +238,55 @@ def _method(tool: Tool) -> Callable[..., str]:
     def method(self: TrlEnvironment, /, **arguments: Any) -> str:
         return self._call(tool.name, arguments)
 
-    lines = "\n".join(f"    {name}: {description}" for name, description in tool.parameters.items())
+    schemas = tool.arguments["properties"]
+    lines = "\n".join(f"    {name}: {_described(schema) or name}" for name, schema in schemas.items())
     method.__doc__ = f"{tool.description}\n\nArgs:\n{lines}\n"
     method.__name__ = method.__qualname__ = tool.name
-    method.__annotations__ = dict.fromkeys(tool.parameters, str)  # no "return": it would appear in the prompt
+    hints = {name: _hint(schema) for name, schema in schemas.items()}
+    method.__annotations__ = hints  # no "return": it would appear in the prompt
     first = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-    rest = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=str) for name in tool.parameters]
+    required = tool.arguments.get("required", ())
+    rest = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            annotation=hint,
+            default=inspect.Parameter.empty if name in required else schemas[name].get("default"),
+        )
+        for name, hint in hints.items()
+    ]
     method.__signature__ = inspect.Signature([first, *rest])  # type: ignore[attr-defined]
     return method
+
+
+_HINTS: dict[str, Any] = {"string": str, "integer": int, "number": float, "boolean": bool, "null": None}
+
+
+def _hint(schema: Mapping[str, Any]) -> Any:
+    """The annotation from which transformers makes the closest schema."""
+    if choices := schema.get("enum", [schema["const"]] if "const" in schema else []):
+        plain = all(isinstance(choice, str | int | float | bool | None) for choice in choices)
+        return Literal[tuple(choices)] if plain else Any
+    if "anyOf" in schema:
+        return Union[tuple(_hint(part) for part in schema["anyOf"])]  # noqa: UP007 (made of values)
+    kinds = schema.get("type", [])
+    hints: list[Any] = []
+    for kind in [kinds] if isinstance(kinds, str) else kinds:
+        if kind == "array":
+            hints.append(list[_hint(schema["items"])] if schema.get("items") else list)  # type: ignore[misc]
+        elif kind == "object":
+            other = schema.get("additionalProperties")
+            hints.append(dict[str, _hint(other)] if isinstance(other, dict) else dict)  # type: ignore[misc]
+        else:
+            hints.append(_HINTS[kind])
+    return Union[tuple(hints)] if hints else Any  # noqa: UP007
+
+
+def _described(schema: Mapping[str, Any]) -> str:
+    """An argument's description, on one line, and in it what no annotation says: `how many (default: 10)`."""
+    said = {"type", "enum", "const", "anyOf", "title", "description"}
+    said |= set() if schema.get("properties") else {"additionalProperties", "properties", "required"}
+    said |= {"items"} if schema.get("items", {}).keys() <= {"type", "enum", "items"} else set()
+    rest = ", ".join(f"{key}: {json.dumps(value)}" for key, value in schema.items() if key not in said)
+    text = re.sub(r"\s*\n\s*", " ", str(schema.get("description", "")))
+    return f"{text} ({rest})".strip() if rest else text

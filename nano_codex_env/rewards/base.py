@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, describe
+from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, describe, is_ours
 from nano_codex_env.messages import Message
 from nano_codex_env.score import Score, as_finite, printable
 from nano_codex_env.tasks.task import Task
@@ -70,11 +70,6 @@ def checked_score(score: object) -> Score:
     if not isinstance(score, Score):
         raise RewardError(f"a reward returns a Score (see from_function); got {type(score).__name__}")
     return score
-
-
-def is_ours(part: object) -> bool:
-    """Whether a function, or an object's class, is defined in this package: an unforeseen exception is our bug."""
-    return f"{getattr(part, '__module__', '')}.".startswith("nano_codex_env.")
 
 
 Call = Callable[[Any, Task, Sequence[Message], str], Any]

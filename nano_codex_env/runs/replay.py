@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 from nano_codex_env.episode import NOT_RUN, Episode, Rules
 from nano_codex_env.errors import ActionError, ConfigError, TaskError, TrajectoryError
@@ -135,8 +136,19 @@ def _compare(logged: Sequence[Message], replayed: Sequence[Message]) -> Iterator
 
 
 def _same_tools(ours: Sequence[ToolSchema], logged: Sequence[ToolSchema]) -> bool:
-    """Whether the policy was given these tools; TRL sorts them by name and does not forbid further parameters."""
+    """Whether the policy was given these tools; TRL sorts them by name and derives schemas that say less."""
     if list(ours) == list(logged):
         return True
     bare = json.loads(json.dumps(ours).replace(', "additionalProperties": false', ""))
-    return list(logged) in (bare, sorted(bare, key=lambda tool: str(tool["function"]["name"])))
+    in_order = sorted(bare, key=lambda tool: str(tool["function"]["name"]))
+    return list(logged) in (bare, in_order) or [*map(_outline, logged)] == [*map(_outline, in_order)]
+
+
+def _outline(tool: ToolSchema) -> Any:
+    """What TRL keeps of any tool: name, description, and the arguments' names; None if it is not one of TRL's."""
+    try:
+        parameters = tool["function"]["parameters"]
+        needed = sorted(parameters.get("required", ()))
+        return tool["function"]["name"], tool["function"]["description"], list(parameters["properties"]), needed
+    except (KeyError, TypeError, AttributeError):
+        return None

@@ -10,7 +10,7 @@ from typing import Any, SupportsFloat
 import gymnasium as gym
 
 from nano_codex_env.env import NanoCodexEnv
-from nano_codex_env.errors import ContextOverflow, NanoCodexError, PolicyError, describe
+from nano_codex_env.errors import BrokenToolError, ContextOverflow, NanoCodexError, PolicyError, describe
 from nano_codex_env.policies.base import Policy, Reply
 from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.rewards import version_of
@@ -71,7 +71,7 @@ def rollout(
         void = _void(inner, describe(error))
         if not isinstance(error, void_on):
             raise
-        if not isinstance(error, NanoCodexError):
+        if not isinstance(error, NanoCodexError) or isinstance(error, BrokenToolError):
             _warn(error)
     return EpisodeResult(
         instance_id=name,
