@@ -6,7 +6,7 @@ import json
 import operator
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -39,7 +39,7 @@ class Rules:
     """Seconds."""
     token_limit: int | None = None
     """Tokens, as the caller reports them."""
-    notices: tuple[Notice, ...] = ()
+    notices: Sequence[Notice] = ()
     on_inaction: str = "submit"
     """A message without tool calls: "submit" ends the episode; "remind" answers it while no file is changed."""
     system_prompt: str | None = None
@@ -53,6 +53,12 @@ class Rules:
         if self.on_inaction not in ("submit", "remind"):
             raise ConfigError(f"on_inaction is 'submit' or 'remind'; got {self.on_inaction!r}")
         checked_prompt(self.system_prompt)
+        notices = list(self.notices) if isinstance(self.notices, Iterable) else [None]
+        if not all(map(callable, notices)):
+            raise ConfigError(
+                f"notices is a list of functions (State) -> str or None, such as [budget]; got {self.notices!r:.200}"
+            )
+        object.__setattr__(self, "notices", tuple(notices))
 
     def limits(self) -> dict[str, Any]:
         """The limits, as in `info["limits"]`."""

@@ -4,6 +4,10 @@ The policy only ever sees `ToolError`. All others are raised: a failure of ours 
 reward, it makes the episode void.
 """
 
+from __future__ import annotations
+
+import os
+
 
 class NanoCodexError(Exception):
     """Base class of all exceptions that this package raises on purpose."""
@@ -88,3 +92,17 @@ def check_positive(
     kinds = int | float if fractions else int
     if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
         raise ConfigError(f"{name} must be a positive {noun}; got {value!r}")
+
+
+def check_folder(name: str, value: object) -> None:
+    """Accept None and the path of a folder, whether it exists or not.
+
+    Raises:
+        ConfigError: `value` is something else, or there is a file of that name.
+    """
+    if value is None:
+        return
+    if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
+        raise ConfigError(f"{name} must be the path of a folder, or None; got {value!r:.200}")
+    if os.path.isfile(value):
+        raise ConfigError(f"{name} must be the path of a folder; {os.fspath(value)} is a file")

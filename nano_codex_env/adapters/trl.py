@@ -21,12 +21,11 @@ from statistics import fmean
 from typing import Any
 
 from nano_codex_env.adapters.trl_environment import Settings, TrlEnvironment, VoidWindow, environment_class
-from nano_codex_env.env import require_tests
 from nano_codex_env.episode import Rules
-from nano_codex_env.errors import check_positive
+from nano_codex_env.errors import check_folder, check_positive
 from nano_codex_env.messages import Message
 from nano_codex_env.parallel import parallel_map
-from nano_codex_env.rewards import Resolved, Reward, once_per_diff
+from nano_codex_env.rewards import Resolved, Reward, RewardFunction, checked_reward, once_per_diff, require_tests
 from nano_codex_env.sandbox import Sandbox, get_sandbox
 from nano_codex_env.tasks import Rows, load_tasks
 from nano_codex_env.tasks.task import Task
@@ -40,7 +39,7 @@ class TrlSpec:
     def __init__(
         self,
         tasks: Rows | Task | str | os.PathLike[str] = "bundled",
-        reward: Reward | None = None,
+        reward: RewardFunction | None = None,
         *,
         tools: Sequence[Tool] | None = None,
         sandbox: Sandbox | str = "bubblewrap",
@@ -68,17 +67,19 @@ class TrlSpec:
             ConfigError: an argument cannot be used.
             TaskError: a task has no tests, and the reward needs them.
         """
+        for name, folder in (("log_dir", log_dir), ("cache_dir", cache_dir)):
+            check_folder(name, folder)
         self.tasks = [tasks] if isinstance(tasks, Task) else load_tasks(tasks)
         box = get_sandbox(sandbox, cache=cache_dir)
-        reward = reward or Resolved(sandbox=box, cache=cache_dir)
-        require_tests(self.tasks, reward)
+        judge: Reward = Resolved(sandbox=box, cache=cache_dir) if reward is None else checked_reward(reward)
+        require_tests(self.tasks, judge)
         check_positive("workers", workers, optional=True)
-        rules = Rules(max_steps, time_limit, None, tuple(notices), system_prompt=system_prompt)
+        rules = Rules(max_steps, time_limit, None, notices, system_prompt=system_prompt)
         voids = VoidWindow(max_void_share)
-        settings = Settings(self.tasks, reward, tools, box, rules, voids, log_dir=log_dir, cache_dir=cache_dir)
+        settings = Settings(self.tasks, judge, tools, box, rules, voids, log_dir=log_dir, cache_dir=cache_dir)
         self.environment_factory = EnvironmentFactory(settings, asynchronous)
         self._prompt = system_prompt or default_prompt(settings.toolbox.tools)
-        functions: list[Callable[..., list[float | None]]] = [] if asynchronous else [_reward_function(reward, workers)]
+        functions: list[Callable[..., list[float | None]]] = [] if asynchronous else [_reward_function(judge, workers)]
         self.reward_funcs = functions
 
     @cached_property
