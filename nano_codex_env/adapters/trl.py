@@ -15,6 +15,7 @@ that overflows `max_completion_length` is removed; the tools of a batch run one 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from statistics import fmean
@@ -24,7 +25,7 @@ from nano_codex_env.adapters.trl_environment import Settings, TrlEnvironment, Vo
 from nano_codex_env.episode import Rules
 from nano_codex_env.errors import check_folder, check_positive
 from nano_codex_env.messages import Message
-from nano_codex_env.parallel import parallel_map
+from nano_codex_env.parallel import parallel_map, processors
 from nano_codex_env.rewards import Resolved, Reward, RewardFunction, checked_reward, once_per_diff, require_tests
 from nano_codex_env.sandbox import Sandbox, get_sandbox
 from nano_codex_env.tasks import Rows, load_tasks
@@ -58,7 +59,8 @@ class TrlSpec:
         - `tasks`: tasks, one task, or an argument of `load_tasks`; each becomes a row of the dataset.
         - `tools`: what the policy may call; for AsyncGRPOTrainer they must be picklable.
         - `log_dir`: where episodes are logged, one folder each, as the trainer saw them; None: nowhere.
-        - `workers`: how many episodes are scored at once; default: one for each processor.
+        - `workers`: how many episodes each process of the trainer scores at once; default: its share of the processors,
+          which the processes on this host divide among them.
         - `asynchronous`: for AsyncGRPOTrainer: environments have a method `get_reward`, and `reward_funcs` is empty.
         - `max_void_share`: the share of the last 64 samples in a process that may be void (without a reward, because a
           sandbox, the repository or your reward failed); above it a `RewardError` ends the training. 1.0: any.
@@ -113,13 +115,31 @@ def _reward_function(reward: Reward, workers: int | None) -> Callable[..., list[
         transcripts = [[*prompt, *completion] for prompt, completion in zip(prompts, completions, strict=True)]
         shared = once_per_diff(reward)
         pairs = zip(environments, transcripts, strict=True)
-        rewards = list(parallel_map(lambda pair: pair[0]._score(pair[1], shared), pairs, workers))
+        at_once = workers or _share_of_processors()
+        rewards = list(parallel_map(lambda pair: pair[0]._score(pair[1], shared), pairs, at_once))
         if log_metric:
             for name, value in _means([environment._metrics for environment in environments]).items():
                 log_metric(f"nano_codex/{name}", value)
         return rewards
 
     return nano_codex
+
+
+def _share_of_processors() -> int:
+    """The processors of this host for each of the trainer's processes on it, at least 1.
+
+    torchrun and accelerate say how many there are. Without them all processes that torch.distributed knows of count as
+    ours, wherever they are.
+    """
+    ranks = os.environ.get("LOCAL_WORLD_SIZE", "")
+    distributed = getattr(sys.modules.get("torch"), "distributed", None)
+    if ranks.isdecimal():
+        count = int(ranks)
+    elif distributed is not None and distributed.is_available() and distributed.is_initialized():
+        count = distributed.get_world_size()
+    else:
+        count = 1
+    return max(1, processors() // max(1, count))
 
 
 class EnvironmentFactory:

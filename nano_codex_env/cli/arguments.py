@@ -15,7 +15,7 @@ from nano_codex_env.records.log_format import LOG_DIR, check_log_dir
 from nano_codex_env.tasks import load_tasks
 from nano_codex_env.tasks.task import Task
 
-REWARD = "'resolved' (the tests of the task), 'similarity', or your own as module:name"
+REWARD = "'resolved' (the tests of the task), 'similarity' (not for training), or your own as module:name"
 SOURCES = (
     "'bundled' (the default), .jsonl, .json or .parquet files, folders of them, or datasets of the Hugging Face hub"
 )

@@ -31,7 +31,7 @@ def add_commands(commands: Any) -> None:
 def _score(arguments: argparse.Namespace) -> int:
     """Score logged episodes again, several at a time.
 
-    Example: nano-codex score .nano-codex/run-20260101-120000 --reward similarity
+    Example: nano-codex score .nano-codex/run-20260101-120000 --reward my_module:my_reward
     """
     if arguments.resume and not arguments.out:
         raise ConfigError("--resume goes on with --out FILE; name the file")
