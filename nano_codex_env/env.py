@@ -94,8 +94,8 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         self._folders = {"cache": cache_dir, "log_dir": log_dir}
         self._episode: Episode | None = None
         self._over = True
-        self.restored: Snapshot | None = None
-        """The snapshot of the last `restore` while nothing has happened since, for the wrappers around."""
+        self.restored: object | None = None
+        """After `restore`, until the next step: what `TaskReset` gives `reset` so that the wrappers see one."""
         self.render_mode = render_mode
         self.observation_space = TranscriptSpace()
         self.action_space = ActionSpace()
@@ -254,7 +254,7 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         require_tests([snapshot.task], self.reward)
         result = self._start(snapshot.task, snapshot)
         self.np_random.bit_generator.state = snapshot.rng
-        self.restored = snapshot
+        self.restored = object()
         return result
 
     def fork(self, n: int) -> list[NanoCodexEnv]:

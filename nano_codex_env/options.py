@@ -32,10 +32,19 @@ class TaskReset(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs
         return self.env.reset(seed=seed, options=with_named(options, **named) or options)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """See `NanoCodexEnv.step`; after `env.unwrapped.restore(...)` the wrappers between first see a reset."""
+        """See `NanoCodexEnv.step`."""
+        self._announce_restore()
+        return self.env.step(action)
+
+    def render(self) -> Any:
+        """See `NanoCodexEnv.render`."""
+        self._announce_restore()
+        return self.env.render()
+
+    def _announce_restore(self) -> None:
+        """Let the wrappers between see a reset after `env.unwrapped.restore(...)`; it changes nothing there."""
         if (restored := getattr(self.unwrapped, "restored", None)) is not None:
             self.env.reset(options={"snapshot": restored})
-        return self.env.step(action)
 
     def snapshot(self) -> Any:
         """See `NanoCodexEnv.snapshot`."""

@@ -1204,22 +1204,27 @@ def test_a_snapshot_is_restored_into_a_new_environment_of_gym_make(task: Task, m
     first.reset(seed=1)
     first.step(FIX)
     snapshot, expected = first.snapshot(), first.episode.transcript()
-    env = wrapped(task, max_steps=3)
+    env = wrapped(task, max_steps=3, render_mode="ansi")
+    inner: Any = env.unwrapped
     restore: dict[str, Callable[[], Any]] = {
-        "unwrapped": lambda: env.unwrapped.restore(snapshot),  # type: ignore[attr-defined]
+        "unwrapped": lambda: inner.restore(snapshot),
         "wrapper": lambda: env.get_wrapper_attr("restore")(snapshot),
         "options": lambda: env.reset(options={"snapshot": snapshot}),
     }
     for _ in range(2):
         obs, info = restore[way]()
         assert (obs, info["instance_id"], list(info)) == (expected, "sums-1", ["instance_id", "tools", "limits"])
-        inner = env.unwrapped
-        assert isinstance(inner, NanoCodexEnv)
         episode = inner.episode
+        assert "add(2, 3) gives -1" in str(env.render())
         obs, *_ = env.step(LOOK)
         assert "return a + b" in obs[-1]["content"]
         assert inner.episode is episode  # it was restored once
         assert inner.np_random.bit_generator.state == snapshot.rng
+    inner.report_tokens(7)
+    inner.end("token_limit")
+    assert restore[way]()[0] == expected  # from the same snapshot once more
+    assert inner.episode.tokens is None
+    env.step(LOOK)
     again = env.get_wrapper_attr("snapshot")()
     assert (again.steps, again.lines[:4]) == (2, snapshot.lines)
     assert play(env, LOOK)[4]["stop"] == "max_steps"

@@ -100,6 +100,9 @@ class Tool:
                 raise ConfigError(f"the {what} of a tool is a text; got {text!r:.200}")
         if not callable(self.function):
             raise ConfigError(f"the function of the tool {self.name!r} cannot be called: {self.function!r:.200}")
+        bare = self.function.function if isinstance(self.function, TypedFunction) else self.function
+        if inspect.iscoroutinefunction(bare) or inspect.isasyncgenfunction(bare) or inspect.isgeneratorfunction(bare):
+            raise ConfigError(f"the function of the tool {self.name!r} must return its answer; it is async or yields")
         try:
             signature = inspect.signature(self.function)
         except (TypeError, ValueError):  # of a function in C

@@ -103,6 +103,8 @@ class TypedFunction:
             raise ConfigError(f"{where} has no annotation; there are: {USABLE}")
         try:
             node = node_of(_evaluated(parameter.annotation, names), where)
+        except ConfigError:
+            raise
         except _UNREADABLE as error:
             raise ConfigError(f"{where}: the annotation {parameter.annotation!r} cannot be read: {error}") from error
         schema = dict(node.schema)

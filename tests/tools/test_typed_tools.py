@@ -310,6 +310,23 @@ def test_a_function_that_the_schema_does_not_fit_is_refused_when_the_tool_is_mad
             Tool("t", "It.", parameters, function)  # type: ignore[arg-type]
 
 
+async def waits(context: ToolContext) -> str:
+    """Wait."""
+    return ""
+
+
+def yields(context: ToolContext) -> Any:
+    """Yield."""
+    yield ""
+
+
+@pytest.mark.parametrize("function", [waits, yields])
+def test_a_function_that_does_not_return_its_answer_is_refused(function: Any) -> None:
+    for make in (Tool.from_function, lambda it: Tool("t", "It.", {}, it)):
+        with pytest.raises(ConfigError, match="must return its answer; it is async or yields"):
+            make(function)
+
+
 def _bad(annotation: Any, default: Any = ...) -> Any:
     """A function with one argument `x` of this annotation."""
 
