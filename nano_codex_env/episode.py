@@ -6,7 +6,7 @@ import json
 import operator
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from nano_codex_env.score import Score, printable
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tool_usage import tool_metrics
 from nano_codex_env.tools import Notice, State, Toolbox, ToolContext
+from nano_codex_env.tools.notices import checked_notices, text_of
 from nano_codex_env.tools.prompt import checked_prompt, default_prompt, first_messages, reminder
 
 NOT_RUN = "not run: limit reached"
@@ -53,12 +54,7 @@ class Rules:
         if self.on_inaction not in ("submit", "remind"):
             raise ConfigError(f"on_inaction is 'submit' or 'remind'; got {self.on_inaction!r}")
         checked_prompt(self.system_prompt)
-        notices = list(self.notices) if isinstance(self.notices, Iterable) else [None]
-        if not all(map(callable, notices)):
-            raise ConfigError(
-                f"notices is a list of functions (State) -> str or None, such as [budget]; got {self.notices!r:.200}"
-            )
-        object.__setattr__(self, "notices", tuple(notices))
+        object.__setattr__(self, "notices", checked_notices(self.notices))
 
     def limits(self) -> dict[str, Any]:
         """The limits, as in `info["limits"]`."""
@@ -217,7 +213,7 @@ class Episode:
         if not rules.notices:
             return ""
         state = State(self.steps, rules.max_steps, self.tokens, rules.token_limit, self.workspace.changed)
-        texts = [text for notice in rules.notices if (text := notice(state))]
+        texts = [text for notice in rules.notices if (text := text_of(notice, state))]
         gap = "\n" if texts and content and not content.endswith("\n") else ""
         return gap + "\n".join(texts)
 

@@ -38,7 +38,7 @@ class SandboxError(NanoCodexError):
 
 
 class BrokenToolError(NanoCodexError):
-    """A tool that is not of this package raised something unforeseen, or gave no answer: the episode is void."""
+    """A tool or a notice of the user's raised something unforeseen, or gave no answer: the episode is void."""
 
 
 class RewardError(NanoCodexError):
@@ -98,11 +98,9 @@ def check_folder(name: str, value: object) -> None:
     """Accept None and the path of a folder, whether it exists or not.
 
     Raises:
-        ConfigError: `value` is something else, or there is a file of that name.
+        ConfigError: `value` is something else.
     """
     if value is None:
         return
     if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
         raise ConfigError(f"{name} must be the path of a folder, or None; got {value!r:.200}")
-    if os.path.isfile(value):
-        raise ConfigError(f"{name} must be the path of a folder; {os.fspath(value)} is a file")

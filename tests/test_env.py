@@ -381,7 +381,6 @@ def test_tasks_are_read_when_they_are_needed(make: Make, tmp_path: Path) -> None
         ),
         ({"log_dir": 3}, "log_dir must be the path of a folder, or None; got 3"),
         ({"log_dir": b"logs"}, "log_dir must be the path of a folder, or None; got b'logs'"),
-        ({"log_dir": __file__}, f"log_dir must be the path of a folder; {__file__} is a file"),
         ({"cache_dir": 3}, "cache_dir must be the path of a folder, or None; got 3"),
     ],
 )
@@ -884,6 +883,26 @@ def test_a_tool_that_breaks_voids_the_episode_and_is_not_shown_to_the_policy(mak
         env.step(tool_call("broken"))
     with pytest.raises(ResetNeeded):
         env.step(tool_call("broken"))
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (ZeroDivisionError, r"notice '.*late' failed: ZeroDivisionError: ill"),
+        (7, r"notice '.*late' returned 7; a notice"),
+    ],
+    ids=["raises", "a number"],
+)
+def test_a_notice_that_breaks_voids_the_episode_and_is_named(make: Make, said: Any, words: str) -> None:
+    def late(state: State) -> Any:
+        if said is ZeroDivisionError:
+            raise ZeroDivisionError("ill")
+        return said
+
+    env = make(notices=[late])
+    env.reset()
+    with pytest.raises(BrokenToolError, match=words):
+        env.step(LOOK)
 
 
 def test_a_log_that_can_no_longer_be_written_voids_the_episode(

@@ -84,7 +84,7 @@ def declares_transcript(reward: object) -> bool:
 def version_of(reward: object) -> str | None:
     """Name and version of a reward that has one (`resolved 2`): numbers of two versions must not be mixed."""
     version = getattr(reward, "version", None)
-    return version if version is None or " " in version else f"{name_of(reward)} {version}"
+    return version if version is None or " " in str(version) else f"{name_of(reward)} {version}"
 
 
 def name_of(reward: object) -> str:
@@ -149,6 +149,7 @@ def _call_guarded(reward: Any, task: Task, transcript: Sequence[Message], diff: 
 class _Function:
     def __init__(self, function: RewardFunction) -> None:
         self.function, self.__name__, self.needs_tests = function, name_of(function), needs_tests(function)
+        self.version = version_of(function)
         if hasattr(function, "reads_transcript"):
             self.reads_transcript = reads_transcript(function)
 
@@ -223,6 +224,7 @@ def weighted(*rewards: tuple[RewardFunction, float]) -> Reward:
     for pair in rewards:
         if not (isinstance(pair, tuple) and len(pair) == 2 and callable(pair[0])):
             raise ConfigError(f"weighted takes (reward, weight) pairs; got {pair!r}")
+        checked_reward(pair[0])
         if as_finite(pair[1]) is None:
             raise ConfigError(f"a weight is a finite number; got {printable(pair[1])}")
     if not rewards:

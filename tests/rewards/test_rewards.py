@@ -15,7 +15,8 @@ from nano_codex_env.adapters.trl import TrlSpec
 from nano_codex_env.adapters.verl_reward import SharedReward
 from nano_codex_env.errors import ConfigError, RewardError, TaskError
 from nano_codex_env.messages import Message
-from nano_codex_env.rewards import call_reward, check_reward, once_per_diff
+from nano_codex_env.rewards import call_reward, check_reward, needs_tests, once_per_diff, version_of
+from nano_codex_env.rewards.base import reads_transcript
 
 REFERENCE = """diff --git a/a.py b/a.py
 index 1111111..2222222 100644
@@ -162,6 +163,23 @@ def test_a_function_that_raises_is_not_a_zero(task: Task) -> None:
         from_function(broken)(task, [], "")
 
 
+class Versioned:
+    """A reward of a user's that declares what it is."""
+
+    needs_tests, reads_transcript, version = True, False, 3
+
+    def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> float:
+        return 0.5
+
+
+def test_what_a_reward_declares_holds_inside_from_function() -> None:
+    """`module:name` of the command line goes through it, and lost version and transcript."""
+    reward = from_function(Versioned())
+    assert (needs_tests(reward), reads_transcript(reward), version_of(reward)) == (True, False, "versioned 3")
+    assert once_per_diff(reward) is not reward
+    assert version_of(from_function(half)) is None
+
+
 # weighted.
 
 
@@ -200,6 +218,7 @@ def test_sums_can_be_summed(task: Task) -> None:
         ([(DiffSimilarity(), 10**400)], "a weight is a finite number; got a whole number of 1329 bits"),
         ([(DiffSimilarity(), "1")], "a weight is a finite number; got '1'"),
         ([(DiffSimilarity(), True)], "a weight is a finite number; got True"),
+        ([(DiffSimilarity, 1.0)], "DiffSimilarity is a class: give an object of it"),
     ],
 )
 def test_what_cannot_be_weighed_is_refused(pairs: Any, words: str) -> None:
