@@ -47,7 +47,7 @@ from nano_codex_env.tokens import join_turns
 from nano_codex_env.tools import State, Tool, ToolResult, apply_patch, default_tools, shell
 from nano_codex_env.tools.prompt import REMINDER
 from nano_codex_env.untrusted import for_terminal
-from tests.conftest import git
+from tests.conftest import git, mostly_slow
 
 LOOK = tool_call("shell", cmd="cat sums.py")
 FIX = tool_call("apply_patch", search="return a - b", replace="return a + b", file="sums.py")
@@ -326,20 +326,20 @@ def test_no_tasks_is_an_error_at_reset(make: Make) -> None:
     ids=repr,
 )
 def test_tasks_that_there_cannot_be_are_refused_at_once(
-    make: Make, tasks: Any, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tasks: Any, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was an error of the first reset."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(TaskError, match=re.escape(words)):
-        make(tasks)
+        NanoCodexEnv(tasks)
 
 
-def test_tasks_are_read_when_they_are_needed(make: Make, tmp_path: Path) -> None:
+def test_tasks_are_read_when_they_are_needed(tmp_path: Path) -> None:
     """A dataset may be large; whether the hub has one of a name is not known without the network."""
     (tmp_path / "tasks.jsonl").write_text("not read yet\n")
-    env = make(tmp_path / "tasks.jsonl")
-    make("nobody/no-such-tasks")
-    make(iter(()))
+    env = NanoCodexEnv(tmp_path / "tasks.jsonl")
+    NanoCodexEnv("nobody/no-such-tasks")
+    NanoCodexEnv(iter(()))
     with pytest.raises(TaskError, match="line 1 is not JSON"):
         env.reset()
 
@@ -384,9 +384,9 @@ def test_tasks_are_read_when_they_are_needed(make: Make, tmp_path: Path) -> None
         ({"cache_dir": 3}, "cache_dir must be the path of a folder, or None; got 3"),
     ],
 )
-def test_arguments_that_cannot_be_used_are_refused_at_once(make: Make, arguments: Any, words: str) -> None:
+def test_arguments_that_cannot_be_used_are_refused_at_once(arguments: Any, words: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(words)):
-        make(**arguments)
+        NanoCodexEnv(**arguments)
 
 
 # How it goes on.
@@ -837,7 +837,7 @@ def test_a_reward_that_fails_voids_the_episode(make: Make, tmp_path: Path, error
     env.reset()
 
 
-@pytest.mark.parametrize("value", [np.float32(0.5), np.array([0.5]), True, 1])
+@pytest.mark.parametrize("value", [np.array([0.5]), True])
 def test_a_plain_number_is_a_reward_wherever_one_is_taken(task: Task, make: Make, tmp_path: Path, value: Any) -> None:
     """It was a void episode, and in a table of scores an AttributeError."""
 
@@ -1216,7 +1216,7 @@ def test_a_time_limit_of_another_environment_is_none_of_ours(make: Make) -> None
     gym.wrappers.TimeLimit(Other(), 2).reset()
 
 
-@pytest.mark.parametrize("way", ["unwrapped", "wrapper", "options"])
+@pytest.mark.parametrize("way", mostly_slow(["unwrapped", "wrapper", "options"], 1))
 def test_a_snapshot_is_restored_into_a_new_environment_of_gym_make(task: Task, make: Make, way: str) -> None:
     """Gymnasium refused the step: "Cannot call env.step() before calling env.reset()"."""
     first = make()

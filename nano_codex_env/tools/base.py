@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -133,9 +134,11 @@ class Tool:
         `in_prompt` replace what the function says.
 
         Raises:
-            ConfigError: a parameter has no annotation that can be used, or there is no description.
+            ConfigError: a parameter has no annotation that can be used, or there is no name or description.
         """
         typed = TypedFunction(function, name)
+        if not re.fullmatch(r"[\w-]{1,64}", typed.name, re.ASCII):
+            raise ConfigError(f"{typed.name!r} is no name for a tool: give name=, of letters, digits, _ and -")
         description = description or typed.description
         if not description.strip():
             raise ConfigError(f"{typed.name} has no docstring: write one, or give description=, for the policy to read")

@@ -356,13 +356,14 @@ def _bad(annotation: Any, default: Any = ...) -> Any:
         (lambda context, **x: "", "a policy passes arguments by name"),
         (lambda: "", "a function whose first parameter gets the ToolContext; got"),
         (lambda *, context: "", "the first parameter of <lambda> gets the episode's ToolContext"),
-        (lambda context: "", "<lambda> has no docstring: write one, or give description="),
+        (lambda context: "", "'<lambda>' is no name for a tool: give name="),
+        (lambda context: "", "t has no docstring: write one, or give description="),
         ("count", "a function whose first parameter gets the ToolContext; got 'count'"),
     ],
 )
 def test_a_function_that_cannot_be_described_is_refused_by_name_and_parameter(function: Any, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        Tool.from_function(function)
+        Tool.from_function(function, name="t" if words.startswith("t has") else None)
 
 
 def test_a_function_without_a_context_is_refused() -> None:
