@@ -100,7 +100,7 @@ def checked(value: Any, schema: Schema, name: str) -> Any:
         ToolError: it does not fit, or is not plain JSON: NaN, an infinity, a number that no float holds where fractions
             are allowed, or text with a lone surrogate.
     """
-    types = _types(schema)
+    types = types_of(schema)
     if types and not any(_is(value, kind) for kind in types):
         raise ToolError(f"{name} must be {_described(schema)}; got {found(value, types)}")
     if "anyOf" in schema:
@@ -131,7 +131,7 @@ def _any_of(value: Any, schema: Schema, name: str) -> Any:
         try:
             return checked(value, alternative, name)
         except ToolError as error:
-            types = _types(alternative)
+            types = types_of(alternative)
             problems += [error] if not types or any(_is(value, kind) for kind in types) else []
     if len(problems) == 1:  # the one that was meant
         raise problems[0]
@@ -141,7 +141,7 @@ def _any_of(value: Any, schema: Schema, name: str) -> Any:
 def _checked_number(value: float, schema: Schema, name: str) -> float:
     if isinstance(value, float) and not math.isfinite(value):
         raise ToolError(f"{name} must be a finite number; got {shown(value)}")
-    types = _types(schema)
+    types = types_of(schema)
     if isinstance(value, float) and "integer" in types and "number" not in types:
         value = int(value)
     if "integer" not in types:
@@ -193,7 +193,8 @@ def _check_text(text: str, name: str) -> None:
         ) from error
 
 
-def _types(schema: Schema) -> Sequence[str]:
+def types_of(schema: Schema) -> Sequence[str]:
+    """The types that a schema names; none: any."""
     kinds = schema.get("type", [])
     return [kinds] if isinstance(kinds, str) else list(kinds)
 
@@ -225,7 +226,7 @@ def _described(schema: Schema) -> str:
         return _listed(schema["enum"])
     if "anyOf" in schema and not schema.get("type"):
         return " or ".join(dict.fromkeys(_described(part) for part in schema["anyOf"]))
-    return " or ".join(_TYPES[kind] for kind in _types(schema)) or "another value"
+    return " or ".join(_TYPES[kind] for kind in types_of(schema)) or "another value"
 
 
 def _listed(choices: Sequence[Any]) -> str:
@@ -259,4 +260,4 @@ def example(schema: Schema) -> Any:
     if "anyOf" in schema:
         return example(schema["anyOf"][0])
     samples: dict[str, Any] = {"integer": 1, "number": 1.0, "boolean": False, "null": None, "array": [], "object": {}}
-    return samples.get(_types(schema)[0], "...") if _types(schema) else "..."
+    return samples.get(types_of(schema)[0], "...") if types_of(schema) else "..."

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nano_codex_env.errors import ConfigError, ToolError
-from nano_codex_env.tools.schema import check_schema, checked
+from nano_codex_env.tools.schema import check_schema, checked, types_of
 
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 _LISTS = (list, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
@@ -149,11 +149,20 @@ def node_of(annotation: Any, where: str) -> _Node:
     if annotation in _OBJECTS or (origin in _OBJECTS and arguments[0] is str):
         return _object({}, node_of(arguments[1], where) if arguments else _Node({}))
     if typing.is_typeddict(annotation):
-        hints = typing.get_type_hints(annotation, include_extras=False)
-        schema = _object({name: node_of(hint, f"{where}, key {name}") for name, hint in hints.items()}, None)
-        needed = [name for name in hints if name in annotation.__required_keys__]
-        return _Node({**schema.schema, "required": needed}, schema.convert)
+        return _typed_dict(annotation, where)
     raise ConfigError(f"{where} has the annotation {_name(annotation)}, which cannot be used; there are: {USABLE}")
+
+
+def _typed_dict(annotation: Any, where: str) -> _Node:
+    known, needed = {}, []
+    for name, hint in typing.get_type_hints(annotation, include_extras=True).items():
+        mark = typing.get_origin(hint)  # `__required_keys__` knows no mark in an annotation that was a string
+        is_marked = mark in (typing.Required, typing.NotRequired)
+        known[name] = node_of(typing.get_args(hint)[0] if is_marked else hint, f"{where}, key {name}")
+        if mark is typing.Required or (not is_marked and name in annotation.__required_keys__):
+            needed.append(name)
+    node = _object(known, None)
+    return _Node({**node.schema, "required": needed}, node.convert)
 
 
 def _choices(values: Sequence[Any], annotation: Any, where: str) -> dict[str, Any]:
@@ -165,13 +174,13 @@ def _choices(values: Sequence[Any], annotation: Any, where: str) -> dict[str, An
 
 def _union(nodes: Sequence[_Node]) -> _Node:
     schemas = [node.schema for node in nodes if node.schema != {"type": "null"}]
-    if {} in schemas:
-        schema: dict[str, Any] = {}
-    elif len(schemas) > 1 and any(schema.keys() != {"type"} for schema in schemas):
-        schema = {"anyOf": [node.schema for node in nodes]}
-    else:
-        kinds = [kind for one in schemas for kind in (one["type"] if isinstance(one["type"], list) else [one["type"]])]
-        schema = {**(schemas[0] if schemas else {}), "type": kinds[0] if len(kinds) == 1 else kinds or "null"}
+    schema: dict[str, Any] = {}
+    if {} not in schemas:
+        if all(one.keys() == {"type"} for one in schemas):
+            kinds = dict.fromkeys(kind for one in schemas for kind in types_of(one))
+            schema = {"type": next(iter(kinds)) if len(kinds) == 1 else list(kinds)}
+        else:
+            schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
         schema = _with_null(schema) if len(schemas) < len(nodes) else schema
 
     def convert(value: Any) -> Any:
@@ -185,7 +194,7 @@ def _with_null(schema: Mapping[str, Any]) -> dict[str, Any]:
     """The schema of the same values and null."""
     if "anyOf" in schema:
         return {**schema, "anyOf": [*schema["anyOf"], {"type": "null"}]}
-    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    kinds = types_of(schema)
     choices = {"enum": [*schema["enum"], None]} if "enum" in schema and None not in schema["enum"] else {}
     return {**schema, "type": list(dict.fromkeys([*kinds, "null"])), **choices}
 

@@ -12,7 +12,7 @@ import math
 import pickle
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NewType, Optional, TypedDict, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NewType, NotRequired, Optional, TypedDict, get_args
 
 import pytest
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from nano_codex_env.tools import ToolContext  # only for the type checker, as in many a user's module
 
 NONE: Any = None
+NULL = {"type": "null"}
 
 
 class Color(enum.Enum):
@@ -41,14 +42,17 @@ class Color(enum.Enum):
     BLUE = "blue"
 
 
+Line = NewType("Line", int)
+
+
 class Span(TypedDict):
     """Two lines."""
 
     first: int
     last: int
+    note: NotRequired[str | Line]
 
 
-Line = NewType("Line", int)
 got: dict[str, Any] = {}
 """What `keep` was called with last."""
 
@@ -68,6 +72,7 @@ def keep(  # noqa: D417 (not all are described)
     colors: list[Color] | None = None,
     line: Annotated[Line, "a line"] = Line(1),
     either: int | list[str] = 3,
+    maybe: Annotated[int | list[Color], "one or more"] | None = None,
     sloppy: int = None,  # type: ignore[assignment] # noqa: RUF013
 ) -> str:
     """Keep what it is given.
@@ -105,7 +110,7 @@ def test_a_function_says_what_the_policy_reads() -> None:
         ["word"],
         False,
     )
-    span = {"first": {"type": "integer"}, "last": {"type": "integer"}}
+    span = {"first": {"type": "integer"}, "last": {"type": "integer"}, "note": {"type": ["string", "integer"]}}
     spans = {"type": "object", "additionalProperties": False, "properties": span, "required": ["first", "last"]}
     assert parameters["properties"] == {
         "word": {"type": "string", "description": "the word, in one piece"},
@@ -120,6 +125,15 @@ def test_a_function_says_what_the_policy_reads() -> None:
         "colors": {"type": ["array", "null"], "items": {"type": "string", "enum": ["red", "blue"]}, "default": None},
         "line": {"type": "integer", "description": "a line", "default": 1},
         "either": {"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "string"}}], "default": 3},
+        "maybe": {
+            "anyOf": [
+                {"type": "integer"},
+                {"type": "array", "items": {"type": "string", "enum": ["red", "blue"]}},
+                NULL,
+            ],
+            "description": "one or more",
+            "default": None,
+        },
         "sloppy": {"type": ["integer", "null"], "default": None},
     }
 
@@ -144,7 +158,7 @@ def test_the_prompt_shows_a_tool_with_its_defaults() -> None:
 
 DEFAULTS: dict[str, Any] = {
     **{"limit": 10, "share": None, "whole": False, "mode": "lines", "color": Color.RED, "paths": None, "spans": []},
-    **{"weights": None, "colors": None, "line": 1, "either": 3, "sloppy": None},
+    **{"weights": None, "colors": None, "line": 1, "either": 3, "maybe": None, "sloppy": None},
 }
 
 
@@ -159,6 +173,7 @@ DEFAULTS: dict[str, Any] = {
         ({"mode": 3.0}, {"mode": 3}),
         ({"color": "blue", "colors": ["red", "blue"]}, {"color": Color.BLUE, "colors": [Color.RED, Color.BLUE]}),
         ({"spans": [{"first": 1.0, "last": 2}]}, {"spans": [{"first": 1, "last": 2}]}),
+        ({"maybe": ["red"], "either": 4}, {"maybe": [Color.RED], "either": 4}),
         ({"weights": {"a": 0.5, "": 1}, "either": ["x"]}, {"weights": {"a": 0.5, "": 1}, "either": ["x"]}),
     ],
 )
@@ -168,7 +183,7 @@ def test_what_fits_is_passed_as_the_annotations_say(arguments: Any, expected: An
     assert all(type(got[name]) is type(value) for name, value in expected.items())
 
 
-OPTIONAL = "limit, share, whole, mode, color, paths, spans, weights, colors, line, either, sloppy"
+OPTIONAL = "limit, share, whole, mode, color, paths, spans, weights, colors, line, either, maybe, sloppy"
 TAKES = f"keep takes word and optionally {OPTIONAL}"
 MISTAKES: list[tuple[Any, str]] = [
     ({}, f"{TAKES} (missing: word)"),
@@ -195,7 +210,10 @@ MISTAKES: list[tuple[Any, str]] = [
     ({"weights": {"\udfff": 1}}, "a key of weights is not valid Unicode: a lone surrogate U+DFFF"),
     ({"weights": {"a": "b"}}, 'weights.a must be a number; got str "b"'),
     ({"spans": [{"first": 1}]}, "spans[0] lacks last"),
-    ({"spans": [{"first": 1, "last": 2, "more": 3}]}, "spans[0] has an unknown key 'more'; there are: first, last"),
+    (
+        {"spans": [{"first": 1, "last": 2, "more": 3}]},
+        "spans[0] has an unknown key 'more'; there are: first, last, note",
+    ),
     ({"spans": {"first": 1}}, "spans must be an array; got dict"),
     ({"either": 1.5}, "either must be an integer or an array; got 1.5"),
     ({"either": [1]}, "either[0] must be a string; got int"),
