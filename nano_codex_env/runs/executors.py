@@ -1,6 +1,7 @@
 """Executors play jobs: episodes that are independent of each other and of the process that plays them.
 
-`rollouts` uses these methods of one: `start`, `poll`, `running`, `finish`, `drop` and `close`. A `Job` and an
+`rollouts` uses these methods of one: `start`, `poll`, `running`, `too_many`, `played`, `finish`, `drop` and
+`close`. A `Job` and an
 `EpisodeResult` can be pickled, so that jobs can be played in other processes too.
 """
 
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nano_codex_env.env import NanoCodexEnv
-from nano_codex_env.errors import NanoCodexError
+from nano_codex_env.errors import BrokenTaskError, NanoCodexError
 from nano_codex_env.messages import Message, ToolSchema
 from nano_codex_env.policies.base import Policy, Reply
 from nano_codex_env.records.result import EpisodeResult
@@ -54,9 +55,20 @@ class ThreadExecutor:
     the next one is played in its place. Equal diffs of one task are scored once.
     """
 
-    def __init__(self, policy: Policy, reward: Reward, env: Mapping[str, Any], *, concurrency: int, scorers: int):
-        """`env`: the arguments of each episode's `NanoCodexEnv`."""
-        self.policy, self.env = policy, env
+    def __init__(
+        self,
+        policy: Policy,
+        reward: Reward,
+        env: Mapping[str, Any],
+        *,
+        concurrency: int,
+        scorers: int,
+        stop_after_voids: int | None = None,
+    ) -> None:
+        """`env`: the arguments of each episode's `NanoCodexEnv`; `stop_after_voids`: see `rollouts`."""
+        self.policy, self.env, self._stop_after_voids = policy, env, stop_after_voids
+        self.too_many: str | None = None
+        """Why no more episodes are begun, if there were too many void ones."""
         self.reward = once_per_diff(_RewardWithin(reward, self._scoring_place))
         self.playing = threading.Semaphore(concurrency)
         self._scoring, self._most = threading.Semaphore(scorers), concurrency + scorers
@@ -64,9 +76,12 @@ class ThreadExecutor:
         self._results: queue.SimpleQueue[EpisodeResult | BaseException] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self.lock = threading.Lock()
-        """Guards `_episodes`, `_dropped`, and whether an episode's thread is inside the policy."""
+        """Guards `_episodes`, `_dropped`, `_answers`, and whether an episode's thread is inside the policy."""
         self._episodes: set[_RunningJob] = set()
         self._stuck: set[threading.Thread] = set()
+        self._answers = 0
+        self._voids = 0
+        """Void episodes since the last one with a reward."""
         self._dropped: str | None = None
 
     def start(self, jobs: Sequence[Job]) -> None:
@@ -80,6 +95,30 @@ class ThreadExecutor:
     def running(self) -> bool:
         """Whether more results may come."""
         return any(thread.is_alive() for thread in self._threads) or not self._results.empty()
+
+    def played(self) -> tuple[int, int, int]:
+        """How many episodes run, how many answers the policy gave so far, and the steps of those that run."""
+        with self.lock:
+            return len(self._episodes), self._answers, sum(episode.steps for episode in self._episodes)
+
+    def count_answer(self) -> None:
+        """Count an answer of the policy."""
+        with self.lock:
+            self._answers += 1
+
+    def count(self, result: EpisodeResult) -> None:
+        """Begin no more episodes after `stop_after_voids` void ones, of which none is that of a broken task."""
+        with self.lock:
+            if result.void is None:
+                self._voids = 0
+            elif not result.void.startswith(BrokenTaskError.__name__):
+                self._voids += 1
+            if self._voids == self._stop_after_voids and not self.too_many:
+                self.too_many = (
+                    f"{self._voids} void episodes, and none with a reward between them, so no more were begun; "
+                    f"the last: {result.instance_id} (attempt {result.attempt}): {result.void}"
+                )
+                self.finish()
 
     def poll(self, timeout: float) -> EpisodeResult | None:
         """The next result; None: none within `timeout` seconds. An error that ended a thread is raised here."""
@@ -162,19 +201,26 @@ class _RunningJob:
         self._place = ExitStack()
         self._place.callback(executor.playing.release)
         self.thread, self.in_policy = threading.current_thread(), False
+        self.steps = 0
+        """Steps when the policy was last asked."""
 
     def play(self) -> EpisodeResult:
         """Play it to its end, or to a void result."""
         executor, job = self._executor, self._job
         reward = _RewardWithin(executor.reward, self._scoring)
         with self._place, closing(NanoCodexEnv(reward=reward, **executor.env)) as self._env:
-            return rollout(self._env, self, task=job.task, attempt=job.attempt, void_on=BaseException)
+            result = rollout(self._env, self, task=job.task, attempt=job.attempt, void_on=BaseException)
+            executor.count(result)  # before the next one is begun in its place
+            return result
 
     def __call__(self, messages: Sequence[Message], tools: Sequence[ToolSchema]) -> Reply:
         """Ask the policy."""
+        self.steps = self._env.episode.steps if self._env else 0
         self._set_in_policy(True)
         try:
-            return self._executor.policy(messages, tools)
+            reply = self._executor.policy(messages, tools)
+            self._executor.count_answer()
+            return reply
         finally:
             self._set_in_policy(False)
 
