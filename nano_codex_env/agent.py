@@ -21,9 +21,15 @@ from nano_codex_env.tasks.task import Task
 from nano_codex_env.tool_usage import tool_stats
 from nano_codex_env.tools import Notice, Tool, Toolbox, default_tools
 
+MAX_REMINDERS = 3
+"""Reminders in a row, without a tool call between them, after which a run ends as `submitted`."""
+
 
 class Agent:
     """Solves issues in a user's own checkout.
+
+    A message without a tool call ends a run once a file is changed. Before that it is answered by a reminder, which
+    costs a call; after three reminders in a row the run ends as `submitted`.
 
     The model works in a sandboxed copy; only at the end is the checkout changed, by exactly the diff that `run`
     returns. An agent runs one issue at a time; make several for several threads.
@@ -85,7 +91,8 @@ class Agent:
         """
         check_positive("tool_limit", tool_limit)
         check_positive("response_limit", response_limit)
-        self._rules = Rules(tool_limit, time_limit, token_limit, tuple(notices), "remind", system_prompt)
+        limits = (tool_limit, time_limit, token_limit)
+        self._rules = Rules(*limits, tuple(notices), "remind", system_prompt, MAX_REMINDERS)
         _, base, _ = resolve(model, api_base, endpoint.get("api_key"))
         hosted = [own for own, _ in PROVIDERS.values() if own and "openrouter" not in own]
         if not thinking and (base is None or base in hosted or "://api.openai.com" in base):
@@ -151,6 +158,7 @@ class Agent:
             except ContextOverflow:
                 episode.stop = "token_limit"
                 return
+            episode.finish_reasons += [reply.finish_reason] if reply.finish_reason else []
             episode.tokens = episode.tokens if reply.total_tokens is None else reply.total_tokens
             episode.act(as_assistant(reply.message, episode.calls))
 

@@ -21,7 +21,7 @@ from nano_codex_env.repo.source import repository_folders
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.score import Score, printable
 from nano_codex_env.tasks.task import Task
-from nano_codex_env.tool_usage import tool_metrics
+from nano_codex_env.tool_usage import episode_metrics
 from nano_codex_env.tools import Notice, State, Toolbox, ToolContext
 from nano_codex_env.tools.prompt import checked_prompt, default_prompt, first_messages, reminder
 
@@ -44,12 +44,15 @@ class Rules:
     """A message without tool calls: "submit" ends the episode; "remind" answers it while no file is changed."""
     system_prompt: str | None = None
     """The first message; None: `tools.prompt.default_prompt` of the tools."""
+    max_reminders: int | None = None
+    """Reminders in a row, with no tool call between, after which the next such message submits; None: no limit."""
 
     def __post_init__(self) -> None:
         """Raise ConfigError if a value cannot be used."""
         check_positive("max_steps", self.max_steps, "number")
         check_positive("time_limit", self.time_limit, "number", fractions=True, optional=True)
         check_positive("token_limit", self.token_limit, "number", optional=True)
+        check_positive("max_reminders", self.max_reminders, "number", optional=True)
         if self.on_inaction not in ("submit", "remind"):
             raise ConfigError(f"on_inaction is 'submit' or 'remind'; got {self.on_inaction!r}")
         checked_prompt(self.system_prompt)
@@ -62,7 +65,8 @@ class Rules:
         """The rules, as in `metadata.json`."""
         names = [getattr(notice, "__qualname__", repr(notice)) for notice in self.notices]
         about = {"limits": self.limits(), "on_inaction": self.on_inaction, "notices": names}
-        return about if self.system_prompt is None else {**about, "system_prompt": self.system_prompt}
+        more = {"max_reminders": self.max_reminders, "system_prompt": self.system_prompt}
+        return about | {key: value for key, value in more.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,10 @@ class Episode:
         self.tokens, self.stop = start.tokens, start.stop
         self.counts = dict(start.counts)
         """Tool -> (calls, successful calls)."""
+        self.finish_reasons: list[str] = []
+        """Why the answers of the policy ended, as far as it reports that; for the log."""
+        self._reminders = 0
+        """Reminders since the last tool call."""
         self._started = time.monotonic() - start.seconds
         # Commands must see neither later commits of the repository nor logs, which hold reference patches.
         hidden = repository_folders(task.repo)
@@ -183,12 +191,15 @@ class Episode:
         self._append(message)
         calls: Sequence[ToolCall] = message.get("tool_calls") or ()
         self.calls += len(calls)
+        self._reminders = 0 if calls else self._reminders
         ok = [self._call(call) for call in calls]
         if not calls:
-            if self.rules.on_inaction == "submit" or self.workspace.changed:
+            is_last = self.rules.on_inaction == "submit" or self._reminders == self.rules.max_reminders
+            if is_last or self.workspace.changed:
                 self.stop = "submitted"
                 return []
             self.steps += 1
+            self._reminders += 1
             self._append({"role": "user", "content": reminder(self._toolbox.tools, self.rules.system_prompt)})
         self.stop = self._limit()
         return ok
@@ -270,11 +281,14 @@ def finish(
         info: dict[str, Any] = {"stop": episode.stop, "diff": diff}
         if reward:
             score = reward(episode.task, episode.transcript(), diff)
-            info |= {"parts": score.parts, "metrics": _metrics(episode, score), "reward": score.value}
+            used = (episode.steps, episode.tokens, episode.finish_reasons)
+            metrics = episode_metrics(score, episode.counts, episode.transcript(), *used)
+            info |= {"parts": score.parts, "metrics": metrics, "reward": score.value}
             more = {"counts": episode.counts, **more}
         if episode.log:
             voided = {} if void is None else {"void": void}
             about = {**voided, **info, "steps": episode.steps, "seconds": seconds, **more}
+            about |= {"finish_reasons": episode.finish_reasons} if episode.finish_reasons else {}
             episode.log.finish(diff, {key: value for key, value in about.items() if key != "diff"})
         if close:
             episode.close()
@@ -282,13 +296,3 @@ def finish(
         if void is not None:
             episode.close()
     return info
-
-
-def _metrics(episode: Episode, score: Score) -> dict[str, float]:
-    """Flat numbers for a training log."""
-    metrics = {"steps": float(episode.steps), "reward": score.value}
-    if episode.tokens is not None:
-        metrics["tokens"] = float(episode.tokens)
-    numbers = {key: value for key, value in score.parts.items() if isinstance(value, int | float)}
-    parts = {f"parts.{key}": float(value) for key, value in numbers.items()}
-    return metrics | tool_metrics(episode.counts, episode.transcript()) | parts

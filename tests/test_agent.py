@@ -20,7 +20,7 @@ from nano_codex_env import Agent, Trajectory
 from nano_codex_env.cli import main
 from nano_codex_env.episode import NOT_RUN
 from nano_codex_env.errors import ConfigError, TaskError
-from nano_codex_env.runs.replay import replay
+from nano_codex_env.runs.replay import replay, rules_of
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tools import Tool, ToolResult, budget, default_tools
 from nano_codex_env.tools.prompt import REMINDER
@@ -174,6 +174,23 @@ def test_inaction_costs_a_call_and_is_answered_by_a_reminder(solve: Solve) -> No
     assert (agent.stop, agent.tool_usage) == ("submitted", 2)
     assert "+    return a + b" in diff
     assert len(server.requests) == 3
+
+
+def test_a_model_that_only_repeats_itself_is_reminded_three_times(solve: Solve) -> None:
+    agent, server, diff = solve(by_turn(completion("hm")), tool_limit=30)
+    assert (agent.stop, agent.tool_usage, diff, len(server.requests)) == ("submitted", 3, "", 4)
+    assert [message["content"] for message in agent.messages[2:]] == [*["hm", REMINDER] * 3, "hm"]
+    assert agent.folder
+    again = Trajectory.load(agent.folder)
+    assert (again.metadata["max_reminders"], again.metadata["finish_reasons"]) == (3, ["stop"] * 4)
+    assert rules_of(again).max_reminders == 3
+    assert replay(agent.folder).identical
+
+
+def test_a_tool_call_between_begins_to_count_the_reminders_anew(solve: Solve) -> None:
+    hm = completion("hm")
+    agent, _, _ = solve(by_turn(hm, hm, hm, completion("", look()), hm, hm, hm, hm), tool_limit=30)
+    assert (agent.stop, agent.tool_usage) == ("submitted", 7)
 
 
 def test_an_answer_grows_no_longer_than_what_is_left_allows(solve: Solve) -> None:

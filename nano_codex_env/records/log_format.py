@@ -173,7 +173,7 @@ _METADATA = {
     **dict.fromkeys(("task", "limits", "versions", "parts", "metrics", "counts", "branched"), _or_null(_DICT)),
     **dict.fromkeys(("commit", "on_inaction", "stop", "void"), _or_null(_STR)),
     **dict.fromkeys(("started", "reward", "seconds"), _or_null(_NUMBER)),
-    **dict.fromkeys(("attempt", "steps", "tokens"), _or_null(_COUNT)),
+    **dict.fromkeys(("attempt", "steps", "tokens", "max_reminders"), _or_null(_COUNT)),
     **dict.fromkeys(("notices", "finish_reasons"), _or_null(_LIST)),
     "policy": _or_null(_of("an object or a name", dict, str)),
 }

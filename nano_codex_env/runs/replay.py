@@ -90,8 +90,9 @@ def rules_of(logged: Trajectory, notices: Sequence[Notice] = ()) -> Rules:
     # Old logs do not name their prompt: it was this one whatever the tools, or the default.
     is_legacy = [message.get("content") for message in logged.messages[:1]] == [SYSTEM_PROMPT]
     prompt = about.get("system_prompt", SYSTEM_PROMPT if is_legacy else None)
+    inaction, most = about.get("on_inaction") or "submit", about.get("max_reminders")
     try:
-        return Rules(limits["max_steps"], None, None, tuple(notices), about.get("on_inaction") or "submit", prompt)
+        return Rules(limits["max_steps"], None, None, tuple(notices), inaction, prompt, most)
     except ConfigError as error:
         raise TrajectoryError(f"{where} holds invalid rules: {error}") from error
 

@@ -224,7 +224,9 @@ def test_why_each_answer_ended_is_counted_and_logged(env: NanoCodexEnv) -> None:
     result = rollout(env, policy)
     assert (result.reward, result.metrics["answers_cut"]) == (1.0, 1.0)
     assert result.folder
-    assert Trajectory.load(result.folder).metadata["finish_reasons"] == ["tool_calls", "tool_calls", "length"]
+    about = Trajectory.load(result.folder).metadata
+    assert about["finish_reasons"] == ["tool_calls", "tool_calls", "length"]
+    assert about["metrics"] == result.metrics
 
 
 def test_a_policy_that_returns_something_else_is_told_what_to_return(env: NanoCodexEnv) -> None:
