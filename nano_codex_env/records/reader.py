@@ -51,16 +51,37 @@ def episode_folders(folders: Iterable[Path]) -> Iterator[Path]:
         yield from below if below and not os.path.lexists(folder / "messages.jsonl") else [folder]
 
 
+def existing_episodes(folders: Iterable[Path]) -> list[Path]:
+    """`episode_folders`, each once.
+
+    Raises:
+        TrajectoryError: a folder does not exist, or is neither a run's nor an episode's.
+    """
+    found = dict[Path, None]()
+    for folder in folders:
+        try:
+            if not os.path.lexists(folder):
+                raise TrajectoryError(f"there is no folder {folder}")
+            if folder.is_dir():
+                os.listdir(folder)  # `glob` finds nothing where it may not look
+            found |= dict.fromkeys(episode_folders([folder]))
+        except OSError as error:
+            raise TrajectoryError(f"cannot read {folder}: {error}") from error
+    for folder in found:
+        if not os.path.lexists(folder / "messages.jsonl"):
+            raise TrajectoryError(f"{folder} holds no messages.jsonl; give the folder of an episode, or of a run")
+    return list(found)
+
+
 def read_runs(folders: Iterable[Path]) -> list[LoggedEpisode]:
     """The episodes of runs, or of episodes' own folders, each once, by task and attempt.
 
     Raises:
-        TrajectoryError: a folder is neither a run's nor an episode's, or its `results.jsonl` cannot be read.
+        TrajectoryError: a folder does not exist, is neither a run's nor an episode's, or its `results.jsonl` cannot be
+            read.
     """
     found: dict[Path, tuple[dict[str, Any], str | None]] = {}
-    for folder in episode_folders(folders):
-        if not os.path.lexists(folder / "messages.jsonl"):
-            raise TrajectoryError(f"{folder} holds no messages.jsonl; give the folder of an episode, or of a run")
+    for folder in existing_episodes(folders):
         about, damage = dict[str, Any](), None
         try:
             about = read_metadata(folder)

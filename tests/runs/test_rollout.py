@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -211,6 +213,14 @@ def test_a_result_is_made_of_its_row_again(env: NanoCodexEnv) -> None:
     del row["stop"], row["diff"]
     with pytest.raises(TrajectoryError, match="a row of results has no stop, diff; it has instance_id, "):
         EpisodeResult.from_row(row)
+
+
+def test_every_column_of_results_is_documented(env: NanoCodexEnv) -> None:
+    page = Path(__file__).parents[2] / "docs" / "logs-and-replay.md"
+    table = page.read_text().partition("| column of `results.jsonl` |")[2].partition("\n\n")[0]
+    named = [name for line in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+    assert sorted(named) == sorted(column.name for column in fields(EpisodeResult))
+    assert sorted(named) == sorted(rollout(env, Scripted([])).row())
 
 
 def test_why_each_answer_ended_is_counted_and_logged(env: NanoCodexEnv) -> None:
