@@ -45,7 +45,7 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
 
 
 def add_folders(parser: argparse.ArgumentParser) -> None:
-    """Add the positional argument `folder`; `episode_folders` takes it."""
+    """Add the positional argument `folder`; `existing_episodes` and `episode_folders` take it."""
     parser.add_argument("folder", nargs="+", type=_path, help="the folder of a run or of one episode")
 
 
