@@ -75,7 +75,8 @@ class Endpoint:
         except openai.APIConnectionError as error:
             reason = self.redact(f"{error} ({error.__cause__!r})")[: 2 * QUOTED]
             reason += f"; {trusted()}" if "CERTIFICATE_VERIFY_FAILED" in reason else ""
-            raise PolicyError(f"{client.base_url} cannot be reached{self._via()}: {reason}") from error
+            via, hint = self._via()
+            raise PolicyError(f"{client.base_url} cannot be reached{via}: {reason}{hint}") from error
         except (ValueError, RecursionError) as error:
             reason = self.redact(f"{type(error).__name__}: {error}")[:QUOTED]
             raise PolicyError(f"{client.base_url}: the request failed: {reason}") from error
@@ -94,15 +95,17 @@ class Endpoint:
             text = text.replace(form, "(the proxy's password)")
         return text
 
-    def _via(self) -> str:
-        """The proxy that was connected to last, as part of a message; empty: there is none."""
-        scheme = urlsplit(self._options["base_url"] or _OPENAI).scheme
-        return proxy_at(_http(), scheme, self._deadline.dialled if self._deadline else None)
+    def _via(self) -> tuple[str, str]:
+        """The proxy that was connected to last, and how to do without, as parts of a message; empty: there is none."""
+        url = urlsplit(self._options["base_url"] or _OPENAI)
+        via = proxy_at(_http(), url.scheme, self._deadline.dialled if self._deadline else None)
+        return via, f"; to connect without the proxy, add {url.hostname} to $NO_PROXY" if via else ""
 
     def _error(self, response: Any) -> PolicyError:
         """Return the error that a response stands for."""
         base, fault = self._options["base_url"] or _OPENAI, response.extensions["fault"]
-        name = (self._options["base_url"] or "OpenAI") + self._via()
+        via, direct = self._via()
+        name = (self._options["base_url"] or "OpenAI") + via
         if fault:
             attempts = int(response.request.headers.get("x-stainless-retry-count", 0)) + 1
             times = f", {attempts} times" if fault.retry and attempts > 1 else ""
@@ -117,7 +120,7 @@ class Endpoint:
         kind = PolicyError
         if response.status_code in (200, 400, 413, 422):
             kind = ContextOverflow if is_overflow(error) else LengthRefused if refuses_length(error) else PolicyError
-        where = f" (asked was {response.request.url}{hint})" if response.status_code in (404, 405) else ""
+        where = f" (asked was {response.request.url}{hint})" if response.status_code in (404, 405) else direct
         return kind(f"{name} answered {response.status_code}: {quoted!r}{where}")
 
     def close(self) -> None:
