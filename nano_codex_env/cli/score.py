@@ -35,9 +35,9 @@ def _score(arguments: argparse.Namespace) -> int:
     """
     if arguments.resume and not arguments.out:
         raise ConfigError("--resume goes on with --out FILE; name the file")
-    folders = [str(folder) for folder in existing_episodes(arguments.folder)]
     out = arguments.out or new_path("score", ".jsonl")
     reward = make_reward(arguments.reward)
+    folders = [str(folder) for folder in existing_episodes(arguments.folder)]
     with RowFile(out, lambda row: row.get("folder"), resume=arguments.resume) as records:
         known = {folder: row for folder, row in records.rows.items() if is_score(row)}  # the other rows are damaged
         if records.rows and not known:

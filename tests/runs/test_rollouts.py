@@ -537,10 +537,10 @@ def test_an_exception_in_on_result_ends_the_run_and_what_was_finished_is_kept(
     tasks, calls = several(9), list[str]()
 
     def waits(messages: Sequence[Message], tools: Any) -> Reply:
-        if name_of(messages) == "t1":
-            until(lambda: calls)
-        elif name_of(messages) == "t2":
+        if name_of(messages) == "t2":
             released.wait(LONG)
+        elif name_of(messages) != "t0":
+            until(lambda: calls)
         return Reply(assistant("done"))
 
     def on_result(result: EpisodeResult) -> None:
