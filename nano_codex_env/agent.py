@@ -13,6 +13,7 @@ from nano_codex_env.episode import Episode, Rules, finish
 from nano_codex_env.errors import ContextOverflow, WorkspaceError, check_positive, describe
 from nano_codex_env.messages import Message, ToolSchema, as_assistant
 from nano_codex_env.policies.chat import PROVIDERS, ChatPolicy, resolve
+from nano_codex_env.records.log_format import check_log
 from nano_codex_env.records.trajectory import versions
 from nano_codex_env.render import print_message
 from nano_codex_env.repo import apply_to_checkout
@@ -43,7 +44,7 @@ class Agent:
         min_p: float | None = None,
         top_k: int | None = None,
         verbose: bool = False,
-        log: bool = True,
+        log: bool | str | None = True,
         *,
         notices: Sequence[Notice] = (),
         tools: Sequence[Tool] | None = None,
@@ -71,12 +72,12 @@ class Agent:
             min_p: the least probability, relative to the likeliest token.
             top_k: the number of tokens to choose from.
             verbose: print a header, and each message at once.
-            log: whether to write a folder below `log_dir`.
+            log: whether to write a log in `log_dir`; or as in `NanoCodexEnv`.
             notices: functions whose text is added to a tool's answer, such as `tools.budget`, the original's warnings.
             tools: what the model may call; the default is `shell` and `apply_patch`.
             system_prompt: the first message, verbatim; None: one that lists the tools.
             sandbox: where its commands run.
-            log_dir: where logs are written, one folder for each run; None: nowhere.
+            log_dir: where logs are written; None: nowhere.
             cache_dir: see `NanoCodexEnv`.
             **endpoint: `api_key`, `extra_body`, `timeout`, `max_retries` of `ChatPolicy`.
 
@@ -96,7 +97,8 @@ class Agent:
         self.response_limit, self.verbose, self.log = response_limit, verbose, log
         self._toolbox = Toolbox(default_tools() if tools is None else tools)
         self._sandbox = get_sandbox(sandbox, cache=cache_dir)
-        self._cache, self._log_dir = cache_folder(cache_dir), log_dir if log else None
+        self._cache, kind = cache_folder(cache_dir), ("folder" if log else None) if isinstance(log, bool) else log
+        self._places: dict[str, Any] = {"cache": self._cache, "log": check_log(kind), "log_dir": log_dir}
         self._episode: Episode | None = None
         self._seconds: float | None = None
 
@@ -122,8 +124,7 @@ class Agent:
             names = ", ".join(tool["function"]["name"] for tool in self.tools)
             print(f"nano-codex {versions()['nano-codex-env']}: {about['model']} at {about['api_base'] or 'OpenAI'}")
             print(f"tools: {names}; " + ", ".join(f"{name}: {value or 'none'}" for name, value in limits.items()))
-        options: dict[str, Any] = {"cache": self._cache, "log_dir": self._log_dir}
-        options["echo"] = print_message if self.verbose else None
+        options = {**self._places, "echo": print_message if self.verbose else None}
         with closing(Episode(task, self._toolbox, self._sandbox, self._rules, **options)) as episode, self._policy:
             self._episode = episode
             try:
@@ -135,7 +136,7 @@ class Agent:
             try:
                 apply_to_checkout(episode.workspace, root, self._cache)
             except WorkspaceError as error:
-                where = f"; the patch is in {episode.log.folder / 'diff.patch'}" if episode.log else ""
+                where = f"; the patch is in {self.folder / 'diff.patch'}" if self.folder else ""
                 raise WorkspaceError(f"{error}{where}; nothing was changed") from error
         return diff
 
@@ -159,6 +160,8 @@ class Agent:
         if episode.log:
             episode.log.add("stats.json", self.tool_stats)
         info = finish(episode, void=void, close=False, counts=episode.counts, tokens=episode.tokens)
+        if episode.log:
+            episode.log.pack()
         self._seconds = episode.seconds
         if self.verbose:
             tokens = "unknown" if episode.tokens is None else episode.tokens

@@ -14,6 +14,7 @@ from gymnasium.error import ResetNeeded
 from nano_codex_env.episode import Episode, Rules, Snapshot, finish
 from nano_codex_env.errors import ConfigError, TaskError, describe
 from nano_codex_env.messages import Message, as_assistant
+from nano_codex_env.records.log_format import check_log
 from nano_codex_env.render import as_text, print_message
 from nano_codex_env.rewards import Resolved, Reward, checked_score, needs_tests
 from nano_codex_env.sandbox import Sandbox, get_sandbox
@@ -53,6 +54,7 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         notices: Sequence[Notice] = (),
         on_inaction: str = "submit",
         system_prompt: str | None = None,
+        log: str | None = "folder",
         log_dir: str | os.PathLike[str] | None = ".nano-codex",
         cache_dir: str | os.PathLike[str] | None = None,
         render_mode: str | None = None,
@@ -71,7 +73,8 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
             on_inaction: "submit" (a message without tool calls ends the episode), or "remind" (while no file is
                 changed, it is answered by a reminder and costs a step).
             system_prompt: the first message, verbatim; None: one that lists the tools.
-            log_dir: where episodes are logged, one folder each; None: nowhere.
+            log: an ended episode is a "folder", or a line of a "shard", a file of many episodes; None: it has no log.
+            log_dir: where episodes are logged; None: nowhere.
             cache_dir: mirrors, base trees, virtual environments; see `cache`.
             render_mode: "ansi" (`render()` returns the transcript), "human" (each message is printed at once).
 
@@ -86,12 +89,10 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         self.reward = reward or Resolved(sandbox=self._sandbox, cache=cache_dir)
         self._toolbox = Toolbox(default_tools() if tools is None else tools)
         self._rules = Rules(max_steps, time_limit, token_limit, tuple(notices), on_inaction, system_prompt)
-        self._folders = {"cache": cache_dir, "log_dir": log_dir}
+        self._places: dict[str, Any] = {"cache": cache_dir, "log": check_log(log), "log_dir": log_dir}
         self._episode: Episode | None = None
-        self._over = True
-        self.render_mode = render_mode
-        self.observation_space = TranscriptSpace()
-        self.action_space = ActionSpace()
+        self._over, self.render_mode = True, render_mode
+        self.observation_space, self.action_space = TranscriptSpace(), ActionSpace()
 
     @cached_property
     def tasks(self) -> list[Task]:
@@ -163,7 +164,7 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
     def _start(self, task: Task, resume: Snapshot | None = None) -> tuple[Observation, Info]:
         self.close()
         echo = print_message if self.render_mode == "human" else None
-        episode = Episode(task, self._toolbox, self._sandbox, self._rules, **self._folders, echo=echo, resume=resume)
+        episode = Episode(task, self._toolbox, self._sandbox, self._rules, **self._places, echo=echo, resume=resume)
         self._episode, self._over = episode, episode.stop is not None
         info = {"instance_id": task.instance_id, "tools": self._toolbox.schemas, "limits": self._rules.limits()}
         return list(episode.messages), info

@@ -102,6 +102,7 @@ class Episode:
         *,
         cache: str | os.PathLike[str] | None,
         log_dir: str | os.PathLike[str] | None,
+        log: str | None = "folder",
         echo: Callable[[Message], None] | None = None,
         resume: Snapshot | None = None,
     ) -> None:
@@ -123,26 +124,27 @@ class Episode:
         self.messages: list[Message] = json.loads(f"[{','.join(start.lines)}]")
         prompt = self.messages[0]["content"]
         self.rules = replace(rules, system_prompt=None if prompt == default else prompt)
-        self.task, self._toolbox, self._echo = task, toolbox, echo
+        self.task, self._toolbox, self._echo, self._log_kind = task, toolbox, echo, log
         self.workspace = Workspace(task.repo, start.commit, cache=cache)
         self.steps = start.steps
         self.calls = start.calls
         """All tool calls, those not run included: the next call without an id is numbered from here."""
         self.tokens, self.stop = start.tokens, start.stop
+        self.finish_reasons: list[str] = []
+        """Why the model's answers ended, as far as the caller knows; `finish` logs them."""
         self.counts = dict(start.counts)
         """Tool -> (calls, successful calls)."""
-        self._started = time.monotonic() - start.seconds
+        self._begun, self._started = time.time(), time.monotonic() - start.seconds
         # Commands must see neither later commits of the repository nor logs, which hold reference patches.
         hidden = repository_folders(task.repo)
         self.log: LogWriter | None = None
-        self._begun = time.time()
         with ExitStack() as undo:
             undo.callback(self.workspace.close)
             self.workspace.restore(start.files)
-            if log_dir:
+            if log_dir and log:
                 more = {"branched": {"from": resume.folder, "messages": len(resume.lines)}} if resume else {}
-                log = undo.enter_context(closing(self.begin_log(log_dir, toolbox.schemas, **more)))
-                log.resume_from(start.lines, start.token_lines, start.token_ids)
+                writer = undo.enter_context(closing(self.begin_log(log_dir, toolbox.schemas, **more)))
+                writer.resume_from(start.lines, start.token_lines, start.token_ids)
             undo.pop_all()
         self.context = ToolContext(self.workspace, sandbox, (*hidden, self.log.folder.parent) if self.log else hidden)
         if echo:
@@ -152,7 +154,7 @@ class Episode:
     def begin_log(self, log_dir: str | os.PathLike[str], tools: Sequence[ToolSchema], **more: Any) -> LogWriter:
         """Begin an empty log whose `metadata.json` describes the episode; `more`: further entries."""
         about = {"task": self.task.to_row(), "commit": self.workspace.commit, **self.rules.about()}
-        self.log = LogWriter(Path(log_dir), tools, {**about, "started": self._begun, **more})
+        self.log = LogWriter(Path(log_dir), tools, {**about, "started": self._begun, **more}, log=self._log_kind)
         return self.log
 
     def report_tokens(self, total: int) -> None:
@@ -235,11 +237,11 @@ class Episode:
         return [json.loads(line) for line in self.lines]
 
     def close(self) -> None:
-        """End the sandbox, remove the touched files, close the log; a second call does nothing."""
+        """End the sandbox, remove the touched files, close and pack the log; a second call does nothing."""
         self.context.close()
         self.workspace.close()
         if self.log:
-            self.log.close()
+            self.log.pack()
 
 
 def finish(
@@ -274,6 +276,8 @@ def finish(
             more = {"counts": episode.counts, **more}
         if episode.log:
             voided = {} if void is None else {"void": void}
+            if episode.finish_reasons:
+                more = {**more, "finish_reasons": episode.finish_reasons}
             about = {**voided, **info, "steps": episode.steps, "seconds": seconds, **more}
             episode.log.finish(diff, {key: value for key, value in about.items() if key != "diff"})
         if close:
@@ -291,4 +295,5 @@ def _metrics(episode: Episode, score: Score) -> dict[str, float]:
         metrics["tokens"] = float(episode.tokens)
     numbers = {key: value for key, value in score.parts.items() if isinstance(value, int | float)}
     parts = {f"parts.{key}": float(value) for key, value in numbers.items()}
-    return metrics | tool_metrics(episode.counts, episode.transcript()) | parts
+    cut = {"answers_cut": float(episode.finish_reasons.count("length"))} if episode.finish_reasons else {}
+    return metrics | tool_metrics(episode.counts, episode.transcript()) | parts | cut

@@ -26,6 +26,7 @@ from nano_codex_env.episode import Rules
 from nano_codex_env.errors import check_positive
 from nano_codex_env.messages import Message
 from nano_codex_env.parallel import parallel_map
+from nano_codex_env.records.log_format import check_log
 from nano_codex_env.rewards import Resolved, Reward, once_per_diff
 from nano_codex_env.sandbox import Sandbox, get_sandbox
 from nano_codex_env.tasks import Rows, load_tasks
@@ -48,6 +49,7 @@ class TrlSpec:
         time_limit: float | None = 1800.0,
         notices: Sequence[Notice] = (),
         system_prompt: str | None = None,
+        log: str | None = "folder",
         log_dir: str | os.PathLike[str] | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         workers: int | None = None,
@@ -58,7 +60,7 @@ class TrlSpec:
 
         - `tasks`: tasks, one task, or an argument of `load_tasks`; each becomes a row of the dataset.
         - `tools`: what the policy may call; for AsyncGRPOTrainer they must be picklable.
-        - `log_dir`: where episodes are logged, one folder each, as the trainer saw them; None: nowhere.
+        - `log_dir`: where episodes are logged, as the trainer saw them; None: nowhere.
         - `workers`: how many episodes are scored at once; default: one for each processor.
         - `asynchronous`: for AsyncGRPOTrainer: environments have a method `get_reward`, and `reward_funcs` is empty.
         - `max_void_share`: the share of the last 64 samples in a process that may be void (without a reward, because a
@@ -75,7 +77,7 @@ class TrlSpec:
         check_positive("workers", workers, optional=True)
         rules = Rules(max_steps, time_limit, None, tuple(notices), system_prompt=system_prompt)
         voids = VoidWindow(max_void_share)
-        settings = Settings(self.tasks, reward, tools, box, rules, voids, log_dir=log_dir, cache_dir=cache_dir)
+        settings = Settings(self.tasks, reward, tools, box, rules, voids, check_log(log), log_dir, cache_dir)
         self.environment_factory = EnvironmentFactory(settings, asynchronous)
         self._prompt = system_prompt or default_prompt(settings.toolbox.tools)
         functions: list[Callable[..., list[float | None]]] = [] if asynchronous else [_reward_function(reward, workers)]

@@ -82,6 +82,7 @@ class Settings:
     sandbox: Sandbox
     rules: Rules
     voids: VoidWindow
+    log: str | None
     log_dir: str | os.PathLike[str] | None
     cache_dir: str | os.PathLike[str] | None
 
@@ -122,6 +123,7 @@ class TrlEnvironment:
                 settings.rules,
                 cache=settings.cache_dir,
                 log_dir=None,
+                log=settings.log,
             )
         except NanoCodexError as error:
             self._fail(error)
@@ -191,7 +193,7 @@ class TrlEnvironment:
 
     def _log(self, messages: Sequence[Message]) -> None:
         """Write the episode's log, with the tools and the transcript as the trainer has them."""
-        if self._episode and self._settings.log_dir:
+        if self._episode and self._settings.log and self._settings.log_dir:
             log = self._episode.begin_log(self._settings.log_dir, self.tool_schemas, policy={"name": "trl"})
             log.resume_from([dumps(message) for message in messages], (), ())
 

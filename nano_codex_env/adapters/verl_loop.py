@@ -89,6 +89,7 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
         notices: Sequence[str] = (),
         on_inaction: str = "submit",
         system_prompt: str | None = None,
+        log: str | None = "folder",
         log_dir: str | None = None,
         cache_dir: str | None = None,
         workers: int | None = None,
@@ -135,6 +136,7 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
             notices=[NOTICES[name] for name in notices],
             on_inaction=on_inaction,
             system_prompt=system_prompt,
+            log=log,
             log_dir=log_dir,
             cache_dir=cache_dir,
         )

@@ -24,7 +24,7 @@ from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.runs.rollouts import Interrupted, rollouts
 from nano_codex_env.untrusted import for_terminal, on_one_line, parse_json
 
-_MAY_CHANGE = ("tasks", "only", "n", "concurrency", "model.api_base", "model.timeout", "model.max_retries")
+_MAY_CHANGE = ("tasks", "only", "n", "concurrency", "model.api_base", "model.timeout", "model.max_retries", "env.log")
 """Settings that may differ when a run is resumed; a change of any other would mix two experiments in one folder."""
 
 _OPTIONS = {"policy": "--policy", "reward": "--reward", "api_base": "--api-base", "tasks": "--tasks"}

@@ -188,8 +188,8 @@ class _RunningJob:
         void = self._job.void(reason, time.monotonic() - self._started)
         if self.in_policy and self._env is not None:
             episode = self._env.episode
-            void = replace(void, steps=episode.steps, folder=str(episode.log.folder) if episode.log else None)
             self._env.void(reason)
+            void = replace(void, steps=episode.steps, folder=str(episode.log.folder) if episode.log else None)
         return void
 
     def _set_in_policy(self, value: bool) -> None:

@@ -40,7 +40,7 @@ def rollout(
     name = getattr(options.get("task"), "instance_id", "") or str(options.get("instance_id") or options.get("repo", ""))
     started, log, steps, void, reward = time.monotonic(), None, 0, None, None
     value: SupportsFloat
-    info, finish_reasons = dict[str, Any](), list[str]()
+    info = dict[str, Any]()
     try:
         obs, first = env.reset(seed=seed, options=options)
         name, log = first["instance_id"], inner.episode.log
@@ -54,7 +54,7 @@ def rollout(
             else:
                 if not isinstance(reply, Reply):
                     raise PolicyError(f"a policy returns Reply(message); got {type(reply).__name__}")
-                finish_reasons += [reply.finish_reason] if reply.finish_reason else []
+                inner.episode.finish_reasons += [reply.finish_reason] if reply.finish_reason else []
                 if reply.tokens is not None and log:
                     log.tokens(reply.tokens, 1 + sum(message["role"] == "assistant" for message in obs))
                 if reply.total_tokens is not None:
@@ -63,10 +63,6 @@ def rollout(
             steps = inner.episode.steps
             if terminated or truncated:
                 reward = float(value)
-        if finish_reasons:
-            info["metrics"] = {**info["metrics"], "answers_cut": float(finish_reasons.count("length"))}
-            if log:
-                log.note({"finish_reasons": finish_reasons})
     except BaseException as error:
         void = _void(inner, describe(error))
         if not isinstance(error, void_on):
