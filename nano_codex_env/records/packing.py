@@ -92,6 +92,7 @@ class _Shard:
                 except BaseException:
                     self._path = self._log_dir  # after half a line, nothing is appended
                     os.ftruncate(handle, size)
+                    self._path = path
                     raise
             finally:
                 os.close(handle)

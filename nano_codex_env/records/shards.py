@@ -132,13 +132,24 @@ def _index(shard: Path) -> dict[str, _Line]:
     try:
         check_link(shard)
         found = os.stat(shard)
-        return _read_index(shard, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
     except OSError as error:
         raise TrajectoryError(f"cannot read {shard}: {error}") from error
+    lines, problem = _kept_index(shard, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    if problem:
+        raise TrajectoryError(f"cannot read {shard}: {problem}")
+    return lines
 
 
 @lru_cache(maxsize=256)
-def _read_index(shard: Path, *_version: int) -> dict[str, _Line]:
+def _kept_index(shard: Path, *_version: int) -> tuple[dict[str, _Line], str]:
+    """The index of a file, read once while the file does not change, and why there is none."""
+    try:
+        return _read_index(shard), ""
+    except OSError as error:
+        return {}, str(error)
+
+
+def _read_index(shard: Path) -> dict[str, _Line]:
     lines: dict[str, _Line] = {}
     with open_regular(shard) as file:
         if os.fstat(file.fileno()).st_size > FILE_LIMIT:
