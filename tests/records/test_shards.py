@@ -489,3 +489,37 @@ def test_an_agent_keeps_its_log_in_a_shard_too(repo: Path, tmp_path: Path) -> No
     assert json.loads(agent.folder.parent.read_text())["stats.json"] == agent.tool_stats
     with pytest.raises(ConfigError, match="log is 'folder', 'shard' or None; got 'no'"):
         Agent("hosted_vllm/m", server.url, log="no")
+
+
+PLAYS = """
+import json, sys
+from nano_codex_env import Scripted, Task, from_function, rollouts
+from tests.records.logs import FIX
+tasks = [Task.from_row(json.loads(line)) for line in open("tasks.jsonl")]
+reward = from_function(lambda task, transcript, diff: 0.5)
+rollouts(tasks, Scripted([FIX]), n=40, out="out", log="shard", reward=reward, resume=True, concurrency=4)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_loses_and_doubles_nothing(task: Task, tmp_path: Path) -> None:
+    (tmp_path / "tasks.jsonl").write_text("".join(dumps(one.to_row()) + "\n" for one in many(task)))
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    results = tmp_path / "out" / "results.jsonl"
+    for lines in (7, 23, 24, 61, 90, 0):
+        process = subprocess.Popen([sys.executable, "-c", PLAYS], cwd=tmp_path, env=env)
+        while lines and process.poll() is None:
+            if results.exists() and results.read_bytes().count(b"\n") >= lines:
+                process.kill()
+        process.wait(timeout=120)
+        for row in map(json.loads, results.read_bytes().splitlines()):
+            assert content(tmp_path / row["folder"])["metadata"]["reward"] == row["reward"] == 0.5
+    rows = [json.loads(line) for line in results.read_text().splitlines()]
+    found = read_runs([tmp_path / "out"])
+    assert len(rows) == len(found) == len({(episode.instance_id, episode.attempt) for episode in found}) == 120
+    assert {episode.reward for episode in found} == {0.5}
+    results.unlink()  # without it, the killed ones and those whose rows were not written are there too
+    every = read_runs([tmp_path / "out"])
+    assert len({episode.name for episode in every}) == len(every) >= 120
+    assert {episode.damage for episode in every} == {None}
+    assert len(list((tmp_path / "out").glob("episodes-*.jsonl"))) <= 6
