@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,16 +70,6 @@ def _episodes_below(folder: Path) -> tuple[dict[str, Path], list[Path]]:
             else:
                 nameless.append(path)
     return below, sorted(nameless)
-
-
-def find_episode(run: Path, name: str) -> Path | None:
-    """The episode that a row of results calls `name`, in a run's folder, wherever that was when the row was written."""
-    old = Path(name)
-    for path in (run / old.name, run / old.parent.name / old.name):
-        with suppress(TrajectoryError):
-            if is_episode(path):
-                return path
-    return None
 
 
 def read_runs(folders: Iterable[Path]) -> list[LoggedEpisode]:

@@ -54,7 +54,8 @@ class LogFiles:
         Raises:
             TrajectoryError: it is in a shard that does not hold it, its line is damaged, or it is a shard of several.
         """
-        self._folder = episode
+        self.path = episode = _place(episode)
+        """Where it is."""
         self._values: dict[str, Any] | None = None
         if is_shard(episode.parent):
             self._values = _read_episode(episode.parent, episode.name)
@@ -65,7 +66,7 @@ class LogFiles:
     def has(self, name: str) -> bool:
         """Whether there is a file of this name."""
         if self._values is None:
-            return os.path.lexists(self._folder / name)
+            return os.path.lexists(self.path / name)
         return self._values.get(KEYS.get(name, name)) is not None
 
     def read(self, name: str) -> bytes:
@@ -76,10 +77,10 @@ class LogFiles:
             ValueError: the shard holds something else in its place.
         """
         if self._values is None:
-            return read_log_file(self._folder / name)
+            return read_log_file(self.path / name)
         value = self._values.get(KEYS.get(name, name))
         if value is None:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._folder / name))
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path / name))
         return as_file(name, value)
 
 
@@ -94,9 +95,18 @@ def is_episode(path: Path) -> bool:
     Raises:
         TrajectoryError: it is in a shard that cannot be read.
     """
+    path = _place(path)
     if is_shard(path.parent):
         return path.name in _index(path.parent)
     return is_shard(path) or os.path.lexists(path / "messages.jsonl")
+
+
+def _place(episode: Path) -> Path:
+    """Where an episode is: a folder that is gone may be in a shard beside it by now."""
+    if is_shard(episode.parent) or os.path.lexists(episode):
+        return episode
+    paths = (shard / episode.name for shard in sorted(episode.parent.glob(PATTERN)))
+    return next((path for path in paths if path in episodes_in(path.parent)), episode)
 
 
 def episodes_in(shard: Path) -> dict[Path, bool]:

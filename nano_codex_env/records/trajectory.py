@@ -222,7 +222,8 @@ class _Log:
     """The checked files of an episode."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.files = path, LogFiles(path)
+        self.files = LogFiles(path)
+        self.path = self.files.path
 
     def diff(self) -> str:
         return self._read("diff.patch").decode("utf-8", "surrogateescape")

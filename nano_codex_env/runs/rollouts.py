@@ -18,9 +18,9 @@ from nano_codex_env.env import NanoCodexEnv
 from nano_codex_env.errors import BrokenTaskError, ConfigError, TrajectoryError, check_positive
 from nano_codex_env.parallel import processors
 from nano_codex_env.policies.base import Policy
-from nano_codex_env.records.reader import find_episode
 from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.records.rows import RowFile
+from nano_codex_env.records.shards import is_episode
 from nano_codex_env.records.trajectory import read_metadata
 from nano_codex_env.rewards import Reward, version_of
 from nano_codex_env.runs.executors import Job, ThreadExecutor
@@ -241,10 +241,9 @@ def _check_prompt(results: Iterable[EpisodeResult], out: Path, env: Mapping[str,
     Raises:
         ConfigError: they differ.
     """
-    for result in results:
-        if folder := result.folder and find_episode(out, result.folder):
-            break
-    else:
+    folders = (out / os.path.basename(result.folder) for result in results if result.folder)
+    folder = next((folder for folder in folders if is_episode(folder)), None)
+    if folder is None:
         return
     with suppress(TrajectoryError):  # a damaged log does not stop the run
         prompt, tools = env.get("system_prompt"), env.get("tools")

@@ -59,6 +59,8 @@ def test_an_episode_in_a_shard_is_that_of_its_folder(tmp_path: Path, name: str) 
     place = pack(folder)
     assert (place.name, place.parent.parent, folder.exists()) == (folder.name, tmp_path, False)
     assert repr(content(place)) == repr(content(tmp_path / "copy"))  # nan is not itself
+    assert Trajectory.load(folder).folder == place  # whoever noted the folder finds the episode
+    assert [episode.name for episode in read_runs([folder, place])] == [place.name]
     assert json.loads(place.parent.read_text())["episode"] == folder.name
     again = tmp_path / folder.name
     again.mkdir()

@@ -23,7 +23,7 @@ from nano_codex_env.runs import rollouts as many
 from nano_codex_env.runs.executors import Job
 from nano_codex_env.runs.rollouts import rollouts
 from nano_codex_env.sandbox import Sandbox
-from tests.conftest import leavings
+from tests.conftest import leavings, mostly_slow
 
 LONG = 60.0
 """Seconds to wait for an event before the test fails."""
@@ -377,12 +377,14 @@ def test_a_log_that_is_gone_makes_one_episode_void_though_its_policy_failed_too(
 # Deadline.
 
 
+@pytest.mark.parametrize("log", mostly_slow(["folder", "shard"], 1))
 def test_what_is_not_finished_at_the_deadline_is_void_and_what_is_finished_is_kept(
     play: Play,
     several: Callable[[int], list[Task]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     released: threading.Event,
+    log: str,
 ) -> None:
     """A policy hangs while its sandbox is open."""
     clock = Clock()
@@ -399,15 +401,20 @@ def test_what_is_not_finished_at_the_deadline_is_void_and_what_is_finished_is_ke
         released.wait(LONG)
         return idle(messages, tools)
 
-    results = play(several(4), policy, concurrency=2, out=tmp_path / "out", deadline=3600.0)
+    results = play(several(4), policy, concurrency=2, out=tmp_path / "out", deadline=3600.0, log=log)
     assert not released.is_set()
     reason = "the deadline of 3600 seconds for all episodes passed"
     assert [result.void for result in results] == [None, reason, None, None]
     assert [result.reward for result in results] == [1.0, None, 1.0, 1.0]
     assert {row["instance_id"]: row["void"] for row in lines(tmp_path / "out")}["t1"] == reason
     until(lambda: leavings() <= before)
-    logs = [json.loads(path.read_text()) for path in (tmp_path / "out").glob("*/metadata.json")]
-    assert [log["void"] for log in logs if log["task"]["instance_id"] == "t1"] == [reason]
+    assert [Trajectory.load(str(result.folder)).metadata.get("void") for result in results] == [
+        None,
+        reason,
+        None,
+        None,
+    ]
+    assert (Path(str(results[1].folder)).parent == tmp_path / "out") == (log == "folder")
 
 
 def test_what_was_not_begun_at_the_deadline_is_told_so(
