@@ -15,8 +15,8 @@ from pathlib import Path
 from nano_codex_env.atomic import write_all
 from nano_codex_env.messages import dumps
 from nano_codex_env.records.log_format import read_log_file
-from nano_codex_env.records.shards import KEYS, as_file, as_value, parse_line
-from nano_codex_env.untrusted import LINE_LIMIT, on_one_line
+from nano_codex_env.records.shards import KEYS, as_file, parse_line
+from nano_codex_env.untrusted import LINE_LIMIT, on_one_line, parse_json
 
 logger = logging.getLogger(__name__)
 
@@ -61,12 +61,28 @@ def _as_line(folder: Path) -> bytes:
     if sum((folder / name).stat().st_size for name in names) > LINE_LIMIT:
         raise ValueError(f"it is larger than {LINE_LIMIT >> 20} MiB")
     files = {name: read_log_file(folder / name) for name in names}
-    values = {KEYS.get(name, name): as_value(name, content) for name, content in files.items()}
-    line = dumps({"episode": folder.name, **values}).encode("ascii") + b"\n"
+    values = {"episode": dumps(folder.name).encode("ascii")}
+    values |= {KEYS.get(name, name): _as_json(name, content) for name, content in files.items()}
+    line = b"{%s}\n" % b", ".join(b"%s: %s" % (dumps(key).encode("ascii"), value) for key, value in values.items())
     restored = parse_line(line, folder.name)
-    if changed := [name for name in names if as_file(name, restored[KEYS.get(name, name)]) != files[name]]:
-        raise ValueError(f"{changed[0]} could not be restored byte for byte")
+    for name, content in files.items():
+        value = restored[KEYS.get(name, name)]
+        is_same = len(value) == content.count(b"\n") if name.endswith(".jsonl") else as_file(name, value) == content
+        if not is_same:
+            raise ValueError(f"{name} could not be restored byte for byte")
     return line
+
+
+def _as_json(name: str, content: bytes) -> bytes:
+    """The value of a file, as it stands in a line; the lines of a `.jsonl` file stand there as they are."""
+    if name == "diff.patch":
+        return dumps(content.decode("utf-8", "surrogateescape")).encode("ascii")
+    if not name.endswith(".jsonl"):
+        return dumps(parse_json(content)).encode("ascii")
+    *lines, torn = content.split(b"\n")
+    if torn:
+        raise ValueError(f"the last line of {name} is torn")
+    return b"[%s]" % b", ".join(lines)
 
 
 class _Shard:

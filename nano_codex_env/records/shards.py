@@ -245,14 +245,3 @@ def as_file(name: str, value: Any) -> bytes:
     if not isinstance(value, list):
         raise ValueError(f"it must be a list; got {type(value).__name__}")
     return "".join(f"{dumps(item)}\n" for item in value).encode("ascii")
-
-
-def as_value(name: str, content: bytes) -> Any:
-    """The inverse of `as_file`.
-
-    Raises:
-        ValueError: the file holds no JSON.
-    """
-    if name == "diff.patch":
-        return content.decode("utf-8", "surrogateescape")
-    return [parse_json(line) for line in content.splitlines()] if name.endswith(".jsonl") else parse_json(content)

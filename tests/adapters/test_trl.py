@@ -18,6 +18,7 @@ from nano_codex_env.cache import cache_dir
 from nano_codex_env.env import NanoCodexEnv
 from nano_codex_env.episode import NOT_RUN
 from nano_codex_env.errors import ConfigError, RewardError, SandboxError, TaskError, WorkspaceError
+from nano_codex_env.records.reader import read_runs
 from nano_codex_env.runs.replay import replay
 from nano_codex_env.tools import Tool, ToolResult, default_tools
 from nano_codex_env.tools.prompt import first_messages
@@ -551,10 +552,10 @@ def test_a_training_of_void_samples_ends(trained: dict[str, Any], easy: Task, tm
 
 @pytest.mark.slow
 @FILTERS
-def test_two_hundred_episodes_leave_nothing_behind(easy: Task) -> None:
+def test_two_hundred_episodes_leave_nothing_behind_but_their_shard(easy: Task, tmp_path: Path) -> None:
     import os
 
-    spec = TrlSpec(easy, reward=Half(), time_limit=None)
+    spec = TrlSpec(easy, reward=Half(), time_limit=None, log="shard", log_dir=tmp_path)
     envs: list[Any] = [spec.environment_factory() for _ in range(8)]
 
     def batch() -> None:
@@ -571,6 +572,9 @@ def test_two_hundred_episodes_leave_nothing_behind(easy: Task) -> None:
     for _ in range(25):
         batch()
     assert len(os.listdir("/proc/self/fd")) == before
+    [shard] = tmp_path.glob("*.jsonl")
+    assert sorted(os.listdir(tmp_path)) == [".gitignore", shard.name]
+    assert [episode.reward for episode in read_runs([shard])] == [0.5] * 208
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from nano_codex_env.episode import NOT_RUN
 from nano_codex_env.errors import ConfigError, RewardError, SandboxError, TaskError
 from nano_codex_env.export.verl import AGENT, verl_rows
 from nano_codex_env.parallel import parallel_map
+from nano_codex_env.records.reader import episode_folders
 from nano_codex_env.rewards import from_function, needs_tests
 from nano_codex_env.runs.replay import replay
 from nano_codex_env.tools import ToolContext
@@ -313,7 +314,7 @@ def test_a_batch_comes_back_scored_masked_and_with_columns(
     }
     tasks = [easy.with_(problem_statement=f"{name}: {easy.problem_statement}") for name in scripts]
     tasks[-1] = tasks[-1].with_(repo=str(tmp_path / "nowhere"))
-    config = compose(max_steps=6)
+    config = compose(max_steps=6, log="shard")
     worker = worker_of(config, [(f"{name}:", script) for name, script in scripts.items()])
     out = asyncio.run(worker.generate_sequences(batch_of(tasks, config, worker.tokenizer, tmp_path)))
 
@@ -328,9 +329,8 @@ def test_a_batch_comes_back_scored_masked_and_with_columns(
     assert "reward" not in columns  # a column of verl's own
 
     said = {script: texts for script, texts in worker.llm_client.turns.values()}
-    logs = {
-        log.messages[1]["content"].split(":")[0]: log for log in map(Trajectory.load, (tmp_path / "log").glob("2*"))
-    }
+    [shard] = (tmp_path / "log").glob("*.jsonl")
+    logs = {log.messages[1]["content"].split(":")[0]: log for log in map(Trajectory.load, episode_folders([shard]))}
     assert logs.keys() == scripts.keys() - {"void"}  # that one could not even begin
     stops = {name: log.metadata["stop"] for name, log in logs.items()}
     assert stops == {

@@ -120,7 +120,7 @@ def no_json(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (torn, "Unterminated string"),
+        (torn, "the last line of messages.jsonl is torn"),
         (long, "it is larger than"),
         pytest.param(grows, "it is longer than 64 MiB", marks=pytest.mark.slow),
         (full, "No space left on device"),
