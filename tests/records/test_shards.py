@@ -13,7 +13,18 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from nano_codex_env import Agent, NanoCodexEnv, Scripted, Task, Trajectory, from_function, rollouts
+from nano_codex_env import (
+    Agent,
+    Idle,
+    NanoCodexEnv,
+    Oracle,
+    Scripted,
+    Task,
+    Trajectory,
+    from_function,
+    load_tasks,
+    rollouts,
+)
 from nano_codex_env.cli import main
 from nano_codex_env.errors import ConfigError, TrajectoryError
 from nano_codex_env.messages import dumps
@@ -525,3 +536,40 @@ def test_a_run_that_is_killed_again_and_again_loses_and_doubles_nothing(task: Ta
     assert len({episode.name for episode in every}) == len(every) >= 120
     assert {episode.damage for episode in every} == {None}
     assert len(list((tmp_path / "out").glob("episodes-*.jsonl"))) <= 6
+
+
+@pytest.mark.slow
+def test_exports_of_packed_runs_are_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real episodes of all bundled tasks: won, lost, void, killed, damaged."""
+    tasks = load_tasks("bundled")
+    reward = from_function(lambda task, transcript, diff: float(bool(diff)))
+    said: dict[str, list[bytes]] = {"folder": [], "shard": []}
+    for kind in said:
+        (tmp_path / kind).mkdir()
+        monkeypatch.chdir(tmp_path / kind)
+        if kind == "folder":
+            rollouts(tasks, Oracle(tasks), n=2, out="oracle", reward=reward)
+            [*_, killed, ill] = [str(result.folder) for result in rollouts(tasks, Idle(), out="idle", reward=reward)]
+            about = json.loads(Path(killed, "metadata.json").read_text())
+            Path(killed, "metadata.json").write_text(
+                json.dumps({**about, "stop": None, "void": "gone"}, indent=2) + "\n"
+            )
+            Path(ill, "tools.json").write_text("[\n  {}\n]\n")
+        else:
+            for run in ("oracle", "idle"):
+                shutil.copytree(tmp_path / "folder" / run, run)
+                for folder in episode_folders([Path(run)]):
+                    assert pack(folder) != folder
+        for what in ("sft", "dpo", "preds"):
+            main(
+                ["export", what, "oracle", "idle", "--out", f"{what}.jsonl", *(["--min-reward", "0"] * (what == "sft"))]
+            )
+            said[kind].append(Path(f"{what}.jsonl").read_bytes())
+        main(["score", "oracle", "idle", "--reward", "similarity", "--out", "scores.jsonl"])
+        rows = [json.loads(line) for line in Path("scores.jsonl").read_text().splitlines()]
+        for row in rows:
+            row["folder"] = Path(row["folder"]).name
+            row["void"] = row["void"] and str(row["void"]).partition(":")[0]
+        said[kind] += sorted(json.dumps(row).encode() for row in rows)
+    assert said["folder"] == said["shard"]
+    assert [text.count(b"\n") for text in said["folder"][:3]] == [2 * len(tasks) - 2, len(tasks) - 2, len(tasks)]
