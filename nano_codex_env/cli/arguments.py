@@ -44,7 +44,9 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
 
 def add_folders(parser: argparse.ArgumentParser) -> None:
     """Add the positional argument `folder`; `episode_folders` takes it."""
-    parser.add_argument("folder", nargs="+", type=Path, help="the folder of a run or of one episode, or a shard of episodes")
+    parser.add_argument(
+        "folder", nargs="+", type=Path, help="the folder of a run or of one episode, or a shard of episodes"
+    )
 
 
 def add_json(parser: argparse.ArgumentParser, what: str) -> None:

@@ -46,7 +46,7 @@ class LogWriter:
         self, log_dir: Path, tools: Sequence[ToolSchema], about: Mapping[str, Any], *, log: str | None = "folder"
     ) -> None:
         """Make a folder in `log_dir` with `tools.json` and a first `metadata.json`; `log`: see `pack`."""
-        self._is_shard = log == "shard"
+        self._packer = os.getpid() if log == "shard" else None
         self.token_lines: list[str] = []
         """The lines of `tokens.jsonl` so far; the log of a branch begins with them."""
         self.token_ids: Sequence[int] = ()
@@ -118,10 +118,13 @@ class LogWriter:
             os.close(handle)
 
     def pack(self) -> None:
-        """Close the log, and with `log="shard"` move the folder to a shard; a second call does nothing."""
+        """Close the log, and with `log="shard"` move the folder to a shard; a second call does nothing.
+
+        A forked process leaves the folder to the one that began it, and that may still write.
+        """
         self.close()
-        if self._is_shard:
-            self._is_shard, self.folder = False, pack(self.folder)
+        if self._packer == os.getpid():
+            self._packer, self.folder = None, pack(self.folder)
 
     @contextmanager
     def _writing(self, name: str) -> Iterator[None]:

@@ -197,7 +197,11 @@ import os, sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from nano_codex_env.records.packing import pack
+from nano_codex_env.records.trajectory import LogWriter
 from tests.records.logs import record
+
+log = LogWriter(Path("log"), [], {}, log="shard")
+begun = log.folder
 
 def some(count):
     with ThreadPoolExecutor(4) as pool:
@@ -205,10 +209,15 @@ def some(count):
 
 some(5)
 if child := os.fork():
-    some(5)
-    sys.exit(os.waitpid(child, 0)[1])
+    some(4)
+    status = os.waitpid(child, 0)[1]
+    log.append('{"role": "user", "content": "after the child"}')
+    log.pack()
+    print(log.folder)
+    sys.exit(status)
 some(5)
-os._exit(0)
+log.pack()  # it is the parent's
+os._exit(0 if begun == log.folder and begun.is_dir() else 1)
 """
 
 
@@ -228,6 +237,7 @@ def test_each_process_has_a_shard_and_its_threads_share_it(tmp_path: Path) -> No
     )
     assert set(episode_folders([Path(tmp_path, "log")])) == set(places)
     assert len(read_runs([tmp_path / "log"])) == 30
+    assert [content(tmp_path / said[-1])["messages"][-1]["content"] for said in said] == ["after the child"] * 2
 
 
 def test_a_shard_ends_before_it_is_too_large_and_one_that_is_gone_is_replaced(
@@ -573,3 +583,20 @@ def test_exports_of_packed_runs_are_the_same_bytes(tmp_path: Path, monkeypatch: 
         said[kind] += sorted(json.dumps(row).encode() for row in rows)
     assert said["folder"] == said["shard"]
     assert [text.count(b"\n") for text in said["folder"][:3]] == [2 * len(tasks) - 2, len(tasks) - 2, len(tasks)]
+
+
+@pytest.mark.slow
+def test_the_kind_of_log_may_change_when_a_run_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    argv = ["run", "--only", "pocket-distance", "--reward", "similarity", "--out", "run"]
+    assert main(argv) == 0
+    config = json.loads(Path("run/config.json").read_text())
+    assert config["env"].pop("log") == "folder"
+    Path("run/config.json").write_text(json.dumps(config))  # as an earlier version wrote it
+    assert main([*argv, "--resume", "-n", "3", "--set", "env.log=shard"]) == 0
+    assert [path.parent.suffix for path in episode_folders([Path("run")])] == ["", ".jsonl", ".jsonl"]
+    capsys.readouterr()
+    assert main([*argv, "--resume", "--set", "env.log=files"]) == 2
+    assert capsys.readouterr().err == "nano-codex: log is 'folder', 'shard' or None; got 'files'\n"
