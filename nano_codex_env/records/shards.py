@@ -13,6 +13,7 @@ import errno
 import json
 import os
 import re
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,10 +104,12 @@ def is_episode(path: Path) -> bool:
 
 def _place(episode: Path) -> Path:
     """Where an episode is: a folder that is gone may be in a shard beside it by now."""
-    if is_shard(episode.parent) or os.path.lexists(episode):
-        return episode
-    paths = (shard / episode.name for shard in sorted(episode.parent.glob(PATTERN)))
-    return next((path for path in paths if path in episodes_in(path.parent)), episode)
+    if not is_shard(episode.parent) and not os.path.lexists(episode / "messages.jsonl"):
+        for shard in episode.parent.glob(PATTERN):
+            with suppress(TrajectoryError):  # it is in another one, or in none
+                if episode.name in _index(shard):
+                    return shard / episode.name
+    return episode
 
 
 def episodes_in(shard: Path) -> dict[Path, bool]:

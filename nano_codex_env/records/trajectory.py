@@ -6,6 +6,8 @@
     metadata.json    task, commit, limits, versions; at the end: stop, reward, parts, counts, seconds
     diff.patch       the patch
     tokens.jsonl     token ids and logprobs per turn, if the policy gives them; see `tokens`
+
+With `log="shard"` a finished episode is a line of a file instead; see `shards`.
 """
 
 from __future__ import annotations

@@ -71,7 +71,10 @@ def test_an_episode_in_a_shard_is_that_of_its_folder(tmp_path: Path, name: str) 
     assert (place.name, place.parent.parent, folder.exists()) == (folder.name, tmp_path, False)
     assert repr(content(place)) == repr(content(tmp_path / "copy"))  # nan is not itself
     assert Trajectory.load(folder).folder == place  # whoever noted the folder finds the episode
+    folder.mkdir()  # or what is left of it
+    assert Trajectory.load(folder).folder == place
     assert [episode.name for episode in read_runs([folder, place])] == [place.name]
+    folder.rmdir()
     assert json.loads(place.parent.read_text())["episode"] == folder.name
     again = tmp_path / folder.name
     again.mkdir()
