@@ -126,7 +126,8 @@ class LogWriter:
         """
         self.close()
         if self._packer == os.getpid():
-            self._packer, self.folder = None, pack(self.folder)
+            self._packer = None  # whatever interrupts it, an episode is packed once
+            self.folder = pack(self.folder)
 
     @contextmanager
     def _writing(self, name: str) -> Iterator[None]:

@@ -193,6 +193,21 @@ def test_a_folder_that_cannot_be_removed_counts_once(tmp_path: Path, monkeypatch
     assert [episode.folder for episode in read_runs([tmp_path, folder])] == [place]
 
 
+def test_an_interrupted_packing_leaves_one_episode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = LogWriter(tmp_path, [], {}, log="shard")
+
+    def interrupt(folder: Path) -> None:
+        (folder / "messages.jsonl").unlink()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        log.pack()
+    log.pack()
+    [place] = episode_folders([tmp_path])
+    assert (place.name, Trajectory.load(log.folder).folder) == (log.folder.name, place)
+
+
 # Whose shard it is.
 
 PACKS = """
