@@ -63,7 +63,7 @@ def _episodes_below(folder: Path) -> tuple[dict[str, Path], list[Path]]:
     """
     below = {path.parent.name: path.parent for path in folder.glob("*/messages.jsonl")}
     nameless = []
-    for shard in sorted(folder.glob(PATTERN), reverse=True):
+    for shard in sorted(filter(is_shard, folder.glob(PATTERN)), reverse=True):
         for path, named in episodes_in(shard).items():
             if named:
                 below[path.name] = path

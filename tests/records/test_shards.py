@@ -283,6 +283,7 @@ def test_a_run_has_folders_and_shards_and_each_episode_once(tmp_path: Path) -> N
     shard = run / "episodes-1.jsonl"
     shard.write_bytes(as_line(only) + b'{"episode": "cut", "metadata": \n' + b"?\n" + whole + half)
     shutil.rmtree(only)
+    (run / "episodes-2.jsonl").mkdir()
     paths = [folder, shard / both.name, torn, shard / only.name, shard / "cut", shard / "line-3"]
     assert list(episode_folders([run])) == paths
     assert list(episode_folders([shard])) == [paths[3], paths[4], paths[5], paths[1]]

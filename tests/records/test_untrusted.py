@@ -29,7 +29,7 @@ from nano_codex_env.errors import ActionError, ConfigError, TaskError, Trajector
 from nano_codex_env.export.rows import dpo_rows, pred_rows, sft_rows
 from nano_codex_env.export.transcripts import Skipped, finished_episodes
 from nano_codex_env.messages import Message, as_assistant, assistant, dumps, tool_call
-from nano_codex_env.records.reader import episode_folders
+from nano_codex_env.records.reader import episode_folders, read_runs
 from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.records.rows import RowFile, read_rows
 from nano_codex_env.render import as_text
@@ -273,6 +273,32 @@ def test_a_poisoned_log_is_read_or_refused_by_all_that_read_logs(good: Path, dat
         holds(dpo_rows(found, skipped=skipped))
         holds(pred_rows(found, skipped=skipped))
         assert any(episode.folder == Path(os.path.realpath(fine)) for episode in found)
+
+
+@pytest.mark.slow
+@given(data=st.data())
+@quick(EXAMPLES)
+def test_of_a_damaged_shard_the_whole_lines_are_read(good: Path, data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        run = Path(scratch, "run")
+        lines = [as_line(record(run, number)) for number in range(3)]
+        names = [json.loads(line)["episode"] for line in lines]
+        for name in names:
+            shutil.rmtree(run / name)
+        raw = data.draw(spliced(b"".join(lines)))
+        (run / "episodes-0.jsonl").write_bytes(raw)
+        whole = [name for name, line in zip(names, lines, strict=True) if line in raw.splitlines(keepends=True)]
+        found = {path.name: path for path in episode_folders([run])}
+        for path in found.values():
+            try:
+                read(path)
+            except TrajectoryError as error:
+                assert str(path.parent) in str(error)  # noqa: PT017
+        with suppress(TrajectoryError):  # there is no episode in it
+            episodes = {episode.name: episode for episode in read_runs([run])}
+            assert all(episodes[name].reward == 1.0 for name in whole)
+            whole = []
+        assert not whole
 
 
 @given(data=st.data())
