@@ -33,7 +33,7 @@ def pack(folder: Path) -> Path:
     byte (a full disk, a line too long for readers), stays a folder, whose path is returned; a warning says so once.
     """
     try:
-        shard = _shard_in(folder.parent).append(_as_line(folder))
+        shard = _shard_in(folder.parent).append(folder.parent, _as_line(folder))
     except (OSError, ValueError, MemoryError) as error:
         _warn(folder.parent, "an episode's log stays a folder", getattr(error, "strerror", None) or str(error))
         return folder
@@ -88,44 +88,45 @@ def _as_json(name: str, content: bytes) -> bytes:
 class _Shard:
     """The file in a folder of logs to which this process appends, and no other one."""
 
-    def __init__(self, log_dir: Path) -> None:
-        self._log_dir, self._path = log_dir, log_dir
-        self._lock = threading.Lock()
+    def __init__(self) -> None:
+        self._name, self._lock = "", threading.Lock()
 
-    def append(self, line: bytes) -> Path:
+    def append(self, log_dir: Path, line: bytes) -> Path:
         """Add a line, to a new file if need be; it is on disk when this returns, and not there if it raises.
+
+        `log_dir` is the folder, as the caller calls it now.
 
         Raises:
             OSError: the disk is full or gone.
         """
         with self._lock:
-            handle = self._open(len(line))
+            handle = self._open(log_dir, len(line))
             try:
-                path, size = self._path, os.fstat(handle).st_size
+                name, size = self._name, os.fstat(handle).st_size
                 try:
                     write_all(handle, line)
                     os.fsync(handle)
                 except BaseException:
-                    self._path = self._log_dir  # after half a line, nothing is appended
+                    self._name = ""  # after half a line, nothing is appended
                     os.ftruncate(handle, size)
-                    self._path = path
+                    self._name = name
                     raise
             finally:
                 os.close(handle)
-            return path
+            return log_dir / name
 
-    def _open(self, length: int) -> int:
+    def _open(self, log_dir: Path, length: int) -> int:
         with suppress(FileNotFoundError, IsADirectoryError):  # somebody removed it; there is none yet
-            handle = os.open(self._path, _FLAGS)
+            handle = os.open(log_dir / self._name, _FLAGS)
             if os.fstat(handle).st_size + length <= SHARD_LIMIT:
                 return handle
             os.close(handle)
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
         while True:
-            path = self._log_dir / f"episodes-{stamp}-{secrets.token_hex(4)}.jsonl"
+            name = f"episodes-{stamp}-{secrets.token_hex(4)}.jsonl"
             with suppress(FileExistsError):
-                handle = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o644)
-                self._path = path
+                handle = os.open(log_dir / name, _FLAGS | os.O_CREAT | os.O_EXCL, 0o644)
+                self._name = name
                 return handle
 
 
@@ -134,4 +135,4 @@ _shards: dict[tuple[int, str], _Shard] = {}
 
 def _shard_in(log_dir: Path) -> _Shard:
     """The shard of this process in a folder; a forked process has another id, so it gets its own file and lock."""
-    return _shards.setdefault((os.getpid(), os.path.realpath(log_dir)), _Shard(log_dir))
+    return _shards.setdefault((os.getpid(), os.path.realpath(log_dir)), _Shard())

@@ -258,6 +258,17 @@ def test_each_process_has_a_shard_and_its_threads_share_it(tmp_path: Path) -> No
     assert [content(tmp_path / said[-1])["messages"][-1]["content"] for said in said] == ["after the child"] * 2
 
 
+def test_a_folder_of_logs_may_be_called_otherwise_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    places = [pack(record(Path("log")))]
+    (tmp_path / "elsewhere" / "log").mkdir(parents=True)
+    monkeypatch.chdir("elsewhere")
+    places += [pack(record(tmp_path / "log")), pack(record(Path("../log"))), pack(record(Path("log")))]
+    assert [place.parents[1] for place in places] == [Path("log"), tmp_path / "log", Path("../log"), Path("log")]
+    assert len({place.parent.name for place in places}) == 2
+    assert [content(place)["metadata"]["reward"] for place in places[1:]] == [1.0] * 3
+
+
 def test_a_shard_ends_before_it_is_too_large_and_one_that_is_gone_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
