@@ -7,13 +7,13 @@ import operator
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from nano_codex_env.cache import disk_errors
 from nano_codex_env.diff import File
-from nano_codex_env.errors import ConfigError, check_positive
+from nano_codex_env.errors import ConfigError, check_positive, clean_up_after, close_all, closed_after
 from nano_codex_env.messages import Message, ToolCall, ToolSchema, dumps, tool_answer
 from nano_codex_env.records.trajectory import LogWriter
 from nano_codex_env.repo import Workspace
@@ -124,7 +124,8 @@ class Episode:
         prompt = self.messages[0]["content"]
         self.rules = replace(rules, system_prompt=None if prompt == default else prompt)
         self.task, self._toolbox, self._echo = task, toolbox, echo
-        self.workspace = Workspace(task.repo, start.commit, cache=cache)
+        with disk_errors(f"opening {task.repo}"):
+            self.workspace = Workspace(task.repo, start.commit, cache=cache)
         self.steps = start.steps
         self.calls = start.calls
         """All tool calls, those not run included: the next call without an id is numbered from here."""
@@ -136,14 +137,15 @@ class Episode:
         hidden = repository_folders(task.repo)
         self.log: LogWriter | None = None
         self._begun = time.time()
-        with ExitStack() as undo:
-            undo.callback(self.workspace.close)
+        try:
             self.workspace.restore(start.files)
             if log_dir:
                 more = {"branched": {"from": resume.folder, "messages": len(resume.lines)}} if resume else {}
-                log = undo.enter_context(closing(self.begin_log(log_dir, toolbox.schemas, **more)))
+                log = self.begin_log(log_dir, toolbox.schemas, **more)
                 log.resume_from(start.lines, start.token_lines, start.token_ids)
-            undo.pop_all()
+        except BaseException as error:
+            clean_up_after(error, *([self.log.close] if self.log else []), self.workspace.close)
+            raise
         self.context = ToolContext(self.workspace, sandbox, (*hidden, self.log.folder.parent) if self.log else hidden)
         if echo:
             for message in self.messages:
@@ -236,10 +238,7 @@ class Episode:
 
     def close(self) -> None:
         """End the sandbox, remove the touched files, close the log; a second call does nothing."""
-        self.context.close()
-        self.workspace.close()
-        if self.log:
-            self.log.close()
+        close_all(self.context.close, self.workspace.close, *([self.log.close] if self.log else []))
 
 
 def finish(
@@ -265,7 +264,7 @@ def finish(
     Raises:
         WorkspaceError, TrajectoryError: the diff or the log cannot be made; and whatever `reward` raises.
     """
-    try:
+    with closed_after(*([episode.close] if void is not None else [])):
         diff, seconds = episode.workspace.diff(), episode.seconds
         info: dict[str, Any] = {"stop": episode.stop, "diff": diff}
         if reward:
@@ -277,9 +276,6 @@ def finish(
             about = {**voided, **info, "steps": episode.steps, "seconds": seconds, **more}
             episode.log.finish(diff, {key: value for key, value in about.items() if key != "diff"})
         if close:
-            episode.close()
-    finally:
-        if void is not None:
             episode.close()
     return info
 

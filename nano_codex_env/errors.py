@@ -4,6 +4,14 @@ The policy only ever sees `ToolError`. All others are raised: a failure of ours 
 reward, it makes the episode void.
 """
 
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 
 class NanoCodexError(Exception):
     """Base class of all exceptions that this package raises on purpose."""
@@ -64,6 +72,74 @@ def describe(error: BaseException) -> str:
     except Exception as failure:  # noqa: BLE001 (__str__ of a class that is not ours)
         message = f"(its message cannot be read: {type(failure).__name__})"
     return f"{type(error).__name__}: {message}"
+
+
+def advice_for(error: BaseException) -> str:
+    """What to do where the system is out of something: `; ...`, to follow the error's own text; empty for others."""
+    number = error.errno if isinstance(error, OSError) else errno.EAGAIN if "new thread" in str(error) else None
+    if number == errno.EMFILE:
+        most, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        try:
+            used = len(os.listdir("/proc/self/fd")) - 1
+        except OSError:  # listing takes a descriptor, and all are used
+            used = most
+        more = "" if hard in (most, resource.RLIM_INFINITY) else f", up to {hard} without an administrator"
+        return (
+            f"; this process has {used} of {most} files open: raise `ulimit -n`{more}, or have fewer episodes at once"
+        )
+    if number == errno.ENFILE:
+        return "; the machine has no more files to open: ask its administrator to raise `sysctl fs.file-max`"
+    if number == errno.EAGAIN:
+        most = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+        limit = "no limit" if most == resource.RLIM_INFINITY else most
+        return (
+            f"; no more processes or threads can be started: raise `ulimit -u` (now {limit}) or the job's own limit "
+            "(pids.max), or have fewer episodes at once"
+        )
+    if number == errno.ENOMEM:
+        return "; the machine or this job is out of memory: have fewer episodes and scorers at once"
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return "; the disk is full, or has no inodes or quota left: free some space"
+    return ""
+
+
+_AND_THEN = "and then, cleaning up: "
+
+
+def clean_up_after(error: BaseException, *actions: Callable[[], object]) -> None:
+    """Call all `actions`; what they raise, even Ctrl-C, becomes a note of `error`, which the caller raises."""
+    for action in actions:
+        try:
+            action()
+        except BaseException as second:  # noqa: BLE001 (the first error is the one to see)
+            error.add_note(f"{_AND_THEN}{describe(second)}")
+
+
+def describe_all(error: BaseException) -> str:
+    """As `describe`, with what `clean_up_after` noted."""
+    notes = [note for note in getattr(error, "__notes__", ()) if str(note).startswith(_AND_THEN)]
+    return "; ".join([describe(error), *notes])
+
+
+@contextmanager
+def closed_after(*closers: Callable[[], object]) -> Iterator[None]:
+    """Call all `closers` at the end; after an error, what they raise is a note of it and does not hide it."""
+    try:
+        yield
+    except BaseException as error:
+        clean_up_after(error, *closers)
+        raise
+    close_all(*closers)
+
+
+def close_all(*closers: Callable[[], object]) -> None:
+    """Call all `closers`, then raise the first error."""
+    for number, close in enumerate(closers, 1):
+        try:
+            close()
+        except BaseException as error:
+            clean_up_after(error, *closers[number:])
+            raise
 
 
 def check_positive(

@@ -7,6 +7,7 @@ A child that another thread forks (a DataLoader worker, for example) holds copie
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 import resource
@@ -36,8 +37,9 @@ class Process:
 
     def wait(self, timeout: float | None = None) -> int | None:
         """The exit status; None if it has not ended after `timeout` seconds."""
-        deadline = time.monotonic() + (math.inf if timeout is None else timeout)
-        handle = open_pidfd(self.pid)
+        deadline, handle = time.monotonic() + (math.inf if timeout is None else timeout), -1
+        with contextlib.suppress(OSError):  # without one it looks again and again
+            handle = open_pidfd(self.pid)
         poller = select.poll()
         if handle >= 0:
             poller.register(handle, select.POLLIN)
@@ -51,10 +53,16 @@ class Process:
 
 
 def open_pidfd(pid: int) -> int:
-    """A descriptor that becomes readable when the process ends; -1 where the kernel or a container forbids it."""
+    """A descriptor that becomes readable when the process ends; -1 where the kernel or a container forbids it.
+
+    Raises:
+        OSError: there are no more descriptors.
+    """
     try:
         return os.pidfd_open(pid)
-    except OSError:
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise
         return -1
 
 
@@ -76,8 +84,10 @@ def spawn(
     Raises:
         OSError: it cannot be started.
     """
-    handles = [os.dup(handle) for handle in (stdin, stdout, stderr)]  # above those that are about to be replaced
+    handles: list[int] = []
     try:
+        for handle in (stdin, stdout, stderr):
+            handles.append(os.dup(handle))  # above those that are about to be replaced
         actions = [(os.POSIX_SPAWN_DUP2, handle, number) for number, handle in enumerate(handles)]
         actions += [(os.POSIX_SPAWN_DUP2, handle, handle) for handle in keep]
         start = os.posix_spawn if argv[0].startswith("/") else os.posix_spawnp
@@ -123,10 +133,16 @@ def run(
             status = process.wait(timeout)
         finally:
             if status is None:  # the time limit, or Ctrl-C: SIGTERM first, so that it can clean up
-                for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, None)):
-                    with contextlib.suppress(ProcessLookupError):
-                        os.killpg(process.pid, number)
-                    process.wait(patience)
+                try:
+                    _kill_group(process, signal.SIGTERM, 5.0)
+                finally:
+                    _kill_group(process, signal.SIGKILL, None)
         for file in files:
             file.seek(0)
         return CompletedRun(status, files[1].read(), files[2].read())
+
+
+def _kill_group(process: Process, number: signal.Signals, patience: float | None) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+    process.wait(patience)

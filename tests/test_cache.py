@@ -241,7 +241,10 @@ def test_the_cache_may_lie_on_another_disk_than_the_repository(repo: Path, tmp_p
         (PermissionError(13, "Permission denied"), "to a folder that you may write"),
         (OSError(30, "Read-only file system"), "to a folder that you may write"),
         (OSError(122, "Disk quota exceeded"), "free some space"),
-        (OSError(5, "Input/output error"), "see the cause above"),
+        (OSError(24, "Too many open files"), "raise `ulimit -n`"),
+        (OSError(23, "Too many open files in system"), "fs.file-max"),
+        (OSError(11, "Resource temporarily unavailable"), "raise `ulimit -u`"),
+        (OSError(12, "Cannot allocate memory"), "have fewer episodes"),
     ],
 )
 def test_each_error_of_the_disk_has_its_fix(error: OSError, mend: str) -> None:

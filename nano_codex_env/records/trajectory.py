@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from nano_codex_env.atomic import write_all, write_whole
-from nano_codex_env.errors import TaskError, TrajectoryError
+from nano_codex_env.errors import TaskError, TrajectoryError, advice_for
 from nano_codex_env.messages import Message, ToolSchema, dumps
 from nano_codex_env.records.log_format import (
     check_message,
@@ -57,7 +57,8 @@ class LogWriter:
             self._messages: int | None = os.open(self.folder / "messages.jsonl", flags, 0o644)
         except OSError as error:
             raise TrajectoryError(
-                f"cannot write a log in {log_dir}: {error}; set log_dir to a folder you may write, or to None"
+                f"cannot write a log in {log_dir}: {error}"
+                f"{advice_for(error) or '; set log_dir to a folder you may write, or to None'}"
             ) from error
 
     def append(self, line: str) -> None:
@@ -120,7 +121,7 @@ class LogWriter:
         try:
             yield
         except (OSError, TypeError, ValueError) as error:
-            raise TrajectoryError(f"cannot write {self.folder / name}: {error}") from error
+            raise TrajectoryError(f"cannot write {self.folder / name}: {error}{advice_for(error)}") from error
 
     def _write_json(self, name: str, value: object) -> None:
         write_whole(self.folder / name, f"{json.dumps(value, indent=2)}\n".encode("ascii"))

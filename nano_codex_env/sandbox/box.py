@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
 
-from nano_codex_env.errors import SandboxError
+from nano_codex_env.errors import SandboxError, advice_for
 from nano_codex_env.sandbox.base import ExecResult, Output
 from nano_codex_env.sandbox.cgroup import ControlGroup
 from nano_codex_env.sandbox.rootfs import DROP_UID, MTIME
@@ -83,6 +83,22 @@ _starters: dict[int, ThreadPoolExecutor] = {}
 os.register_at_fork(after_in_child=_starters.clear)
 
 
+def _starter() -> ThreadPoolExecutor:
+    """The executor with that thread, which runs already: what is submitted where no thread can start stays queued.
+
+    Raises:
+        RuntimeError: no thread can be started.
+    """
+    if starter := _starters.get(os.getpid()):
+        return starter
+    starter = ThreadPoolExecutor(1, thread_name_prefix="nano-codex-spawner")
+    starter.submit(int).result()
+    kept = _starters.setdefault(os.getpid(), starter)
+    if kept is not starter:
+        starter.shutdown(wait=False)
+    return kept
+
+
 class Box:
     """A running box; `close` ends every process inside."""
 
@@ -90,8 +106,8 @@ class Box:
         self._owner, self._closed, self._max_output = os.getpid(), False, max_output
         self._depth, self._group, self._exit = launch.depth, launch.group, -1
         self._process: Process | None = None
-        starter = _starters.setdefault(self._owner, ThreadPoolExecutor(1, thread_name_prefix="nano-codex-spawner"))
-        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            ours.callback(self._remove_group)
             for handle in launch.descriptors:
                 theirs.callback(os.close, handle)
             try:
@@ -103,15 +119,19 @@ class Box:
                     os.fchown(self._output_write.fileno(), DROP_UID, DROP_UID)
                 argv = launch.group.entering(launch.argv) if launch.group else launch.argv
                 handles = [stdin.fileno(), self._output_write.fileno(), control.fileno()]
-                start = starter.submit(spawn, argv, *handles, keep=launch.descriptors, env={}, session=True)
-                self._process = start.result()
-            except OSError as error:
-                raise SandboxError(f"cannot start {launch.argv[0]}: {error}") from error
-            self._exit = open_pidfd(self._process.pid)
-            if self._exit >= 0:
-                ours.callback(os.close, self._exit)
-            for pipe in (self._stdin, self._output, self._control):
-                os.set_blocking(pipe.fileno(), False)
+                start = _starter().submit(spawn, argv, *handles, keep=launch.descriptors, env={}, session=True)
+                try:
+                    self._process = start.result()
+                except KeyboardInterrupt:
+                    self._process = None if start.cancel() else start.result()
+                    raise
+                self._exit = open_pidfd(self._process.pid)
+                if self._exit >= 0:
+                    ours.callback(os.close, self._exit)
+                for pipe in (self._stdin, self._output, self._control):
+                    os.set_blocking(pipe.fileno(), False)
+            except (OSError, RuntimeError) as error:  # RuntimeError: no more threads
+                raise SandboxError(f"cannot start {launch.argv[0]}: {error}{advice_for(error)}") from error
             self._resources = ours.pop_all()
 
     @property
@@ -140,7 +160,9 @@ class Box:
                 with contextlib.suppress(ProcessLookupError):  # a new child may not have set its death signal yet
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-        if self._group:
+
+    def _remove_group(self) -> None:
+        if self._group and self._owner == os.getpid():
             self._group.remove()
 
     def finish(self, data: bytes, *, timeout: float, keep: int) -> ExecResult:

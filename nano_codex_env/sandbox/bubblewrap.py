@@ -28,8 +28,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from nano_codex_env.atomic import write_all
 from nano_codex_env.cache import cache_dir
-from nano_codex_env.errors import SandboxError
+from nano_codex_env.errors import SandboxError, advice_for, closed_after
 from nano_codex_env.sandbox.base import TESTBED, ExecResult, Limits, Sandbox, Shell, View
 from nano_codex_env.sandbox.box import SERVER, Box, Launch, ResidentShell
 from nano_codex_env.sandbox.cgroup import ControlGroup, delegated_group
@@ -82,7 +83,8 @@ class Bubblewrap(Sandbox):
         self.check()
         command = ["bash", "--norc", "--noprofile", "-c", f'{_ulimits(view.limits)}exec "$@"', "bash", *argv]
         reset_device_times()
-        with contextlib.closing(Box(self._launch(view, command, shell=False), max_output=view.limits.output)) as box:
+        box = Box(self._launch(view, command, shell=False), max_output=view.limits.output)
+        with closed_after(box.close):
             return box.finish(stdin, timeout=timeout, keep=keep)
 
     def check(self) -> None:
@@ -101,26 +103,39 @@ class Bubblewrap(Sandbox):
         try:
             return ResidentShell(self._launch(view, command, shell=True), max_output=view.limits.output)
         except SandboxError as error:
+            if error.__cause__ and advice_for(error.__cause__):  # nothing is wrong with the box
+                raise
             raise SandboxError(f"{error}. {advice(str(error))}") from error
 
     def _launch(self, view: View, command: list[str], *, shell: bool) -> Launch:
         """`shell`: for a policy's resident shell; else for one program that runs tests."""
         bwrap = find_bwrap(self._bwrap)
-        drop = PrivilegeDrop(as_root=os.geteuid() == 0)
+        with contextlib.ExitStack() as undo:
+            try:
+                drop = PrivilegeDrop(as_root=os.geteuid() == 0)
+                args = self._arguments(drop, bwrap, view, shell=shell)
+                seccomp = os.memfd_create("seccomp")  # bwrap reads to its end, which for a pipe a fork could hold open
+                undo.callback(os.close, seccomp)
+                write_all(seccomp, program(shell=shell))
+                os.lseek(seccomp, 0, os.SEEK_SET)
+                parent = delegated_group()
+            except OSError as error:
+                raise SandboxError(f"cannot prepare a box: {error}{advice_for(error)}") from error
+            bounds = {"memory.max": str(view.limits.total_memory), "memory.swap.max": "0"}
+            group = ControlGroup(parent, bounds) if parent else None  # from here on the box closes both
+            undo.pop_all()
+        whole = drop.wrap(bwrap, [*args, "--seccomp", str(seccomp), "--", *command])
+        return Launch(whole, depth=drop.depth, descriptors=(seccomp,), group=group)
+
+    def _arguments(self, drop: PrivilegeDrop, bwrap: str, view: View, *, shell: bool) -> list[str]:
+        """Bwrap and its arguments, up to the filter and the command."""
         args = [drop.program(bwrap), "--unshare-all", "--unshare-user", "--uid", str(UID), "--gid", str(UID)]
         args += ["--hostname", "testbed", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"]
         args += ["--as-pid-1"] if shell else []
         args += _mounts(drop, root_folder(self._cache), view, shell=shell)
         for name, value in {**_ENV, **view.env}.items():
             args += ["--setenv", name, value]
-        parent = delegated_group()
-        bounds = {"memory.max": str(view.limits.total_memory), "memory.swap.max": "0"}
-        group = ControlGroup(parent, bounds) if parent else None
-        seccomp = os.memfd_create("seccomp")  # bwrap reads to its end, which for a pipe a fork could hold open
-        os.write(seccomp, program(shell=shell))
-        os.lseek(seccomp, 0, os.SEEK_SET)
-        args += ["--seccomp", str(seccomp), "--", *command]
-        return Launch(drop.wrap(bwrap, args), depth=drop.depth, descriptors=(seccomp,), group=group)
+        return args
 
 
 def _mounts(drop: PrivilegeDrop, root: Path, view: View, *, shell: bool) -> list[str]:
@@ -200,7 +215,9 @@ def bwrap_version(path: str) -> tuple[int, ...]:
     try:
         done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=False, env={})
         return tuple(int(part) for part in done.stdout.split()[1].split("."))
-    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
+    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired) as error:
+        if advice := advice_for(error):
+            raise SandboxError(f"cannot start {path}: {error}{advice}") from error
         return ()
 
 

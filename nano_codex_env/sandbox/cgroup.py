@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from nano_codex_env.errors import SandboxError
+from nano_codex_env.errors import SandboxError, advice_for
 
 _PREFIX = "nano-codex-"
 
@@ -31,7 +31,9 @@ def delegated_group(proc: Path = Path("/proc/self")) -> Path | None:
     parent = Path(os.path.normpath(Path(mount, ours.lstrip("/"), "" if ours == "/" else "..")))
     try:
         controllers = (parent / "cgroup.subtree_control").read_text(encoding="ascii").split()
-    except OSError:
+    except OSError as error:
+        if advice_for(error):
+            raise
         return None
     if "memory" not in controllers or not all(os.access(path, os.W_OK) for path in (parent, parent / "cgroup.procs")):
         return None
@@ -59,7 +61,7 @@ class ControlGroup:
                     if "swap" not in name or (self.path / name).exists():
                         (self.path / name).write_text(value, encoding="ascii")
             except OSError as error:
-                raise SandboxError(f"no control group for a box in {parent}: {error}") from error
+                raise SandboxError(f"no control group for a box in {parent}: {error}{advice_for(error)}") from error
             undo.pop_all()
 
     def entering(self, argv: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nano_codex_env.cache import Scratch, disk_errors
 from nano_codex_env.diff import File, split
-from nano_codex_env.errors import RewardError, TaskError
+from nano_codex_env.errors import RewardError, TaskError, closed_after
 from nano_codex_env.repo.base_tree import base_tree
 from nano_codex_env.repo.source import repository_folders
 from nano_codex_env.runtimes import Runtime, runtime_of
@@ -192,7 +192,8 @@ def _own_configuration(base: Path, hidden: Files, patch: str, files: Sequence[st
 @contextlib.contextmanager
 def _materials(cache: Path, patch: str, hidden: Files, removed: Sequence[str]) -> Iterator[Path]:
     """A temporary folder to mount in a box, with our scripts, the patch and the hidden tests."""
-    with contextlib.closing(Scratch(cache)) as scratch:
+    scratch = Scratch(cache)
+    with closed_after(scratch.close):
         with disk_errors(f"writing tests and patch in {scratch.path}"):
             scratch.path.joinpath("tests").mkdir()
             scratch.path.joinpath("tests").chmod(0o755)
