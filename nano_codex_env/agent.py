@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nano_codex_env.cache import cache_dir as cache_folder
 from nano_codex_env.episode import Episode, Rules, finish
-from nano_codex_env.errors import ContextOverflow, WorkspaceError, check_positive, describe
+from nano_codex_env.errors import (
+    ContextOverflow,
+    WorkspaceError,
+    check_positive,
+    clean_up_after,
+    closed_after,
+    describe,
+)
 from nano_codex_env.messages import Message, ToolSchema, as_assistant
 from nano_codex_env.policies.chat import PROVIDERS, ChatPolicy, resolve
 from nano_codex_env.records.trajectory import versions
@@ -124,12 +131,12 @@ class Agent:
             print(f"tools: {names}; " + ", ".join(f"{name}: {value or 'none'}" for name, value in limits.items()))
         options: dict[str, Any] = {"cache": self._cache, "log_dir": self._log_dir}
         options["echo"] = print_message if self.verbose else None
-        with closing(Episode(task, self._toolbox, self._sandbox, self._rules, **options)) as episode, self._policy:
-            self._episode = episode
+        self._episode = episode = Episode(task, self._toolbox, self._sandbox, self._rules, **options)
+        with closed_after(episode.close), self._policy:
             try:
                 self._play(episode)
             except BaseException as error:
-                self._finish(episode, describe(error))
+                clean_up_after(error, partial(self._finish, episode, describe(error)))
                 raise
             diff = self._finish(episode)
             try:

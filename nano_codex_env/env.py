@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, Literal
 
 import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
 from nano_codex_env.episode import Episode, Rules, Snapshot, finish
-from nano_codex_env.errors import ConfigError, TaskError, describe
+from nano_codex_env.errors import ConfigError, TaskError, clean_up_after, describe
 from nano_codex_env.messages import Message, as_assistant
 from nano_codex_env.render import as_text, print_message
-from nano_codex_env.rewards import Resolved, Reward, checked_score, needs_tests
+from nano_codex_env.rewards import Resolved, Reward, checked_score
+from nano_codex_env.rewards.base import require_tests
 from nano_codex_env.sandbox import Sandbox, get_sandbox
 from nano_codex_env.spaces import ActionSpace, TranscriptSpace
 from nano_codex_env.tasks import Rows, load_tasks
@@ -208,7 +209,7 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
                 return list(episode.messages), 0.0, False, False, {"ok": ok}
             info = finish(episode, lambda *arguments: checked_score(self.reward(*arguments)))
         except BaseException as error:
-            self.void(describe(error))
+            clean_up_after(error, partial(self.void, describe(error)))
             raise
         self._over = True
         reward, submitted = info.pop("reward"), info["stop"] == "submitted"
@@ -264,18 +265,16 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         """The transcript as text ("ansi"); in "human" mode it has been printed already."""
         return as_text(self.episode.messages) if self.render_mode == "ansi" else None
 
+    def __exit__(self, _: object, error: BaseException | None, *rest: object) -> Literal[False]:
+        """Close; a failure of that does not hide `error`."""
+        clean_up_after(error, self.close) if error else self.close()
+        return False
+
     def close(self) -> None:
         """End the episode's sandbox and remove its files; a second call does nothing."""
         episode, self._episode, self._over = self._episode, None, True
         if episode:
             episode.close()
-
-
-def require_tests(tasks: Iterable[Task], reward: Reward) -> None:
-    """Raise TaskError if some of `tasks` have no tests and the reward needs them."""
-    untested = [task.instance_id for task in tasks if not task.has_tests]
-    if untested and needs_tests(reward):
-        raise TaskError(f"no tests, so nothing can judge a patch: {', '.join(untested[:5])}; give another reward=")
 
 
 class TaskReset(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):

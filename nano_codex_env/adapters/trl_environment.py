@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nano_codex_env.episode import NOT_RUN, Episode, Rules, finish
-from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, describe
+from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, clean_up_after, describe_all
 from nano_codex_env.messages import Message, ToolSchema, as_assistant, dumps
 from nano_codex_env.rewards import Reward, Score, call_reward
 from nano_codex_env.rewards.base import is_ours
@@ -111,10 +111,10 @@ class TrlEnvironment:
 
     def reset(self, task: int, **row: Any) -> None:
         """Close the last episode, and start one on the task of a row of the dataset."""
-        self._close()
         self._void, self._bug, self._metrics = "", None, {}
         settings = self._settings
         try:
+            self._close()
             episode = Episode(
                 settings.tasks[task],
                 self._toolbox,
@@ -133,9 +133,10 @@ class TrlEnvironment:
         self._open.close()
 
     def _fail(self, error: Exception) -> None:
-        self._void, self._metrics = describe(error), {}
+        """Make the sample void; what fails while its episode is closed hides nothing."""
+        clean_up_after(error, self._close)
+        self._void, self._metrics = describe_all(error), {}
         logger.warning("a sample is void: %s", for_terminal(self._void))
-        self._close()
 
     def _call(self, name: str, arguments: Mapping[str, Any]) -> str:
         """The answer of a tool, which also names any mistake in the arguments."""
@@ -181,11 +182,13 @@ class TrlEnvironment:
             episode.stop = episode.stop or ("token_limit" if is_cut else "submitted")
             try:
                 info = finish(episode, judge)
+                self._close()
                 value, self._metrics = info["reward"], info["metrics"]
             except NanoCodexError as error:
                 self._fail(error)
-            finally:
-                self._close()
+            except BaseException as error:
+                clean_up_after(error, self._close)
+                raise
         self._settings.voids.add(self._void if value is None else None)
         return value
 

@@ -23,7 +23,7 @@ from nano_codex_env.adapters.verl_calls import as_call, as_message
 from nano_codex_env.adapters.verl_reward import PARTS, checked_parts, shared_reward, task_of
 from nano_codex_env.config import NOTICES
 from nano_codex_env.env import NanoCodexEnv
-from nano_codex_env.errors import ConfigError, NanoCodexError, PolicyError, TaskError, describe
+from nano_codex_env.errors import ConfigError, NanoCodexError, PolicyError, TaskError, close_all, describe
 from nano_codex_env.messages import Message
 from nano_codex_env.parallel import processors
 from nano_codex_env.policies.completion import BROKEN_OFF
@@ -183,9 +183,7 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
     def _close(self, void: str) -> None:
         """Close the episode, after whatever still runs in its thread; `void` is recorded in its log."""
         try:
-            if void:
-                self._env.void(void)
-            self._env.close()
+            close_all(*([lambda: self._env.void(void)] if void else []), self._env.close)
         except Exception:
             logger.exception("an episode was not freed")
 

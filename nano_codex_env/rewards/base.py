@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, describe
+from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, TaskError, describe
 from nano_codex_env.messages import Message
 from nano_codex_env.score import Score, as_finite, printable
 from nano_codex_env.tasks.task import Task
@@ -31,6 +31,13 @@ class Reward(Protocol):
 def needs_tests(reward: object) -> bool:
     """Whether `reward` can judge only tasks that have tests."""
     return bool(getattr(reward, "needs_tests", False))
+
+
+def require_tests(tasks: Iterable[Task], reward: Reward) -> None:
+    """Raise TaskError if some of `tasks` have no tests and the reward needs them."""
+    untested = [task.instance_id for task in tasks if not task.has_tests]
+    if untested and needs_tests(reward):
+        raise TaskError(f"no tests, so nothing can judge a patch: {', '.join(untested[:5])}; give another reward=")
 
 
 def reads_transcript(reward: object) -> bool:

@@ -11,12 +11,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from nano_codex_env.env import NanoCodexEnv
-from nano_codex_env.errors import NanoCodexError
+from nano_codex_env.errors import NanoCodexError, describe
 from nano_codex_env.messages import Message, ToolSchema
 from nano_codex_env.policies.base import Policy, Reply
 from nano_codex_env.records.result import EpisodeResult
@@ -167,7 +167,7 @@ class _RunningJob:
         """Play it to its end, or to a void result."""
         executor, job = self._executor, self._job
         reward = _RewardWithin(executor.reward, self._scoring)
-        with self._place, closing(NanoCodexEnv(reward=reward, **executor.env)) as self._env:
+        with self._place, NanoCodexEnv(reward=reward, **executor.env) as self._env:
             return rollout(self._env, self, task=job.task, attempt=job.attempt, void_on=BaseException)
 
     def __call__(self, messages: Sequence[Message], tools: Sequence[ToolSchema]) -> Reply:
@@ -189,7 +189,10 @@ class _RunningJob:
         if self.in_policy and self._env is not None:
             episode = self._env.episode
             void = replace(void, steps=episode.steps, folder=str(episode.log.folder) if episode.log else None)
-            self._env.void(reason)
+            try:
+                self._env.void(reason)
+            except Exception as error:  # noqa: BLE001 (the other episodes are still to be dropped)
+                void = replace(void, void=f"{reason}; and then, cleaning up: {describe(error)}")
         return void
 
     def _set_in_policy(self, value: bool) -> None:

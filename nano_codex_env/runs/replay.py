@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 
 from nano_codex_env.episode import NOT_RUN, Episode, Rules
-from nano_codex_env.errors import ActionError, ConfigError, TaskError, TrajectoryError
+from nano_codex_env.errors import ActionError, ConfigError, TaskError, TrajectoryError, closed_after
 from nano_codex_env.messages import Message, ToolSchema, as_assistant, dumps
 from nano_codex_env.records.trajectory import Trajectory
 from nano_codex_env.sandbox import Sandbox, get_sandbox
@@ -66,7 +65,7 @@ def replay(
     except (TaskError, OSError, RuntimeError) as error:  # too long a path, or `~` of an unknown user
         raise TrajectoryError(f"{logged.folder / 'metadata.json'} holds no task to play: {error!s:.400}") from error
     found = []
-    with closing(episode):
+    with closed_after(episode.close):
         if not _same_tools(toolbox.schemas, logged.tools):
             found.append(Difference("tools.json", dumps(logged.tools), dumps(toolbox.schemas)))
         for action in actions:

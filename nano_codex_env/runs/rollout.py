@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import time
 import traceback
+from functools import partial
 from typing import Any, SupportsFloat
 
 import gymnasium as gym
 
 from nano_codex_env.env import NanoCodexEnv
-from nano_codex_env.errors import ContextOverflow, NanoCodexError, PolicyError, describe
+from nano_codex_env.errors import ContextOverflow, NanoCodexError, PolicyError, clean_up_after, describe, describe_all
 from nano_codex_env.policies.base import Policy, Reply
 from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.rewards import version_of
@@ -68,11 +69,11 @@ def rollout(
             if log:
                 log.note({"finish_reasons": finish_reasons})
     except BaseException as error:
-        void = _void(inner, describe(error))
+        clean_up_after(error, partial(inner.void, describe(error)))
         if not isinstance(error, void_on):
             raise
-        if not isinstance(error, NanoCodexError):
-            _warn(error)
+        void = describe_all(error)
+        _warn_of_the_unforeseen(error)
     return EpisodeResult(
         instance_id=name,
         attempt=attempt,
@@ -87,15 +88,7 @@ def rollout(
     )
 
 
-def _warn(error: BaseException) -> None:
-    trace = for_terminal("".join(traceback.format_exception(error)))
-    logger.warning("an episode is void for an error that nobody foresaw\n%s", trace)
-
-
-def _void(env: NanoCodexEnv, reason: str) -> str:
-    """End the episode as void; returns the reason, and any error of ending it."""
-    try:
-        env.void(reason)
-    except NanoCodexError as error:
-        return f"{reason}; and then {describe(error)}"
-    return reason
+def _warn_of_the_unforeseen(error: BaseException) -> None:
+    if not isinstance(error, NanoCodexError):
+        trace = for_terminal("".join(traceback.format_exception(error)))
+        logger.warning("an episode is void for an error that nobody foresaw\n%s", trace)
