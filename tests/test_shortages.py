@@ -22,6 +22,7 @@ from nano_codex_env.git import GitDidNotRunError
 from nano_codex_env.runtimes import Runtime
 from nano_codex_env.sandbox import Bubblewrap, Sandbox, View, box
 from nano_codex_env.sandbox.bubblewrap import bwrap_version, find_bwrap
+from nano_codex_env.sandbox.budget import slot
 from nano_codex_env.scoring import keep_source
 from tests.conftest import FIX, MENDED, mostly_slow
 
@@ -73,7 +74,9 @@ def fails_cleanly(action: Callable[[], object], temporary: Path) -> int:
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where temporary folders are made."""
+    """Where temporary folders are made from now on."""
+    with slot():
+        pass
     folder = tmp_path / "temporary"
     folder.mkdir()
     folder.chmod(0o755)

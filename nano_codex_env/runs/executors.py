@@ -23,6 +23,7 @@ from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.rewards import Reward, Score, needs_tests, once_per_diff, version_of
 from nano_codex_env.rewards.base import reads_transcript
 from nano_codex_env.runs.rollout import rollout
+from nano_codex_env.sandbox.budget import checked_while_waiting
 from nano_codex_env.tasks.task import Task
 
 
@@ -148,7 +149,7 @@ class ThreadExecutor:
 
     @contextmanager
     def _scoring_place(self) -> Iterator[None]:
-        with self._scoring:
+        with self._scoring, checked_while_waiting(self.check):
             self.check()
             yield
 

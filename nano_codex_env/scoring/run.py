@@ -129,7 +129,7 @@ class Scorer:
             result = self.sandbox.run(
                 view, command, stdin=b"%d\n" % len(data) + data, timeout=timeout or self.timeout, keep=16384
             )
-        run = replace(_read(task, result, key), seconds=time.monotonic() - started)
+        run = replace(_read(task, result, key), seconds=time.monotonic() - started - result.waited)
         run = run.renamed({new: old for mutant in mutants for new, old in mutant.renamed})
         return canaries.judge(run) if canaries else run
 
