@@ -20,9 +20,9 @@ from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
 
-from nano_codex_env.errors import SandboxError, advice_for
+from nano_codex_env.errors import SandboxError, advice_for, closed_after
 from nano_codex_env.sandbox.base import ExecResult, Output
-from nano_codex_env.sandbox.cgroup import ControlGroup
+from nano_codex_env.sandbox.cgroup import ControlGroup, MemoryWatch
 from nano_codex_env.sandbox.rootfs import DROP_UID, MTIME
 from nano_codex_env.sandbox.simple import direct
 from nano_codex_env.spawn import Process, open_pidfd, spawn
@@ -115,6 +115,7 @@ class Box:
                 self._output, self._output_write = _pipe(ours, ours)
                 self._control, control = _pipe(ours, theirs)
                 ours.callback(self._end)
+                self._memory = MemoryWatch(launch.group)
                 if os.geteuid() == 0:  # `>/dev/stderr` opens the pipe anew, as the box's user
                     os.fchown(self._output_write.fileno(), DROP_UID, DROP_UID)
                 argv = launch.group.entering(launch.argv) if launch.group else launch.argv
@@ -166,14 +167,19 @@ class Box:
             self._group.remove()
 
     def finish(self, data: bytes, *, timeout: float, keep: int) -> ExecResult:
-        """Write `data` to the program, and wait until it ends."""
+        """Write `data` to the program, and wait until it ends.
+
+        Raises:
+            SandboxError: it was killed from outside.
+        """
         deadline = time.monotonic() + timeout
         self._output_write.close()
         result = self._exchange(data, timeout=timeout, keep=keep)
-        if result.timed_out or result.flooded:
-            return result
-        status = self._wait(max(0.0, deadline - time.monotonic()))
-        return replace(result, exit_code=status, timed_out=status is None)
+        status = None
+        if not (result.timed_out or result.flooded):
+            status = self._wait(max(0.0, deadline - time.monotonic()))
+            result = replace(result, exit_code=status, timed_out=status is None)
+        return replace(result, out_of_memory=self._memory.reached_own_limit(status))
 
     def _wait(self, timeout: float) -> int | None:
         return self._process.wait(timeout) if self._process else None
@@ -237,6 +243,8 @@ class ResidentShell(Box):
 
     def __init__(self, launch: Launch, *, max_output: int) -> None:
         super().__init__(launch, max_output=max_output)
+        self._pipe_size = fcntl.fcntl(self._output_write.fileno(), fcntl.F_GETPIPE_SZ)
+        """A user of very many pipes gets small ones, and may not enlarge them."""
         with contextlib.ExitStack() as failed:
             failed.callback(self.close)
             result = self._exchange(b"", timeout=_OPENING, keep=4096, until=b"\0")
@@ -252,7 +260,8 @@ class ResidentShell(Box):
             raise SandboxError("this box is closed")
         pipe = self._output_write.fileno()  # all commands share it: undo what the last one changed of it
         fcntl.fcntl(pipe, fcntl.F_SETFL, os.O_WRONLY)
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 65536)
+        if fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) != self._pipe_size:
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, self._pipe_size)
         os.fchmod(pipe, 0o600)
         os.utime(pipe, (MTIME, MTIME))
         nonce = secrets.token_hex(8).encode()
@@ -260,6 +269,8 @@ class ResidentShell(Box):
         result = self._exchange(request, timeout=timeout, keep=keep, until=b"\0")
         answer = _ANSWER.fullmatch(result.reports)
         if result.flooded or not answer or answer[1] != nonce:
-            self.close()
-            return replace(result, reports=b"")
+            with closed_after(self.close):
+                stopped = result.timed_out or result.flooded
+                reached = self._memory.reached_own_limit(None if stopped else self._wait(1.0), resident=True)
+            return replace(result, reports=b"", out_of_memory=reached)
         return replace(result, exit_code=int(answer[2]), reports=b"")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -68,6 +69,10 @@ class ControlGroup:
         """A command that enters the group and then becomes `argv`."""
         return ["/bin/sh", "-c", 'echo $$ >"$0" && exec "$@"', str(self.path / "cgroup.procs"), *argv]
 
+    def memory_events(self) -> dict[str, int]:
+        """`oom`: how often it reached its own limit; `oom_kill`: its processes that were killed, for whatever limit."""
+        return _counts(self.path / "memory.events")
+
     def remove(self) -> None:
         """Remove it, for up to a second after its processes were killed."""
         for _ in range(200):
@@ -77,3 +82,77 @@ class ControlGroup:
                 return
             except OSError:  # the last of them takes a moment
                 time.sleep(0.005)
+
+
+class MemoryWatch:
+    """Tells whose limit it was when processes of a box were killed: the box's own, or the machine's or its job's.
+
+    A box with a control group of its own has its own counters. Elsewhere the group that this process is in counts all
+    that was killed in the job; and where that cannot be read, there is only the count of the whole machine.
+    """
+
+    def __init__(self, group: ControlGroup | None) -> None:
+        """Begin to watch, before the box starts."""
+        self._group = group
+        self._counter = None if group else _job_counter() or _MACHINE
+        self._before = _counts(self._counter).get("oom_kill", 0)
+
+    def reached_own_limit(self, status: int | None, *, resident: bool = False) -> bool:
+        """Whether the kernel stopped processes of the box for the box's own limit.
+
+        `status` is its launcher's; None: it was stopped here. With `resident` its commands may have been killed without
+        ending it: only its own death counts.
+
+        Raises:
+            SandboxError: the box was killed from outside, for the memory of the machine or the job, or by somebody.
+        """
+        if self._group:
+            found = self._group.memory_events()
+            if found.get("oom"):
+                return True
+            killed = found.get("oom_kill", 0)
+        else:
+            is_killed = status in (-signal.SIGKILL, 128 + signal.SIGKILL)
+            told = is_killed or (status and not resident and self._counter != _MACHINE)
+            killed = _counts(self._counter).get("oom_kill", 0) - self._before if told else 0
+        if killed or (status or 0) < 0:
+            why = "the machine, or the job that this is, ran out of memory" if killed else f"by signal {-(status or 0)}"
+            raise SandboxError(
+                f"processes of the box were killed from outside: {why}. If it was for memory: run fewer tests at once "
+                "(scorers=, NANO_CODEX_BOXES) and fewer episodes, or ask for more memory"
+            )
+        return False
+
+
+_MACHINE = Path("/proc/vmstat")
+
+
+@cache
+def _job_counter(proc: Path = Path("/proc/self")) -> Path | None:
+    """The file in which the group that this process is in counts the processes that were killed for memory, or None."""
+    mounts = [line.split() for line in (proc / "mountinfo").read_text(encoding="utf-8").splitlines()]
+    for line in (proc / "cgroup").read_text(encoding="utf-8").splitlines():
+        _, controllers, ours = line.split(":", 2)
+        name = "memory.oom_control" if "memory" in controllers.split(",") else "memory.events"
+        for row in mounts:
+            kind, options = row[row.index("-") + 1], row[-1].split(",")
+            if kind == ("cgroup" if controllers else "cgroup2") and (not controllers or "memory" in options):
+                path = Path(row[4], os.path.relpath(ours, row[3]), name)
+                if (not controllers or name == "memory.oom_control") and os.access(path, os.R_OK):
+                    return path
+    return None
+
+
+def _counts(file: Path | None) -> dict[str, int]:
+    """The counters in a file of the kernel's; none where it does not exist.
+
+    Raises:
+        SandboxError: this process can open no more files.
+    """
+    try:
+        rows = [line.split() for line in file.read_text(encoding="ascii").splitlines()] if file else []
+    except OSError as error:
+        if advice := advice_for(error):
+            raise SandboxError(f"cannot read {file}: {error}{advice}") from error
+        return {}
+    return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}

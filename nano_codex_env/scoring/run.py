@@ -227,7 +227,7 @@ def _read(task: Task, result: ExecResult, key: str) -> TestRun:
     if result.reports.startswith(_READY):
         run = read_reports(result.reports, key, result.exit_code, stopped, output, start=len(_READY))
         if run.started or stopped:
-            return run
+            return _with_memory(run, result)
         raise RewardError(f"{task.instance_id}: the test runner did not start: {_printed(result)}")
     if result.reports == b"up\n" and stopped:
         return TestRun({}, "the patch does not apply in time", output=output)
@@ -236,6 +236,17 @@ def _read(task: Task, result: ExecResult, key: str) -> TestRun:
     if result.reports == b"up\nsource\n":
         return TestRun({}, "the hidden tests do not apply over the patch", output=output)
     raise RewardError(f"{task.instance_id}: the scoring box failed: {_printed(result)}")
+
+
+def _with_memory(run: TestRun, result: ExecResult) -> TestRun:
+    """The run, with the limit of memory that was reached; one that was broken off for that is the patch's failure."""
+    if result.out_of_memory:
+        limit = f"all processes of the tests together may use {_LIMITS.total_memory >> 30} GiB"
+        broken = f"the tests ran out of memory with the patch: {limit}" if run.reason else ""
+        return replace(run, reason=broken, memory="" if broken else f"out of memory: {limit}")
+    if run.memory:
+        return replace(run, memory=f"out of memory: one process may use {_LIMITS.memory >> 30} GiB ({run.memory})")
+    return run
 
 
 def _printed(result: ExecResult) -> str:
