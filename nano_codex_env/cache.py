@@ -61,10 +61,12 @@ def disk_errors(action: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        is_temporary = str(error.filename).startswith(f"{tempfile.tempdir}/nano-codex-")
+        variable = "TMPDIR" if is_temporary else ENV_VAR
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            advice = f"free some space, or set {ENV_VAR} to a folder on a larger disk"
+            advice = f"free some space, or set {variable} to a folder on a larger disk"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            advice = f"set {ENV_VAR} to a folder that you may write"
+            advice = f"set {variable} to a folder that you may write"
         else:
             raise WorkspaceError(f"{action}: {error}{advice_for(error)}") from error
         raise WorkspaceError(f"{action}: {error}; {advice}") from error

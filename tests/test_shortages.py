@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from nano_codex_env import NanoCodexEnv, Resolved, Task
-from nano_codex_env.cache import Scratch, cache_dir, remove_tree
+from nano_codex_env.cache import Scratch, cache_dir, disk_errors, remove_tree
 from nano_codex_env.errors import NanoCodexError, SandboxError, WorkspaceError, advice_for
 from nano_codex_env.git import GitDidNotRunError
 from nano_codex_env.runtimes import Runtime
@@ -209,6 +209,13 @@ def test_a_scratch_folder_that_cannot_be_made_leaves_no_lock(tmp_path: Path, mon
         Scratch(tmp_path)
     assert opened() == before
     assert not list((tmp_path / "sessions").glob("*.lock"))
+
+
+@pytest.mark.parametrize("name", ["TMPDIR", "NANO_CODEX_CACHE"])
+def test_a_full_disk_is_told_by_the_variable_that_names_it(tmp_path: Path, temporary: Path, name: str) -> None:
+    folder = temporary if name == "TMPDIR" else tmp_path
+    with pytest.raises(WorkspaceError, match=f"or set {name} to a folder on a larger disk"), disk_errors("writing"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "nano-codex-a" / "file"))
 
 
 MANY = """
