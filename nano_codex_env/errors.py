@@ -103,6 +103,12 @@ def advice_for(error: BaseException) -> str:
     return ""
 
 
+def advice_in(text: str) -> str:
+    """As `advice_for`, of what another program wrote; of a full disk it says nothing."""
+    kinds = (errno.ENFILE, errno.EMFILE, errno.EAGAIN, errno.ENOMEM)
+    return next((advice_for(OSError(kind, "")) for kind in kinds if os.strerror(kind) in text), "")
+
+
 _AND_THEN = "and then, cleaning up: "
 
 

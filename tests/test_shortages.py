@@ -175,6 +175,27 @@ def test_where_no_thread_can_start_nothing_is_left_to_start_later(
     assert opened() == before
 
 
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(errno.EAGAIN, "raise `ulimit -u`"), (errno.ENOMEM, "out of memory"), (errno.ENFILE, "fs.file-max")],
+)
+def test_what_the_launcher_runs_out_of_is_told_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str
+) -> None:
+    """It starts processes too, and says so in words only."""
+    said = f"bwrap: Creating new namespace failed: {os.strerror(number)}"
+    launcher = tmp_path / "bwrap"
+    launcher.write_text(f"#!/bin/sh\n[ $1 = --version ] && exec echo bubblewrap 0.11.0\necho '{said}' >&2; exit 1\n")
+    launcher.chmod(0o755)
+    sandbox = Bubblewrap(bwrap=str(launcher))
+    with pytest.raises(SandboxError, match=f"{said}.*{words}") as opened_error:
+        sandbox.open(USR)
+    assert "Creating namespaces is forbidden" not in str(opened_error.value)
+    monkeypatch.setattr(sandbox, "_checked", True)
+    with pytest.raises(SandboxError, match=f"{said}.*{words}"):
+        sandbox.run(USR, ["true"], timeout=60)
+
+
 def test_a_version_that_could_not_be_asked_is_asked_again() -> None:
     """Else bwrap counts as too old for as long as the process lives."""
     bwrap_version.cache_clear()

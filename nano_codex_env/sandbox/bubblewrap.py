@@ -31,7 +31,7 @@ from typing import Any
 
 from nano_codex_env.atomic import write_all
 from nano_codex_env.cache import cache_dir
-from nano_codex_env.errors import SandboxError, advice_for, closed_after
+from nano_codex_env.errors import SandboxError, advice_for, advice_in, closed_after
 from nano_codex_env.sandbox.base import TESTBED, ExecResult, Limits, Sandbox, Shell, View
 from nano_codex_env.sandbox.box import SERVER, Box, Launch, ResidentShell
 from nano_codex_env.sandbox.budget import slot, slots
@@ -99,7 +99,11 @@ class Bubblewrap(Sandbox):
             reset_device_times()
             box = Box(self._launch(view, command, shell=False), max_output=view.limits.output)
             with closed_after(box.close):
-                return replace(box.finish(stdin, timeout=timeout, keep=keep), waited=waited)
+                result = replace(box.finish(stdin, timeout=timeout, keep=keep), waited=waited)
+        said = result.reports[:1000].decode("utf-8", "replace").strip()
+        if result.exit_code == 1 and said.startswith("bwrap: ") and (shortage := advice_in(said)):
+            raise SandboxError(f"the box did not open: {said}{shortage}")
+        return result
 
     def check(self) -> None:
         """Test the isolation, once per process.
@@ -237,6 +241,8 @@ def bwrap_version(path: str) -> tuple[int, ...]:
 
 def advice(why: str) -> str:
     """How to fix a box that did not open, given its launcher's message."""
+    if shortage := advice_in(why):
+        return shortage.removeprefix("; ")
     if "/usr/bin/setpriv" in why:
         return "As root the box needs setpriv (package util-linux)."
     if "overlay" in why:
