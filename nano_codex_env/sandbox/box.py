@@ -270,7 +270,7 @@ class ResidentShell(Box):
         answer = _ANSWER.fullmatch(result.reports)
         if result.flooded or not answer or answer[1] != nonce:
             with closed_after(self.close):
-                stopped = result.timed_out or result.flooded
+                stopped = result.timed_out or result.flooded or result.reports.endswith(b"\0")
                 reached = self._memory.reached_own_limit(None if stopped else self._wait(1.0), resident=True)
             return replace(result, reports=b"", out_of_memory=reached)
         return replace(result, exit_code=int(answer[2]), reports=b"")

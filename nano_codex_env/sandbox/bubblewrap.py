@@ -22,7 +22,6 @@ import os
 import platform
 import resource
 import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -40,6 +39,7 @@ from nano_codex_env.sandbox.privileges import PrivilegeDrop
 from nano_codex_env.sandbox.rootfs import reset_device_times, root_folder, system_mounts
 from nano_codex_env.sandbox.seccomp import program
 from nano_codex_env.sandbox.selftest import check_isolation
+from nano_codex_env.spawn import run
 
 UID = 1000
 MINIMUM = (0, 11)
@@ -231,9 +231,9 @@ def _wheel() -> str | None:
 def bwrap_version(path: str) -> tuple[int, ...]:
     """The version that bwrap prints, (0, 11, 0) for example; () if it prints something else."""
     try:
-        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=False, env={})
-        return tuple(int(part) for part in done.stdout.split()[1].split("."))
-    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired) as error:
+        done = run([path, "--version"], env={}, timeout=20)  # subprocess leaves a pipe open where it cannot make two
+        return tuple(int(part) for part in done.stdout.decode().split()[1].split("."))
+    except (OSError, ValueError, IndexError) as error:
         if advice := advice_for(error):
             raise SandboxError(f"cannot start {path}: {error}{advice}") from error
         return ()

@@ -24,6 +24,7 @@ UID = 1234
 DROP = ["setpriv", "--reuid", str(UID), "--regid", str(UID), "--clear-groups", "--inh-caps=-all", "env"]
 FILES = ["sandbox/test_seccomp.py"]
 LONG = ["sandbox/test_contract.py", "sandbox/test_bubblewrap.py", "test_cache.py"]
+LONG += ["sandbox/test_budget.py", "sandbox/test_memory.py", "test_shortages.py"]
 LONG += ["redteam/boxes/test_probes.py", "redteam/boxes/test_server.py"]
 
 
