@@ -34,6 +34,19 @@ with slot():
 """
 
 
+@pytest.fixture(autouse=True)
+def _own_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A budget of these tests alone: suites may run side by side."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    ours = budget._Slots()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setattr(budget, "_ours", ours)
+    yield
+    ours.forget()
+
+
 @pytest.fixture
 def one(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that runs one box at once."""
@@ -149,7 +162,6 @@ def test_waiting_is_told_once_and_is_no_part_of_a_runs_time(
     one: None, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(budget, "WARN_AFTER", 0.0)
-    monkeypatch.setattr(budget._ours, "_warned", False)
     sandbox.run(USR, ["true"], timeout=60)
     free, waits = threading.Event(), threading.Event()
     holder = threading.Thread(target=lambda: hold(waits, free))
