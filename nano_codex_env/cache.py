@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nano_codex_env.errors import WorkspaceError
+from nano_codex_env.locks import NoLocksError, try_lock
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,8 @@ def disk_errors(action: str) -> Iterator[None]:
             advice = f"free some space, or set {ENV_VAR} to a folder on a larger disk"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             advice = f"set {ENV_VAR} to a folder that you may write"
+        elif isinstance(error, NoLocksError):
+            advice = f"set {ENV_VAR} to a folder on a local disk; `nano-codex doctor` says what else helps"
         else:
             advice = "see the cause above"
         raise WorkspaceError(f"{action}: {error}; {advice}") from error
@@ -75,12 +78,14 @@ def locked(path: Path) -> Iterator[None]:
 
     Raises:
         WorkspaceError: another process has held it for `LOCK_LIMIT` seconds.
+        OSError: the file cannot be made, or its file system grants no locks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
+    with contextlib.ExitStack() as undo:
+        undo.callback(os.close, handle)
         started, warned = time.monotonic(), False
-        while not _try_lock(handle):
+        while not try_lock(handle, path):
             waited = time.monotonic() - started
             if waited > LOCK_LIMIT:
                 raise WorkspaceError(
@@ -90,19 +95,11 @@ def locked(path: Path) -> Iterator[None]:
                 warned = True
                 logger.warning("waiting for %s, which is locked by %s", path, _holder(handle))
             time.sleep(min(0.001 + waited / 2, 0.5))
+        undo.callback(
+            fcntl.flock, handle, fcntl.LOCK_UN
+        )  # closing is not enough: a forked child has the descriptor too
         os.pwrite(handle, f"{os.getpid()} {socket.gethostname()}\n".ljust(_RECORD).encode(), 0)
         yield
-    finally:
-        fcntl.flock(handle, fcntl.LOCK_UN)  # closing is not enough where a child was forked: it shares the descriptor
-        os.close(handle)
-
-
-def _try_lock(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _holder(handle: int) -> str:
@@ -222,8 +219,9 @@ def _locked_folder(parent: Path) -> tuple[Path, int]:
         with contextlib.ExitStack() as failed:
             handle, lock = tempfile.mkstemp(".lock", "s-", parent)
             failed.callback(os.close, handle)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            if os.fstat(handle).st_nlink:  # else another process locked it first, and removed it as a dead one's
+            failed.callback(Path(lock).unlink, missing_ok=True)
+            # else another process locked it first, to remove it as a dead one's
+            if try_lock(handle, Path(lock)) and os.fstat(handle).st_nlink:
                 folder = Path(lock).with_suffix("")
                 folder.mkdir()
                 folder.chmod(0o755)
@@ -242,7 +240,7 @@ def remove_dead_sessions(cache: Path) -> list[Path]:
             except FileNotFoundError:  # closed a moment ago
                 continue
             try:
-                if _try_lock(handle):
+                if try_lock(handle, lock):
                     removed.append(lock.with_suffix(""))
                     shutil.rmtree(removed[-1], ignore_errors=True)
                     lock.unlink(missing_ok=True)
