@@ -33,6 +33,7 @@ from nano_codex_env.errors import SandboxError
 from nano_codex_env.sandbox.base import TESTBED, ExecResult, Limits, Sandbox, Shell, View
 from nano_codex_env.sandbox.box import SERVER, Box, Launch, ResidentShell
 from nano_codex_env.sandbox.cgroup import ControlGroup, delegated_group
+from nano_codex_env.sandbox.diagnosis import advice
 from nano_codex_env.sandbox.privileges import PrivilegeDrop
 from nano_codex_env.sandbox.rootfs import reset_device_times, root_folder, system_mounts
 from nano_codex_env.sandbox.seccomp import program
@@ -101,7 +102,7 @@ class Bubblewrap(Sandbox):
         try:
             return ResidentShell(self._launch(view, command, shell=True), max_output=view.limits.output)
         except SandboxError as error:
-            raise SandboxError(f"{error}. {advice(str(error))}") from error
+            raise SandboxError(f"{error}. {advice(str(error), find_bwrap(self._bwrap))}") from error
 
     def _launch(self, view: View, command: list[str], *, shell: bool) -> Launch:
         """`shell`: for a policy's resident shell; else for one program that runs tests."""
@@ -202,17 +203,3 @@ def bwrap_version(path: str) -> tuple[int, ...]:
         return tuple(int(part) for part in done.stdout.split()[1].split("."))
     except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
         return ()
-
-
-def advice(why: str) -> str:
-    """How to fix a box that did not open, given its launcher's message."""
-    if "/usr/bin/setpriv" in why:
-        return "As root the box needs setpriv (package util-linux)."
-    if "overlay" in why:
-        return "The kernel refuses an overlay in a user namespace; Linux 5.11 or newer allows it."
-    return (
-        "Creating namespaces is forbidden here, or the box is broken. Docker: --security-opt seccomp=unconfined "
-        "--security-opt apparmor=unconfined --security-opt systempaths=unconfined; Ubuntu 24.04: "
-        "sysctl kernel.apparmor_restrict_unprivileged_userns=0; elsewhere: sysctl user.max_user_namespaces=10000; "
-        "`nano-codex doctor` says more."
-    )

@@ -15,30 +15,47 @@ from functools import cache
 from pathlib import Path
 
 from nano_codex_env.errors import SandboxError
+from nano_codex_env.mounts import PROC, read_mounts
 
 _PREFIX = "nano-codex-"
 
 
 @cache
-def delegated_group(proc: Path = Path("/proc/self")) -> Path | None:
+def delegated_group(proc: Path = PROC) -> Path | None:
     """The group in which boxes may have groups of their own, or None; groups of processes that died are removed."""
-    mounts = [line.split() for line in (proc / "mountinfo").read_text(encoding="utf-8").splitlines()]
-    mount = next((row[4] for row in mounts if row[row.index("-") + 1] == "cgroup2"), None)
-    lines = (proc / "cgroup").read_text(encoding="utf-8").splitlines()
-    ours = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), None)
-    if not mount or not ours:
-        return None
-    parent = Path(os.path.normpath(Path(mount, ours.lstrip("/"), "" if ours == "/" else "..")))
     try:
-        controllers = (parent / "cgroup.subtree_control").read_text(encoding="ascii").split()
-    except OSError:
-        return None
-    if "memory" not in controllers or not all(os.access(path, os.W_OK) for path in (parent, parent / "cgroup.procs")):
+        parent = find_group(proc)
+    except SandboxError:
         return None
     for folder in parent.glob(f"{_PREFIX}*"):
         if not Path("/proc", folder.name.split("-")[2]).exists():
             with contextlib.suppress(OSError):  # a process is still alive in it
                 folder.rmdir()
+    return parent
+
+
+def find_group(proc: Path = PROC) -> Path:
+    """The group in which boxes may have groups of their own.
+
+    Raises:
+        SandboxError: there is none; the message says why.
+    """
+    mount = next((mount for mount in read_mounts(proc) if mount.kind == "cgroup2"), None)
+    lines = (proc / "cgroup").read_text(encoding="utf-8").splitlines()
+    ours = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), None)
+    if not mount or not ours:
+        raise SandboxError("control groups are of version 1 here, or not mounted")
+    parent = Path(os.path.normpath(Path(mount.target, ours.lstrip("/"), "" if ours == "/" else "..")))
+    try:
+        controllers = (parent / "cgroup.subtree_control").read_text(encoding="ascii").split()
+    except OSError as error:
+        raise SandboxError(f"{parent} cannot be read: {error.strerror}") from error
+    if "memory" not in controllers:
+        if any("memory" in line.split(":")[1].split(",") for line in lines):
+            raise SandboxError("memory belongs to control groups of version 1 here")
+        raise SandboxError(f"{parent} does not hand the memory controller down")
+    if not all(os.access(path, os.W_OK) for path in (parent, parent / "cgroup.procs")):
+        raise SandboxError(f"{parent} is not delegated: this user may not write in it")
     return parent
 
 
