@@ -91,9 +91,8 @@ def obstacles(
     machine = _Machine(root, environ, bwrap)
     if "/usr/bin/setpriv" in error:
         return [Obstacle("setpriv is missing", "As root the box needs setpriv: install the package util-linux")]
-    if closed := re.search(r"Can't find source path (\S+): Permission denied", error):
-        fix = "cache (NANO_CODEX_CACHE), TMPDIR and Python must lie where every user may enter, such as below /var/tmp"
-        return [Obstacle(f"the user of boxes may not enter {closed[1]}", fix)]
+    if closed := re.search(r"(?:Can't (?:find|get type of) source(?: path)?|cat:) (\S+): Permission denied", error):
+        return [_closed(closed[1])]
     if "overlay" in error:
         return [_overlay(machine)]
     if re.search(r"[Cc]an't mount proc|overflowuid", error):
@@ -139,6 +138,15 @@ def _overlay(machine: _Machine) -> Obstacle:
         "the kernel refuses an overlay over these folders",
         "keep the cache and temporary files on a local disk (ext4, xfs, tmpfs), which is no overlay itself: set "
         "NANO_CODEX_CACHE and TMPDIR",
+    )
+
+
+def _closed(path: str) -> Obstacle:
+    where = "" if re.fullmatch(r"/tmp/(\d+|file)", path) else f" {path}"  # names that only the launcher knows
+    return Obstacle(
+        f"the user of boxes may not enter{where or ' a folder of ours'}",
+        "the cache (NANO_CODEX_CACHE), TMPDIR and Python must be where every user may enter: on a local disk",
+        ("on FUSE: mount with the option allow_other, which needs user_allow_other in /etc/fuse.conf",),
     )
 
 

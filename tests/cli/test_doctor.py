@@ -159,6 +159,23 @@ def test_a_file_system_without_locks_is_named(folder: Path) -> None:
     assert (status, "exclude nobody" in rows["locks"]) == (1, True)
 
 
+@pytest.mark.slow
+def test_a_cache_on_two_overlays_is_no_place_for_a_third(folder: Path) -> None:
+    """The self-test, which lays its tree out in TMPDIR, does not see that."""
+    mount = f"mkdir {folder}/o; mount -t tmpfs none {folder}/o; cd {folder}/o; mkdir l u w m u2 w2 m2"
+    mount += "; mount -t overlay none -o lowerdir=l,upperdir=u,workdir=w,userxattr m"
+    status, rows, _ = doctor(folder, setup=mount, unshare="-m", NANO_CODEX_CACHE=f"{folder}/o/m/cache")
+    assert (status, rows["overlay"]) == (0, "ok | in a user namespace | ")
+    mount += f"; mount -t overlay none -o lowerdir={folder}/o/m,upperdir=u2,workdir=w2,userxattr m2"
+    status, rows, _ = doctor(
+        folder, setup=f"rmdir {folder}/o; {mount}", unshare="-m", NANO_CODEX_CACHE=f"{folder}/o/m2/cache"
+    )
+    assert (status, rows["sandbox"][:2]) == (1, "ok")
+    found = f"MISSING | {folder}/o/m2/cache: the kernel refuses an overlay over these folders (bwrap: "
+    assert rows["overlay"].startswith(found)
+    assert "a local disk (ext4, xfs, tmpfs), which is no overlay itself: set NANO_CODEX_CACHE" in rows["overlay"]
+
+
 # Folders, without a process of their own.
 
 
@@ -257,6 +274,7 @@ LOCAL = "locks hold on this node only"
         ("gpfs", "rw", "", "flock(2)"),
         ("ceph", "rw", "", "flock(2)"),
         ("fuse.sshfs", "rw", "whether its locks hold on other nodes too cannot be told from here", "flock(2)"),
+        ("fuse", "rw,allow_other", "whether its locks hold on other nodes too cannot be told from here", "flock(2)"),
         ("9p", "rw", "whether its locks hold on other nodes too cannot be told from here", "flock(2)"),
         ("ext4", "rw,localflock", "", "flock(2)"),
         ("overlay", "rw", "", "flock(2)"),

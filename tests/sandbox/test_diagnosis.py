@@ -16,6 +16,7 @@ PROC = "bwrap: Can't mount proc on /newroot/proc: Operation not permitted"
 OVERLAY = "bwrap: Can't make overlay mount on /newroot/mnt with options lowerdir=...: Operation not permitted"
 BUSY = "bwrap: Creating new namespace failed: Resource temporarily unavailable"
 SOURCE = "bwrap: Can't find source path /root/.cache/nano-codex/roots/1: Permission denied"
+BEHIND = "bwrap: Can't get type of source /tmp/2: Permission denied"
 
 HEALTHY = {
     "proc/sys/user/max_user_namespaces": "96365\n",
@@ -132,10 +133,12 @@ CASES: dict[str, Case] = {
         "RHEL 9",
     ),
     "processes": (BUSY, {}, {}, "may start no more processes (limit: 77)", "nproc"),
+    "closed": (SOURCE, {}, {}, "may not enter /root/.cache/nano-codex/roots/1", "allow_other"),
+    "closed below": ("cat: /tmp/file: Permission denied", {}, {}, "may not enter a folder of ours", "allow_other"),
+    "closed as root": (BEHIND, {}, {}, "may not enter a folder of ours", "allow_other"),
 }
 WITHOUT_ADMIN: dict[str, Case] = {
     "overlay": (OVERLAY, {}, {}, "refuses an overlay", "NANO_CODEX_CACHE and TMPDIR"),
-    "closed": (SOURCE, {}, {}, "may not enter /root/.cache/nano-codex/roots/1", "every user may enter"),
     "setpriv": (
         "bwrap: execvp /usr/bin/setpriv: No such file or directory",
         {},

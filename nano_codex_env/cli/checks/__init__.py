@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nano_codex_env.cache import cache_dir, disk_errors
+from nano_codex_env.cache import ENV_VAR, cache_dir
+from nano_codex_env.errors import WorkspaceError
 
 _STATUSES = ("ok", "no", "MISSING")
 
@@ -46,6 +47,8 @@ def made_cache() -> Path:
         WorkspaceError: it cannot be made.
     """
     folder = cache_dir()
-    with disk_errors("making the cache"):
+    try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WorkspaceError(f"{folder}: {error}; set {ENV_VAR} to a folder that you may write") from error
     return folder

@@ -62,6 +62,7 @@ def overlay() -> Finding:
             for path in (Path(folder), *layers):
                 path.mkdir(exist_ok=True)
                 path.chmod(0o755)
+            (layers[0] / "file").touch(mode=0o644)
             if (error := _try_bwrap(layers)) is not None:
                 findings.append(_blocked(error, f"{parent}: "))
     return joined(findings) if findings else Finding("ok", "in a user namespace")
@@ -86,7 +87,7 @@ def sandbox() -> Finding:
 
 
 def _try_bwrap(layers: Sequence[Path] = ()) -> str | None:
-    """What bwrap says when it opens a box, with an overlay of the layers if there are any; None if it works.
+    """What is said when a box is opened, with a file in an overlay of the layers if there are any; None if it works.
 
     As root it is run by the user that boxes are run by.
     """
@@ -95,8 +96,8 @@ def _try_bwrap(layers: Sequence[Path] = ()) -> str | None:
     command = [drop.program(path), "--unshare-all", "--unshare-user", "--ro-bind", "/", "/"]
     for layer in layers:
         command += ["--overlay-src", drop.path(str(layer))]
-    command += ["--ro-overlay", "/tmp"] if layers else []
-    argv = drop.wrap(path, [*command, "true"])
+    command += ["--ro-overlay", "/tmp", "cat", "/tmp/file"] if layers else ["true"]
+    argv = drop.wrap(path, command)
     try:
         done = subprocess.run(argv, capture_output=True, text=True, errors="replace", check=False, timeout=20)
     except OSError as error:  # as root: no setpriv

@@ -30,7 +30,7 @@ FILES_OF_SCORING = 16
 
 def cache() -> Finding:
     """Where the cache is, whether all that is done there works, and its room."""
-    folder = cache_dir()
+    folder = made_cache()
     removed = remove_dead_sessions(folder)
     mount = mount_of(folder)
     free = shutil.disk_usage(folder).free

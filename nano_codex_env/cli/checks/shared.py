@@ -10,7 +10,7 @@ from pathlib import Path
 from nano_codex_env.mounts import Mount
 
 _BEEGFS = "etc/beegfs/beegfs-client.conf"
-_UNKNOWN = ("9p", "virtiofs")
+_UNKNOWN = ("9p", "fuse", "virtiofs")
 _LOCAL_FUSE = ("fuse.fuse-overlayfs", "fuse.ntfs-3g", "fuse.lxcfs")
 
 
