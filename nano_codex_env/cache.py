@@ -56,17 +56,17 @@ def cache_dir(override: str | os.PathLike[str] | None = None) -> Path:
 
 
 @contextlib.contextmanager
-def disk_errors(action: str) -> Iterator[None]:
-    """Turn the operating system's errors on the cache into `WorkspaceError`, with advice."""
+def disk_errors(action: str, variable: str = ENV_VAR) -> Iterator[None]:
+    """Turn the operating system's errors on the cache, or the folder that `variable` names, into `WorkspaceError`."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            advice = f"free some space, or set {ENV_VAR} to a folder on a larger disk"
+            advice = f"free some space, or set {variable} to a folder on a larger disk"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            advice = f"set {ENV_VAR} to a folder that you may write"
+            advice = f"set {variable} to a folder that you may write"
         elif isinstance(error, NoLocksError):
-            advice = f"set {ENV_VAR} to a folder on a local disk; `nano-codex doctor` says what else helps"
+            advice = f"set {variable} to a folder on a local disk; `nano-codex doctor` says what else helps"
         else:
             advice = "see the cause above"
         raise WorkspaceError(f"{action}: {error}; {advice}") from error

@@ -93,6 +93,8 @@ def obstacles(
         return [Obstacle("setpriv is missing", "As root the box needs setpriv: install the package util-linux")]
     if closed := re.search(r"(?:Can't (?:find|get type of) source(?: path)?|cat:) (\S+): Permission denied", error):
         return [_closed(closed[1])]
+    if "Too many open files" in error:
+        return [Obstacle("this process may open no more files", "raise the limit: ulimit -n 4096")]
     if "overlay" in error:
         return [_overlay(machine)]
     if re.search(r"[Cc]an't mount proc|overflowuid", error):

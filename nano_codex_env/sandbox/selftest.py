@@ -47,7 +47,7 @@ def check_isolation(open_box: Callable[[View], Shell]) -> None:
         SandboxError: the box does not open, or a protection does not work.
     """
     script = "; ".join(f"if {condition}; then echo {name}; fi" for name, condition in _PROTECTIONS.items())
-    with disk_errors("testing the sandbox"), tempfile.TemporaryDirectory(prefix="nano-codex-") as folder:
+    with disk_errors("testing the sandbox", "TMPDIR"), tempfile.TemporaryDirectory(prefix="nano-codex-") as folder:
         os.chmod(folder, 0o755)
         layers = Path(folder, "lower"), Path(folder, "upper")
         for layer, files in zip(layers, ({"lower": "below", "upper": "below"}, {"upper": "above"}), strict=True):

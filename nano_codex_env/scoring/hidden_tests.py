@@ -34,7 +34,7 @@ def _hidden_files(name: str, base: Path, patch: str) -> Files:
     if found := outside(paths):
         raise RewardError(f"{name}: the hidden tests name a path outside of the repository: {found[0]!r:.200}")
     text = "".join(part.text for part in parts).encode("utf-8", "surrogateescape")
-    with disk_errors("laying out hidden tests"), tempfile.TemporaryDirectory(prefix="nano-codex-") as folder:
+    with disk_errors("laying out hidden tests", "TMPDIR"), tempfile.TemporaryDirectory(prefix="nano-codex-") as folder:
         root = Path(folder)
         before = {path: file_at(base, path) for path in paths}
         for parent in {parent for path in paths for parent in Path(path).parents}:

@@ -17,6 +17,7 @@ import pytest
 from nano_codex_env.cli import main
 from nano_codex_env.cli.checks import Finding, folders, limits
 from nano_codex_env.cli.checks.shared import lock_lines, only_local, quota_left
+from nano_codex_env.errors import WorkspaceError
 from nano_codex_env.mounts import Mount, mount_of
 from tests.sandbox.test_bubblewrap import FORBID, script, start
 
@@ -198,6 +199,25 @@ def test_a_folder_of_temporary_files_that_cannot_be_used_is_named(
     found = folders.tmp()
     assert (found.status, found.found) == ("MISSING", "No usable temporary directory found in ['/tmp']")
     assert "export TMPDIR=" in found.fix
+
+
+def test_a_folder_of_logs_that_cannot_be_used_is_named_and_no_hindrance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NANO_CODEX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    assert folders.locks().status == "ok"
+    Path(".nano-codex").symlink_to(tmp_path)
+    found = folders.locks()
+    assert found.status == "no"
+    assert f"logs: .nano-codex cannot be used: it is a link to {tmp_path}, which a checkout may bring" in found.found
+    assert found.fix == "logs elsewhere: --out, log_dir="
+    Path("gone").mkdir()
+    monkeypatch.chdir("gone")
+    Path("../gone").rmdir()
+    for check in (folders.locks, folders.inodes):
+        with pytest.raises(WorkspaceError, match="the current folder has been removed; go to one that exists"):
+            check()
 
 
 @pytest.mark.parametrize("name", ["making a folder", "renaming a folder", "setting owner, mode and time"])

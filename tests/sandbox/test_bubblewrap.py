@@ -316,7 +316,7 @@ def test_a_full_disk_is_an_error_of_ours(tmp_path: Path, where: str) -> None:
     )
     full = [find_bwrap(), "--dev-bind", "/", "/", "--size", "4096", "--tmpfs", str(tmp_path)]
     env = {"NANO_CODEX_CACHE": str(tmp_path)} if where == "NANO_CODEX_CACHE" else {"TMPDIR": str(tmp_path)}
-    assert "No space left on device" in python(text, prefix=full, **env)
+    assert f"No space left on device; free some space, or set {where} to" in python(text, prefix=full, **env)
 
 
 # Nothing is left behind.

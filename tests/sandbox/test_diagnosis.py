@@ -147,6 +147,7 @@ WITHOUT_ADMIN: dict[str, Case] = {
         "util-linux",
     ),
     "apptainer": (DENIED, IN_SECCOMP, {"APPTAINER_CONTAINER": "/x.sif"}, "container (Apptainer)", "--security=seccomp"),
+    "files": ("cannot start /b/bwrap: [Errno 24] Too many open files", {}, {}, "no more files", "ulimit -n"),
     "unknown": ("bwrap: something new", {}, {}, "none that is known", "--security-opt seccomp=unconfined"),
 }
 

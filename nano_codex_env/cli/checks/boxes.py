@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from nano_codex_env.cache import ENV_VAR, disk_errors
 from nano_codex_env.cli.checks import Finding, joined, made_cache
 from nano_codex_env.errors import SandboxError
 from nano_codex_env.sandbox import Bubblewrap, View
@@ -56,8 +57,9 @@ def overlay() -> Finding:
     if _try_bwrap() is not None:
         return _NEEDS_NAMESPACES
     findings = []
-    for parent in dict.fromkeys((made_cache(), Path(tempfile.gettempdir()))):
-        with tempfile.TemporaryDirectory(prefix=".nano-codex-", dir=parent) as folder:
+    for parent, variable in {Path(tempfile.gettempdir()): "TMPDIR", made_cache(): ENV_VAR}.items():
+        what = f"laying out an overlay in {parent}"
+        with disk_errors(what, variable), tempfile.TemporaryDirectory(prefix=".nano-codex-", dir=parent) as folder:
             layers = [Path(folder, name) for name in ("lower", "upper")]
             for path in (Path(folder), *layers):
                 path.mkdir(exist_ok=True)

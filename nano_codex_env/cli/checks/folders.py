@@ -12,6 +12,7 @@ from pathlib import Path
 from nano_codex_env.cache import ENV_VAR, cache_dir, remove_dead_sessions
 from nano_codex_env.cli.checks import Finding, joined, made_cache
 from nano_codex_env.cli.checks.shared import lock_lines, only_local, quota_left
+from nano_codex_env.errors import WorkspaceError
 from nano_codex_env.locks import NoLocksError, try_lock
 from nano_codex_env.mounts import Mount, mount_of
 from nano_codex_env.records.log_format import LOG_DIR, check_log_dir
@@ -59,7 +60,7 @@ def locks() -> Finding:
         check_log_dir(LOG_DIR)
     except OSError as error:
         return joined([cache, Finding("no", f"logs: {LOG_DIR} cannot be used: {error}", elsewhere)])
-    return joined([cache, _locks_in("logs", _existing(LOG_DIR.absolute()), elsewhere, "no")])
+    return joined([cache, _locks_in("logs", _existing(_logs()), elsewhere, "no")])
 
 
 def inodes() -> Finding:
@@ -69,9 +70,7 @@ def inodes() -> Finding:
             _files_in(
                 "cache", cache_dir(), "repositories", FILES_OF_A_REPOSITORY, 30, f"nano-codex cache prune; {_LOCAL}"
             ),
-            _files_in(
-                "logs", LOG_DIR.absolute(), "episodes", FILES_OF_A_LOG, 20_000, 'log="shard", or --out elsewhere'
-            ),
+            _files_in("logs", _logs(), "episodes", FILES_OF_A_LOG, 20_000, 'log="shard", or --out elsewhere'),
         ]
     )
 
@@ -181,6 +180,14 @@ def _output(argv: list[str]) -> str:
     except subprocess.TimeoutExpired:
         return ""
     return done.stdout
+
+
+def _logs() -> Path:
+    """The folder of logs in the current one."""
+    try:
+        return LOG_DIR.absolute()
+    except FileNotFoundError as error:
+        raise WorkspaceError("the current folder has been removed; go to one that exists") from error
 
 
 def _existing(folder: Path) -> Path:
