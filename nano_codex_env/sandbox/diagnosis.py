@@ -95,8 +95,8 @@ def obstacles(
         return [_closed(closed[1])]
     if "Too many open files" in error:
         return [Obstacle("this process may open no more files", "raise the limit: ulimit -n 4096")]
-    if "overlay" in error:
-        return [_overlay(machine)]
+    if "overlay mount" in error:
+        return [_overlay(machine, error)]
     if re.search(r"[Cc]an't mount proc|overflowuid", error):
         return [_masked(machine)]
     checks: tuple[Callable[[_Machine, str], Iterator[Obstacle]], ...]
@@ -127,7 +127,7 @@ def sysctl(name: str, value: int) -> tuple[str, ...]:
     return f"sysctl -w {name}={value}", f"echo '{name} = {value}' > {file}"
 
 
-def _overlay(machine: _Machine) -> Obstacle:
+def _overlay(machine: _Machine, error: str) -> Obstacle:
     release = machine.read("proc/sys/kernel/osrelease")
     numbers = re.match(r"(\d+)\.(\d+)", release)
     if numbers and (int(numbers[1]), int(numbers[2])) < (5, 11):
@@ -136,6 +136,9 @@ def _overlay(machine: _Machine) -> Obstacle:
             "use a node with Linux 5.11 or newer (RHEL 9, Ubuntu 22.04, Debian 12)",
             ("nodes with Linux 5.11 or newer: RHEL 9, Ubuntu 22.04, Debian 12 or later",),
         )
+    if "No such device" in error:
+        lines = ("modprobe overlay", "echo overlay > /etc/modules-load.d/overlay.conf")
+        return Obstacle("this kernel has no overlay file system loaded", "ask the administrator to load it", lines)
     return Obstacle(
         "the kernel refuses an overlay over these folders",
         "keep the cache and temporary files on a local disk (ext4, xfs, tmpfs), which is no overlay itself: set "
@@ -147,8 +150,8 @@ def _closed(path: str) -> Obstacle:
     where = "" if re.fullmatch(r"/tmp/(\d+|file)", path) else f" {path}"  # names that only the launcher knows
     return Obstacle(
         f"the user of boxes may not enter{where or ' a folder of ours'}",
-        "the cache (NANO_CODEX_CACHE), TMPDIR and Python must be where every user may enter: on a local disk",
-        ("on FUSE: mount with the option allow_other, which needs user_allow_other in /etc/fuse.conf",),
+        "the cache (NANO_CODEX_CACHE), TMPDIR and Python must be where every user may enter: on a local disk, or on "
+        "FUSE with allow_other",
     )
 
 

@@ -132,10 +132,14 @@ CASES: dict[str, Case] = {
         "Linux 4.18.0-553.el8.x86_64 has no overlay",
         "RHEL 9",
     ),
+    "no module": (
+        OVERLAY.replace("Operation not permitted", "No such device"),
+        {},
+        {},
+        "no overlay",
+        "modprobe overlay",
+    ),
     "processes": (BUSY, {}, {}, "may start no more processes (limit: 77)", "nproc"),
-    "closed": (SOURCE, {}, {}, "may not enter /root/.cache/nano-codex/roots/1", "allow_other"),
-    "closed below": ("cat: /tmp/file: Permission denied", {}, {}, "may not enter a folder of ours", "allow_other"),
-    "closed as root": (BEHIND, {}, {}, "may not enter a folder of ours", "allow_other"),
 }
 WITHOUT_ADMIN: dict[str, Case] = {
     "overlay": (OVERLAY, {}, {}, "refuses an overlay", "NANO_CODEX_CACHE and TMPDIR"),
@@ -147,6 +151,9 @@ WITHOUT_ADMIN: dict[str, Case] = {
         "util-linux",
     ),
     "apptainer": (DENIED, IN_SECCOMP, {"APPTAINER_CONTAINER": "/x.sif"}, "container (Apptainer)", "--security=seccomp"),
+    "closed": (SOURCE, {}, {}, "may not enter /root/.cache/nano-codex/roots/1", "allow_other"),
+    "closed below": ("cat: /tmp/file: Permission denied", {}, {}, "may not enter a folder of ours", "allow_other"),
+    "closed as root": (BEHIND, {}, {}, "may not enter a folder of ours", "allow_other"),
     "files": ("cannot start /b/bwrap: [Errno 24] Too many open files", {}, {}, "no more files", "ulimit -n"),
     "unknown": ("bwrap: something new", {}, {}, "none that is known", "--security-opt seccomp=unconfined"),
 }
