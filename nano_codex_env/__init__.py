@@ -78,5 +78,5 @@ def __dir__() -> list[str]:
 _gym.register(
     "NanoCodex-v0",
     entry_point="nano_codex_env.env:NanoCodexEnv",
-    additional_wrappers=(_WrapperSpec("TaskReset", "nano_codex_env.env:TaskReset", {}),),
+    additional_wrappers=(_WrapperSpec("TaskReset", "nano_codex_env.options:TaskReset", {}),),
 )

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nano_codex_env.cache import cache_dir as cache_folder
 from nano_codex_env.episode import Episode, Rules, finish
-from nano_codex_env.errors import ContextOverflow, WorkspaceError, check_positive, describe
+from nano_codex_env.errors import (
+    ContextOverflow,
+    WorkspaceError,
+    check_positive,
+    clean_up_after,
+    closed_after,
+    describe,
+)
 from nano_codex_env.messages import Message, ToolSchema, as_assistant
 from nano_codex_env.policies.chat import PROVIDERS, ChatPolicy, resolve
+from nano_codex_env.records.log_format import check_log
 from nano_codex_env.records.trajectory import versions
 from nano_codex_env.render import print_message
 from nano_codex_env.repo import apply_to_checkout
@@ -21,9 +29,15 @@ from nano_codex_env.tasks.task import Task
 from nano_codex_env.tool_usage import tool_stats
 from nano_codex_env.tools import Notice, Tool, Toolbox, default_tools
 
+MAX_REMINDERS = 3
+"""Reminders in a row, without a tool call between them, after which a run ends as `submitted`."""
+
 
 class Agent:
     """Solves issues in a user's own checkout.
+
+    A message without a tool call ends a run once a file is changed. Before that it is answered by a reminder, which
+    costs a call; after three reminders in a row the run ends as `submitted`.
 
     The model works in a sandboxed copy; only at the end is the checkout changed, by exactly the diff that `run`
     returns. An agent runs one issue at a time; make several for several threads.
@@ -43,7 +57,7 @@ class Agent:
         min_p: float | None = None,
         top_k: int | None = None,
         verbose: bool = False,
-        log: bool = True,
+        log: bool | str | None = True,
         *,
         notices: Sequence[Notice] = (),
         tools: Sequence[Tool] | None = None,
@@ -71,12 +85,12 @@ class Agent:
             min_p: the least probability, relative to the likeliest token.
             top_k: the number of tokens to choose from.
             verbose: print a header, and each message at once.
-            log: whether to write a folder below `log_dir`.
+            log: whether to write a log in `log_dir`; or as in `NanoCodexEnv`.
             notices: functions whose text is added to a tool's answer, such as `tools.budget`, the original's warnings.
             tools: what the model may call; the default is `shell` and `apply_patch`.
             system_prompt: the first message, verbatim; None: one that lists the tools.
             sandbox: where its commands run.
-            log_dir: where logs are written, one folder for each run; None: nowhere.
+            log_dir: where logs are written; None: nowhere.
             cache_dir: see `NanoCodexEnv`.
             **endpoint: `api_key`, `extra_body`, `timeout`, `max_retries` of `ChatPolicy`.
 
@@ -85,7 +99,8 @@ class Agent:
         """
         check_positive("tool_limit", tool_limit)
         check_positive("response_limit", response_limit)
-        self._rules = Rules(tool_limit, time_limit, token_limit, tuple(notices), "remind", system_prompt)
+        limits = (tool_limit, time_limit, token_limit)
+        self._rules = Rules(*limits, tuple(notices), "remind", system_prompt, MAX_REMINDERS)
         _, base, _ = resolve(model, api_base, endpoint.get("api_key"))
         hosted = [own for own, _ in PROVIDERS.values() if own and "openrouter" not in own]
         if not thinking and (base is None or base in hosted or "://api.openai.com" in base):
@@ -96,7 +111,8 @@ class Agent:
         self.response_limit, self.verbose, self.log = response_limit, verbose, log
         self._toolbox = Toolbox(default_tools() if tools is None else tools)
         self._sandbox = get_sandbox(sandbox, cache=cache_dir)
-        self._cache, self._log_dir = cache_folder(cache_dir), log_dir if log else None
+        self._cache, kind = cache_folder(cache_dir), ("folder" if log else None) if isinstance(log, bool) else log
+        self._places: dict[str, Any] = {"cache": self._cache, "log": check_log(kind), "log_dir": log_dir}
         self._episode: Episode | None = None
         self._seconds: float | None = None
 
@@ -122,20 +138,19 @@ class Agent:
             names = ", ".join(tool["function"]["name"] for tool in self.tools)
             print(f"nano-codex {versions()['nano-codex-env']}: {about['model']} at {about['api_base'] or 'OpenAI'}")
             print(f"tools: {names}; " + ", ".join(f"{name}: {value or 'none'}" for name, value in limits.items()))
-        options: dict[str, Any] = {"cache": self._cache, "log_dir": self._log_dir}
-        options["echo"] = print_message if self.verbose else None
-        with closing(Episode(task, self._toolbox, self._sandbox, self._rules, **options)) as episode, self._policy:
-            self._episode = episode
+        options = {**self._places, "echo": print_message if self.verbose else None}
+        self._episode = episode = Episode(task, self._toolbox, self._sandbox, self._rules, **options)
+        with closed_after(episode.close), self._policy:
             try:
                 self._play(episode)
             except BaseException as error:
-                self._finish(episode, describe(error))
+                clean_up_after(error, partial(self._finish, episode, describe(error)))
                 raise
             diff = self._finish(episode)
             try:
                 apply_to_checkout(episode.workspace, root, self._cache)
             except WorkspaceError as error:
-                where = f"; the patch is in {episode.log.folder / 'diff.patch'}" if episode.log else ""
+                where = f"; the patch is in {self.folder / 'diff.patch'}" if self.folder else ""
                 raise WorkspaceError(f"{error}{where}; nothing was changed") from error
         return diff
 
@@ -151,6 +166,7 @@ class Agent:
             except ContextOverflow:
                 episode.stop = "token_limit"
                 return
+            episode.finish_reasons += [reply.finish_reason] if reply.finish_reason else []
             episode.tokens = episode.tokens if reply.total_tokens is None else reply.total_tokens
             episode.act(as_assistant(reply.message, episode.calls))
 
@@ -159,6 +175,8 @@ class Agent:
         if episode.log:
             episode.log.add("stats.json", self.tool_stats)
         info = finish(episode, void=void, close=False, counts=episode.counts, tokens=episode.tokens)
+        if episode.log:
+            episode.log.pack()
         self._seconds = episode.seconds
         if self.verbose:
             tokens = "unknown" if episode.tokens is None else episode.tokens

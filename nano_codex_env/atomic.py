@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -68,5 +69,7 @@ def _replace(path: Path, content: bytes, *, sync: bool, lock: bool) -> int:
         temporary.replace(path)
     except BaseException:
         os.close(handle)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise
     return handle

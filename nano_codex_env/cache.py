@@ -25,7 +25,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from nano_codex_env.errors import WorkspaceError
+from nano_codex_env.errors import WorkspaceError, advice_for, closed_after
+from nano_codex_env.locks import NoLocksError, try_lock
+from nano_codex_env.spawn import Process
 
 logger = logging.getLogger(__name__)
 
@@ -55,17 +57,21 @@ def cache_dir(override: str | os.PathLike[str] | None = None) -> Path:
 
 
 @contextlib.contextmanager
-def disk_errors(action: str) -> Iterator[None]:
-    """Turn the operating system's errors on the cache into `WorkspaceError`, with advice."""
+def disk_errors(action: str, variable: str = ENV_VAR) -> Iterator[None]:
+    """Turn the operating system's errors on the cache, or the folder that `variable` names, into `WorkspaceError`."""
     try:
         yield
     except OSError as error:
+        is_temporary = str(error.filename).startswith(f"{tempfile.tempdir}/nano-codex-")
+        variable = "TMPDIR" if is_temporary else variable
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            advice = f"free some space, or set {ENV_VAR} to a folder on a larger disk"
+            advice = f"free some space, or set {variable} to a folder on a larger disk"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            advice = f"set {ENV_VAR} to a folder that you may write"
+            advice = f"set {variable} to a folder that you may write"
+        elif isinstance(error, NoLocksError):
+            advice = f"set {variable} to a folder on a local disk; `nano-codex doctor` says what else helps"
         else:
-            advice = "see the cause above"
+            raise WorkspaceError(f"{action}: {error}{advice_for(error)}") from error
         raise WorkspaceError(f"{action}: {error}; {advice}") from error
 
 
@@ -75,12 +81,14 @@ def locked(path: Path) -> Iterator[None]:
 
     Raises:
         WorkspaceError: another process has held it for `LOCK_LIMIT` seconds.
+        OSError: the file cannot be made, or its file system grants no locks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
+    with contextlib.ExitStack() as undo:
+        undo.callback(os.close, handle)
         started, warned = time.monotonic(), False
-        while not _try_lock(handle):
+        while not try_lock(handle, path):
             waited = time.monotonic() - started
             if waited > LOCK_LIMIT:
                 raise WorkspaceError(
@@ -90,19 +98,11 @@ def locked(path: Path) -> Iterator[None]:
                 warned = True
                 logger.warning("waiting for %s, which is locked by %s", path, _holder(handle))
             time.sleep(min(0.001 + waited / 2, 0.5))
+        undo.callback(
+            fcntl.flock, handle, fcntl.LOCK_UN
+        )  # closing is not enough: a forked child has the descriptor too
         os.pwrite(handle, f"{os.getpid()} {socket.gethostname()}\n".ljust(_RECORD).encode(), 0)
         yield
-    finally:
-        fcntl.flock(handle, fcntl.LOCK_UN)  # closing is not enough where a child was forked: it shares the descriptor
-        os.close(handle)
-
-
-def _try_lock(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _holder(handle: int) -> str:
@@ -134,14 +134,15 @@ def publish(path: Path, build: Callable[[Path], None]) -> Path:
         if path.exists():
             return path
         for stale in path.parent.glob(f".{path.name}..*"):  # of a process that was killed
-            shutil.rmtree(stale)
+            remove_tree(stale)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}..", dir=path.parent))
         try:
             temporary.chmod(0o755)
             build(temporary)
             temporary.rename(path)
         except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove_tree(temporary)
             raise
     return path
 
@@ -150,6 +151,42 @@ def mark_used(path: Path) -> None:
     """Record that an entry is in use, as its lock's modification time; does nothing where the cache is read-only."""
     with contextlib.suppress(OSError):
         os.utime(_lock_of(path))
+
+
+def remove_tree(path: str | os.PathLike[str]) -> None:
+    """Remove a folder with all that is in it, even where this process can open no more files.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    try:
+        shutil.rmtree(path)
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        command = ["rm", "-rf", "--", os.path.abspath(path)]
+        if Process(os.posix_spawnp("rm", command, {"PATH": os.defpath})).wait() != 0:  # it has its own descriptors
+            raise
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder outside of the cache for as long as the context lasts; removing it hides no error.
+
+    Raises:
+        WorkspaceError: it cannot be made or removed.
+    """
+    try:
+        path = Path(tempfile.mkdtemp(prefix="nano-codex-"))
+    except OSError as error:  # its text names the folder, or those that were tried
+        raise WorkspaceError(f"no temporary folder: {error}{advice_for(error)}; TMPDIR names another place") from error
+
+    def remove() -> None:
+        with disk_errors(f"cannot remove {path}"):
+            remove_tree(path)
+
+    with closed_after(remove):
+        yield path
 
 
 @dataclass(frozen=True)
@@ -186,7 +223,7 @@ def remove(entry: Entry) -> None:
         trash = Path(tempfile.mkdtemp(prefix=f".{entry.path.name}..", dir=entry.path.parent))
         with contextlib.suppress(FileNotFoundError):
             entry.path.rename(trash / "entry")
-        shutil.rmtree(trash)
+        remove_tree(trash)
 
 
 class Scratch:
@@ -203,17 +240,19 @@ class Scratch:
         self._pid = os.getpid()
 
     def close(self) -> None:
-        """Remove the folder; a second call, or one in a forked child, does nothing."""
+        """Remove the folder; a second call, or one in a forked child, does nothing.
+
+        Raises:
+            WorkspaceError: it cannot be removed.
+        """
         if self._pid != os.getpid():
             return
         self._pid = 0
         _open_here.discard(self.path)
-        try:
+        with disk_errors(f"cannot remove {self.path}"), closed_after(lambda: os.close(self._handle)):
             with contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(self.path)
+                remove_tree(self.path)
             _lock_of(self.path).unlink(missing_ok=True)
-        finally:
-            os.close(self._handle)
 
 
 def _locked_folder(parent: Path) -> tuple[Path, int]:
@@ -222,8 +261,9 @@ def _locked_folder(parent: Path) -> tuple[Path, int]:
         with contextlib.ExitStack() as failed:
             handle, lock = tempfile.mkstemp(".lock", "s-", parent)
             failed.callback(os.close, handle)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            if os.fstat(handle).st_nlink:  # else another process locked it first, and removed it as a dead one's
+            failed.callback(Path(lock).unlink, missing_ok=True)
+            # else another process locked it first, to remove it as a dead one's
+            if try_lock(handle, Path(lock)) and os.fstat(handle).st_nlink:
                 folder = Path(lock).with_suffix("")
                 folder.mkdir()
                 folder.chmod(0o755)
@@ -242,9 +282,10 @@ def remove_dead_sessions(cache: Path) -> list[Path]:
             except FileNotFoundError:  # closed a moment ago
                 continue
             try:
-                if _try_lock(handle):
+                if try_lock(handle, lock):
                     removed.append(lock.with_suffix(""))
-                    shutil.rmtree(removed[-1], ignore_errors=True)
+                    with contextlib.suppress(OSError):
+                        remove_tree(removed[-1])
                     lock.unlink(missing_ok=True)
             finally:
                 os.close(handle)

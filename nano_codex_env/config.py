@@ -43,6 +43,7 @@ DEFAULTS: dict[str, Any] = {
         "on_inaction": "submit",
         "notices": [],
         "system_prompt": str,
+        "log": "folder",
     },
     "model": {
         "api_base": str,

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, Literal
 
 import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
 from nano_codex_env.episode import Episode, Rules, Snapshot, finish
-from nano_codex_env.errors import ConfigError, TaskError, describe
+from nano_codex_env.errors import ConfigError, check_folder, clean_up_after, describe
 from nano_codex_env.messages import Message, as_assistant
+from nano_codex_env.options import TaskReset as TaskReset
+from nano_codex_env.options import check_options, named_task, warn_of_time_limit, with_named
+from nano_codex_env.records.log_format import check_log
 from nano_codex_env.render import as_text, print_message
-from nano_codex_env.rewards import Resolved, Reward, checked_score, needs_tests
+from nano_codex_env.rewards import Resolved, Reward, RewardFunction, checked_reward, checked_score, require_tests
 from nano_codex_env.sandbox import Sandbox, get_sandbox
 from nano_codex_env.spaces import ActionSpace, TranscriptSpace
-from nano_codex_env.tasks import Rows, load_tasks
+from nano_codex_env.tasks import Rows, check_source, load_tasks
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tools import Notice, Tool, Toolbox, default_tools
-
-OPTIONS = ("task", "instance_id", "issue", "repo", "commit")
-"""The options of `reset`."""
 
 Observation = list[Message]
 Info = dict[str, Any]
@@ -43,7 +43,7 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
     def __init__(
         self,
         tasks: Rows | Task | str | os.PathLike[str] = "bundled",
-        reward: Reward | None = None,
+        reward: RewardFunction | None = None,
         *,
         tools: Sequence[Tool] | None = None,
         sandbox: Sandbox | str = "bubblewrap",
@@ -53,6 +53,7 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         notices: Sequence[Notice] = (),
         on_inaction: str = "submit",
         system_prompt: str | None = None,
+        log: str | None = "folder",
         log_dir: str | os.PathLike[str] | None = ".nano-codex",
         cache_dir: str | os.PathLike[str] | None = None,
         render_mode: str | None = None,
@@ -71,27 +72,32 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
             on_inaction: "submit" (a message without tool calls ends the episode), or "remind" (while no file is
                 changed, it is answered by a reminder and costs a step).
             system_prompt: the first message, verbatim; None: one that lists the tools.
-            log_dir: where episodes are logged, one folder each; None: nowhere.
+            log: an ended episode is a "folder", or a line of a "shard", a file of many episodes; None: it has no log.
+            log_dir: where episodes are logged; None: nowhere.
             cache_dir: mirrors, base trees, virtual environments; see `cache`.
             render_mode: "ansi" (`render()` returns the transcript), "human" (each message is printed at once).
 
         Raises:
             ConfigError: an argument cannot be used.
+            TaskError: `tasks` names no file or folder, and cannot be a dataset of the hub, looked for when needed.
         """
         self._arguments = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ConfigError(f"render_mode is None, 'ansi' or 'human'; got {render_mode!r}")
+        for name, folder in (("log_dir", log_dir), ("cache_dir", cache_dir)):
+            check_folder(name, folder)
         self._source = [tasks] if isinstance(tasks, Task) else tasks
+        check_source(self._source)
         self._sandbox = get_sandbox(sandbox, cache=cache_dir)
-        self.reward = reward or Resolved(sandbox=self._sandbox, cache=cache_dir)
+        judge = Resolved(sandbox=self._sandbox, cache=cache_dir) if reward is None else checked_reward(reward)
+        self.reward: Reward = judge
         self._toolbox = Toolbox(default_tools() if tools is None else tools)
-        self._rules = Rules(max_steps, time_limit, token_limit, tuple(notices), on_inaction, system_prompt)
-        self._folders = {"cache": cache_dir, "log_dir": log_dir}
+        self._rules = Rules(max_steps, time_limit, token_limit, notices, on_inaction, system_prompt)
+        self._places: dict[str, Any] = {"cache": cache_dir, "log": check_log(log), "log_dir": log_dir}
         self._episode: Episode | None = None
-        self._over = True
-        self.render_mode = render_mode
-        self.observation_space = TranscriptSpace()
-        self.action_space = ActionSpace()
+        self.restored: object | None = None  # after `restore`, until a step: what `TaskReset` gives `reset`
+        self._over, self.render_mode = True, render_mode
+        self.observation_space, self.action_space = TranscriptSpace(), ActionSpace()
 
     @cached_property
     def tasks(self) -> list[Task]:
@@ -126,7 +132,8 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
 
         Args:
             seed: seeds the generator, and so determines which tasks are drawn.
-            options: `{"task": Task}`, `{"instance_id": str}` (one of `tasks`), or `{"issue", "repo", "commit"}`.
+            options: `{"task": Task}`, `{"instance_id": str}` (one of `tasks`), `{"issue", "repo", "commit"}`, or
+                `{"snapshot": Snapshot}`, as in `restore`; then `seed` replaces the snapshot's generator.
             issue: the same as in `options`.
             repo: a path, a URL or `owner/name`.
             commit: a commit id; default: HEAD.
@@ -136,37 +143,29 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
             TaskError: the task cannot be used; without tests it needs a `reward`.
             WorkspaceError: the repository is missing or dirty, lacks the commit, or cannot be cloned.
         """
+        warn_of_time_limit(self)
+        options = with_named(options, issue=issue, repo=repo, commit=commit)
+        check_options(options)
+        if "snapshot" in options:
+            result = self._start_info() if options["snapshot"] is self.restored else self.restore(options["snapshot"])
+            self.restored = None
+            super().reset(seed=seed)
+            return result
         super().reset(seed=seed)
-        task = self._task(_with_named(options, issue=issue, repo=repo, commit=commit))
+        task = named_task(options, lambda: self.tasks) or self.tasks[int(self.np_random.integers(len(self.tasks)))]
         require_tests([task], self.reward)
         return self._start(task)
-
-    def _task(self, options: Mapping[str, Any]) -> Task:
-        """The task that the options name; without any, one drawn from `tasks`."""
-        if unknown := [key for key in options if key not in OPTIONS]:
-            raise ConfigError(f"unknown option {unknown[0]!r}; there are: {', '.join(OPTIONS)}")
-        if len(options) > 1 and not options.keys() <= {"issue", "repo", "commit"}:
-            raise ConfigError(f"give one of task, instance_id, or issue with repo; got {', '.join(options)}")
-        if "task" in options:
-            task = options["task"]
-            return task if isinstance(task, Task) else Task.from_row(task)
-        if "instance_id" in options:
-            name, tasks = options["instance_id"], self.tasks
-            if found := [task for task in tasks if task.instance_id == name]:
-                return found[0]
-            names = ", ".join(task.instance_id for task in tasks[:10])
-            raise TaskError(f"no task is called {name!r}; there are {names}{' ...' if len(tasks) > 10 else ''}")
-        if options:
-            return Task.for_issue(options.get("issue"), options.get("repo"), options.get("commit") or "")
-        return self.tasks[int(self.np_random.integers(len(self.tasks)))]
 
     def _start(self, task: Task, resume: Snapshot | None = None) -> tuple[Observation, Info]:
         self.close()
         echo = print_message if self.render_mode == "human" else None
-        episode = Episode(task, self._toolbox, self._sandbox, self._rules, **self._folders, echo=echo, resume=resume)
+        episode = Episode(task, self._toolbox, self._sandbox, self._rules, **self._places, echo=echo, resume=resume)
         self._episode, self._over = episode, episode.stop is not None
-        info = {"instance_id": task.instance_id, "tools": self._toolbox.schemas, "limits": self._rules.limits()}
-        return list(episode.messages), info
+        return self._start_info()
+
+    def _start_info(self) -> tuple[Observation, Info]:
+        name, tools, limits = self.episode.task.instance_id, self._toolbox.schemas, self._rules.limits()
+        return list(self.episode.messages), {"instance_id": name, "tools": tools, "limits": limits}
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, Info]:
         """Take one tool call or one assistant message.
@@ -174,9 +173,9 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         Raises:
             ResetNeeded: there is no episode, or it is over.
             ActionError: `action` is neither.
-            SandboxError, WorkspaceError, RewardError: our failure; the episode is void and has no reward.
+            SandboxError, WorkspaceError, BrokenToolError, RewardError: not the policy's failure; the episode is void.
         """
-        episode = self._running()
+        episode, self.restored = self._running(), None
         message = as_assistant(action, episode.calls)
         return self._advance(episode, lambda: episode.act(message))
 
@@ -206,9 +205,9 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
             ok = act()
             if episode.stop is None:
                 return list(episode.messages), 0.0, False, False, {"ok": ok}
-            info = finish(episode, lambda *arguments: checked_score(self.reward(*arguments)))
+            info = finish(episode, lambda *arguments: checked_score(self.reward(*arguments), self.reward))
         except BaseException as error:
-            self.void(describe(error))
+            clean_up_after(error, partial(self.void, describe(error)))
             raise
         self._over = True
         reward, submitted = info.pop("reward"), info["stop"] == "submitted"
@@ -241,10 +240,20 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         return self.episode.snapshot(self.np_random.bit_generator.state)
 
     def restore(self, snapshot: Snapshot) -> tuple[Observation, Info]:
-        """Continue from a snapshot, taken by this env or by another one; the log continues in a new folder."""
-        observation, info = self._start(snapshot.task, snapshot)
+        """Continue from a snapshot, taken by this env or by another one; the log continues in a new folder.
+
+        Inside wrappers of your own, `reset(options={"snapshot": snapshot})` does the same, so that they see a reset.
+
+        Raises:
+            ConfigError: it is no snapshot.
+        """
+        if not isinstance(snapshot, Snapshot):
+            raise ConfigError(f"restore takes what snapshot() returned; got {snapshot!r:.200}")
+        require_tests([snapshot.task], self.reward)
+        result = self._start(snapshot.task, snapshot)
         self.np_random.bit_generator.state = snapshot.rng
-        return observation, info
+        self.restored = object()
+        return result
 
     def fork(self, n: int) -> list[NanoCodexEnv]:
         """`n` independent environments that continue from here; close each.
@@ -264,36 +273,28 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         """The transcript as text ("ansi"); in "human" mode it has been printed already."""
         return as_text(self.episode.messages) if self.render_mode == "ansi" else None
 
+    def __exit__(self, _: object, error: BaseException | None, *rest: object) -> Literal[False]:
+        """Close; a failure of that does not hide `error`."""
+        clean_up_after(error, self.close) if error else self.close()
+        return False
+
     def close(self) -> None:
         """End the episode's sandbox and remove its files; a second call does nothing."""
-        episode, self._episode, self._over = self._episode, None, True
+        episode, self._episode, self._over, self.restored = self._episode, None, True, None
         if episode:
             episode.close()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The environment without an episode; the default tools are made anew.
 
-def require_tests(tasks: Iterable[Task], reward: Reward) -> None:
-    """Raise TaskError if some of `tasks` have no tests and the reward needs them."""
-    untested = [task.instance_id for task in tasks if not task.has_tests]
-    if untested and needs_tests(reward):
-        raise TaskError(f"no tests, so nothing can judge a patch: {', '.join(untested[:5])}; give another reward=")
+        Raises:
+            TypeError: an episode is running. Its sandbox and its files cannot be copied.
+        """
+        if not self._over:
+            raise TypeError("a running episode cannot be pickled or copied: use fork(n), or send snapshot()")
+        state = {**self.__dict__, "_episode": None}
+        return {**state, "_toolbox": None} if self._arguments["tools"] is None else state
 
-
-class TaskReset(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
-    """Gives the environment of `gym.make` a `reset` that takes `issue`, `repo` and `commit` by name."""
-
-    def __init__(self, env: gym.Env[Any, Any]) -> None:
-        gym.utils.RecordConstructorArgs.__init__(self)
-        gym.Wrapper.__init__(self, env)
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None, **named: Any
-    ) -> tuple[Any, dict[str, Any]]:
-        """See `NanoCodexEnv.reset`."""
-        return self.env.reset(seed=seed, options=_with_named(options, **named) or options)
-
-
-def _with_named(
-    options: Mapping[str, Any] | None, *, issue: object = None, repo: object = None, commit: object = None
-) -> dict[str, Any]:
-    named = {"issue": issue, "repo": repo, "commit": commit}
-    return {**(options or {}), **{key: value for key, value in named.items() if value is not None}}
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._toolbox = self._toolbox or Toolbox(default_tools())

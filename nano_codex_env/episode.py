@@ -7,13 +7,13 @@ import operator
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from nano_codex_env.cache import disk_errors
 from nano_codex_env.diff import File
-from nano_codex_env.errors import ConfigError, check_positive
+from nano_codex_env.errors import ConfigError, check_positive, clean_up_after, close_all, closed_after
 from nano_codex_env.messages import Message, ToolCall, ToolSchema, dumps, tool_answer
 from nano_codex_env.records.trajectory import LogWriter
 from nano_codex_env.repo import Workspace
@@ -21,8 +21,9 @@ from nano_codex_env.repo.source import repository_folders
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.score import Score, printable
 from nano_codex_env.tasks.task import Task
-from nano_codex_env.tool_usage import tool_metrics
+from nano_codex_env.tool_usage import episode_metrics
 from nano_codex_env.tools import Notice, State, Toolbox, ToolContext
+from nano_codex_env.tools.notices import checked_notices, text_of
 from nano_codex_env.tools.prompt import checked_prompt, default_prompt, first_messages, reminder
 
 NOT_RUN = "not run: limit reached"
@@ -39,20 +40,24 @@ class Rules:
     """Seconds."""
     token_limit: int | None = None
     """Tokens, as the caller reports them."""
-    notices: tuple[Notice, ...] = ()
+    notices: Sequence[Notice] = ()
     on_inaction: str = "submit"
     """A message without tool calls: "submit" ends the episode; "remind" answers it while no file is changed."""
     system_prompt: str | None = None
     """The first message; None: `tools.prompt.default_prompt` of the tools."""
+    max_reminders: int | None = None
+    """Reminders in a row, with no tool call between, after which the next such message submits; None: no limit."""
 
     def __post_init__(self) -> None:
         """Raise ConfigError if a value cannot be used."""
         check_positive("max_steps", self.max_steps, "number")
         check_positive("time_limit", self.time_limit, "number", fractions=True, optional=True)
         check_positive("token_limit", self.token_limit, "number", optional=True)
+        check_positive("max_reminders", self.max_reminders, "number", optional=True)
         if self.on_inaction not in ("submit", "remind"):
             raise ConfigError(f"on_inaction is 'submit' or 'remind'; got {self.on_inaction!r}")
         checked_prompt(self.system_prompt)
+        object.__setattr__(self, "notices", checked_notices(self.notices))
 
     def limits(self) -> dict[str, Any]:
         """The limits, as in `info["limits"]`."""
@@ -62,7 +67,8 @@ class Rules:
         """The rules, as in `metadata.json`."""
         names = [getattr(notice, "__qualname__", repr(notice)) for notice in self.notices]
         about = {"limits": self.limits(), "on_inaction": self.on_inaction, "notices": names}
-        return about if self.system_prompt is None else {**about, "system_prompt": self.system_prompt}
+        more = {"max_reminders": self.max_reminders, "system_prompt": self.system_prompt}
+        return about | {key: value for key, value in more.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,7 @@ class Episode:
         *,
         cache: str | os.PathLike[str] | None,
         log_dir: str | os.PathLike[str] | None,
+        log: str | None = "folder",
         echo: Callable[[Message], None] | None = None,
         resume: Snapshot | None = None,
     ) -> None:
@@ -123,27 +130,32 @@ class Episode:
         self.messages: list[Message] = json.loads(f"[{','.join(start.lines)}]")
         prompt = self.messages[0]["content"]
         self.rules = replace(rules, system_prompt=None if prompt == default else prompt)
-        self.task, self._toolbox, self._echo = task, toolbox, echo
-        self.workspace = Workspace(task.repo, start.commit, cache=cache)
+        self.task, self._toolbox, self._echo, self._log_kind = task, toolbox, echo, log
+        with disk_errors(f"opening {task.repo}"):
+            self.workspace = Workspace(task.repo, start.commit, cache=cache)
         self.steps = start.steps
         self.calls = start.calls
         """All tool calls, those not run included: the next call without an id is numbered from here."""
         self.tokens, self.stop = start.tokens, start.stop
+        self.finish_reasons: list[str] = []
+        """Why the model's answers ended, as far as the caller knows; `finish` logs them."""
         self.counts = dict(start.counts)
         """Tool -> (calls, successful calls)."""
-        self._started = time.monotonic() - start.seconds
+        self._reminders = 0
+        """Reminders since the last tool call."""
+        self._begun, self._started = time.time(), time.monotonic() - start.seconds
         # Commands must see neither later commits of the repository nor logs, which hold reference patches.
         hidden = repository_folders(task.repo)
         self.log: LogWriter | None = None
-        self._begun = time.time()
-        with ExitStack() as undo:
-            undo.callback(self.workspace.close)
+        try:
             self.workspace.restore(start.files)
-            if log_dir:
+            if log_dir and log:
                 more = {"branched": {"from": resume.folder, "messages": len(resume.lines)}} if resume else {}
-                log = undo.enter_context(closing(self.begin_log(log_dir, toolbox.schemas, **more)))
-                log.resume_from(start.lines, start.token_lines, start.token_ids)
-            undo.pop_all()
+                writer = self.begin_log(log_dir, toolbox.schemas, **more)
+                writer.resume_from(start.lines, start.token_lines, start.token_ids)
+        except BaseException as error:
+            clean_up_after(error, *([self.log.close] if self.log else []), self.workspace.close)
+            raise
         self.context = ToolContext(self.workspace, sandbox, (*hidden, self.log.folder.parent) if self.log else hidden)
         if echo:
             for message in self.messages:
@@ -152,7 +164,7 @@ class Episode:
     def begin_log(self, log_dir: str | os.PathLike[str], tools: Sequence[ToolSchema], **more: Any) -> LogWriter:
         """Begin an empty log whose `metadata.json` describes the episode; `more`: further entries."""
         about = {"task": self.task.to_row(), "commit": self.workspace.commit, **self.rules.about()}
-        self.log = LogWriter(Path(log_dir), tools, {**about, "started": self._begun, **more})
+        self.log = LogWriter(Path(log_dir), tools, {**about, "started": self._begun, **more}, log=self._log_kind)
         return self.log
 
     def report_tokens(self, total: int) -> None:
@@ -183,12 +195,15 @@ class Episode:
         self._append(message)
         calls: Sequence[ToolCall] = message.get("tool_calls") or ()
         self.calls += len(calls)
+        self._reminders = 0 if calls else self._reminders
         ok = [self._call(call) for call in calls]
         if not calls:
-            if self.rules.on_inaction == "submit" or self.workspace.changed:
+            is_last = self.rules.on_inaction == "submit" or self._reminders == self.rules.max_reminders
+            if is_last or self.workspace.changed:
                 self.stop = "submitted"
                 return []
             self.steps += 1
+            self._reminders += 1
             self._append({"role": "user", "content": reminder(self._toolbox.tools, self.rules.system_prompt)})
         self.stop = self._limit()
         return ok
@@ -211,7 +226,7 @@ class Episode:
         if not rules.notices:
             return ""
         state = State(self.steps, rules.max_steps, self.tokens, rules.token_limit, self.workspace.changed)
-        texts = [text for notice in rules.notices if (text := notice(state))]
+        texts = [text for notice in rules.notices if (text := text_of(notice, state))]
         gap = "\n" if texts and content and not content.endswith("\n") else ""
         return gap + "\n".join(texts)
 
@@ -235,11 +250,8 @@ class Episode:
         return [json.loads(line) for line in self.lines]
 
     def close(self) -> None:
-        """End the sandbox, remove the touched files, close the log; a second call does nothing."""
-        self.context.close()
-        self.workspace.close()
-        if self.log:
-            self.log.close()
+        """End the sandbox, remove the touched files, close and pack the log; a second call does nothing."""
+        close_all(self.context.close, self.workspace.close, *([self.log.pack] if self.log else []))
 
 
 def finish(
@@ -265,30 +277,20 @@ def finish(
     Raises:
         WorkspaceError, TrajectoryError: the diff or the log cannot be made; and whatever `reward` raises.
     """
-    try:
+    with closed_after(*([episode.close] if void is not None else [])):
         diff, seconds = episode.workspace.diff(), episode.seconds
         info: dict[str, Any] = {"stop": episode.stop, "diff": diff}
         if reward:
             score = reward(episode.task, episode.transcript(), diff)
-            info |= {"parts": score.parts, "metrics": _metrics(episode, score), "reward": score.value}
+            used = (episode.steps, episode.tokens, episode.finish_reasons)
+            metrics = episode_metrics(score, episode.counts, episode.transcript(), *used)
+            info |= {"parts": score.parts, "metrics": metrics, "reward": score.value}
             more = {"counts": episode.counts, **more}
         if episode.log:
             voided = {} if void is None else {"void": void}
             about = {**voided, **info, "steps": episode.steps, "seconds": seconds, **more}
+            about |= {"finish_reasons": episode.finish_reasons} if episode.finish_reasons else {}
             episode.log.finish(diff, {key: value for key, value in about.items() if key != "diff"})
         if close:
             episode.close()
-    finally:
-        if void is not None:
-            episode.close()
     return info
-
-
-def _metrics(episode: Episode, score: Score) -> dict[str, float]:
-    """Flat numbers for a training log."""
-    metrics = {"steps": float(episode.steps), "reward": score.value}
-    if episode.tokens is not None:
-        metrics["tokens"] = float(episode.tokens)
-    numbers = {key: value for key, value in score.parts.items() if isinstance(value, int | float)}
-    parts = {f"parts.{key}": float(value) for key, value in numbers.items()}
-    return metrics | tool_metrics(episode.counts, episode.transcript()) | parts

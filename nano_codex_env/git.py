@@ -7,10 +7,11 @@ that was not asked for, and follows no replacement of one object by another.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nano_codex_env.errors import WorkspaceError
+from nano_codex_env.errors import WorkspaceError, advice_for
 from nano_codex_env.spawn import run
 
 LOCAL, NETWORK = 900.0, 7200.0
@@ -47,6 +48,10 @@ _NO_CONFIGURATION = {
 }
 
 
+class GitDidNotRunError(WorkspaceError):
+    """git was not started, or was killed: this says nothing about what it was asked."""
+
+
 def run_git(
     arguments: Sequence[str],
     *,
@@ -65,7 +70,8 @@ def run_git(
     bytes. `env`: more environment variables.
 
     Raises:
-        WorkspaceError: git is missing, took too long, or failed; with what it wrote to stderr.
+        WorkspaceError: git took too long, or failed; with what it wrote to stderr.
+        GitDidNotRunError: git is missing, cannot be started, or was killed.
     """
     variables = {
         name: value
@@ -83,9 +89,11 @@ def run_git(
     try:
         done = run([*command, *arguments], env=variables | dict(env or {}), stdin=stdin, timeout=timeout, memory=memory)
     except FileNotFoundError as error:
-        raise WorkspaceError("git is not installed, or not on PATH; install git >= 2.25") from error
+        raise GitDidNotRunError("git is not installed, or not on PATH; install git >= 2.25") from error
     except OSError as error:  # an argument too long, no more processes
-        raise WorkspaceError(f"git cannot be started: {error}") from error
+        raise GitDidNotRunError(f"git cannot be started: {error}{advice_for(error)}") from error
+    if done.status == -signal.SIGKILL:
+        raise GitDidNotRunError("git was killed from outside: the machine or this job may be out of memory")
     if done.status != 0:
         message = done.stderr.decode("utf-8", "backslashreplace").strip() or f"exit status {done.status}"
         if done.status is None:

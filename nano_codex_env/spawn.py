@@ -7,6 +7,8 @@ A child that another thread forks (a DataLoader worker, for example) holds copie
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import math
 import os
 import resource
@@ -36,8 +38,9 @@ class Process:
 
     def wait(self, timeout: float | None = None) -> int | None:
         """The exit status; None if it has not ended after `timeout` seconds."""
-        deadline = time.monotonic() + (math.inf if timeout is None else timeout)
-        handle = open_pidfd(self.pid)
+        deadline, handle = time.monotonic() + (math.inf if timeout is None else timeout), -1
+        with contextlib.suppress(OSError):  # without one it looks again and again
+            handle = open_pidfd(self.pid)
         poller = select.poll()
         if handle >= 0:
             poller.register(handle, select.POLLIN)
@@ -51,11 +54,27 @@ class Process:
 
 
 def open_pidfd(pid: int) -> int:
-    """A descriptor that becomes readable when the process ends; -1 where the kernel or a container forbids it."""
+    """A descriptor that becomes readable when the process ends; -1 where the kernel or a container forbids it.
+
+    Raises:
+        OSError: there are no more descriptors.
+    """
     try:
         return os.pidfd_open(pid)
-    except OSError:
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise
         return -1
+
+
+def above_standard(handle: int) -> int:
+    """`handle`, moved to a number that is free above 2: where a daemon has closed 0 to 2, new ones land there."""
+    if handle > 2:
+        return handle
+    try:
+        return fcntl.fcntl(handle, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(handle)
 
 
 def spawn(
@@ -70,14 +89,16 @@ def spawn(
 ) -> Process:
     """Start `argv`, found on PATH, with the environment `env` and nothing else.
 
-    Of our descriptors it gets these three, and those in `keep` under their own numbers. `session`: it leads a new
-    session and process group.
+    Of our descriptors it gets these three, and those in `keep` under their own numbers, which are 3 or more (see
+    `above_standard`). `session`: it leads a new session and process group.
 
     Raises:
         OSError: it cannot be started.
     """
-    handles = [os.dup(handle) for handle in (stdin, stdout, stderr)]  # above those that are about to be replaced
+    handles: list[int] = []
     try:
+        for handle in (stdin, stdout, stderr):  # above those that are about to be replaced
+            handles.append(fcntl.fcntl(handle, fcntl.F_DUPFD_CLOEXEC, 3))
         actions = [(os.POSIX_SPAWN_DUP2, handle, number) for number, handle in enumerate(handles)]
         actions += [(os.POSIX_SPAWN_DUP2, handle, handle) for handle in keep]
         start = os.posix_spawn if argv[0].startswith("/") else os.posix_spawnp
@@ -123,10 +144,16 @@ def run(
             status = process.wait(timeout)
         finally:
             if status is None:  # the time limit, or Ctrl-C: SIGTERM first, so that it can clean up
-                for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, None)):
-                    with contextlib.suppress(ProcessLookupError):
-                        os.killpg(process.pid, number)
-                    process.wait(patience)
+                try:
+                    _kill_group(process, signal.SIGTERM, 5.0)
+                finally:
+                    _kill_group(process, signal.SIGKILL, None)
         for file in files:
             file.seek(0)
         return CompletedRun(status, files[1].read(), files[2].read())
+
+
+def _kill_group(process: Process, number: signal.Signals, patience: float | None) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+    process.wait(patience)

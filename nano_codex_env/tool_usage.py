@@ -6,9 +6,10 @@ import json
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from nano_codex_env.messages import Message
+from nano_codex_env.score import Score
 
 COMMANDS = (
     "awk", "cat", "cd", "cut", "diff", "du", "echo", "egrep", "file", "find", "git", "grep", "head", "less", "ls", "nl",
@@ -36,12 +37,24 @@ def tool_stats(counts: Mapping[str, tuple[int, int]], messages: Iterable[Message
     return stats | {f"shell_cmd_{name}": used.get(name, 0) for name in COMMANDS}
 
 
-def tool_metrics(counts: Mapping[str, tuple[int, int]], messages: Iterable[Message]) -> dict[str, float]:
-    """The same for an episode's metrics; a tool or command that was not called is absent, which means 0 calls."""
-    metrics: dict[str, float] = {}
+def episode_metrics(
+    score: Score,
+    counts: Mapping[str, tuple[int, int]],
+    messages: Iterable[Message],
+    steps: int,
+    tokens: int | None,
+    finish_reasons: Sequence[str],
+) -> dict[str, float]:
+    """An episode's metrics, a superset of the above; a tool or command that was not called is absent: 0 calls.
+
+    `answers_cut` counts answers that a token limit ended; it is there if the policy reports `finish_reasons`.
+    """
+    metrics = {"steps": float(steps), "reward": score.value} | ({} if tokens is None else {"tokens": float(tokens)})
     for name, (calls, successes) in counts.items():
         metrics |= {f"{name}.calls": float(calls), f"{name}.ok": successes / calls}
-    return metrics | {f"commands.{name}": float(count) for name, count in command_counts(messages).items()}
+    metrics |= {f"commands.{name}": float(count) for name, count in command_counts(messages).items()}
+    metrics |= {f"parts.{key}": float(value) for key, value in score.parts.items() if isinstance(value, int | float)}
+    return metrics | ({"answers_cut": float(finish_reasons.count("length"))} if finish_reasons else {})
 
 
 def command_counts(messages: Iterable[Message]) -> dict[str, int]:

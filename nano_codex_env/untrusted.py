@@ -54,21 +54,21 @@ def _escaped(match: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def parse_json(text: str | bytes, limit: int = LINE_LIMIT) -> Any:
+def parse_json(text: str | bytes, limit: int = LINE_LIMIT, depth: int = MAX_DEPTH) -> Any:
     """Parse a JSON document; NaN and Infinity are allowed, as Python's json writes them.
 
     Raises:
-        ValueError: it is not JSON, longer than `limit`, nested too deeply, or an object has a key twice.
+        ValueError: it is not JSON, longer than `limit`, nested more than `depth` levels, or an object has a key twice.
     """
     if len(text) > limit:
         raise ValueError(f"it is longer than {limit >> 20} MiB")
     try:
         value = json.loads(text, object_pairs_hook=_object)
     except RecursionError as error:
-        raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep") from error
+        raise ValueError(f"it is nested more than {depth} levels deep") from error
     except MemoryError as error:
         raise ValueError("it takes more memory than there is") from error
-    check_depth(value)
+    check_depth(value, depth)
     return value
 
 

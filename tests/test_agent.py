@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 
 from nano_codex_env import Agent, Trajectory
+from nano_codex_env.cache import cache_dir
 from nano_codex_env.cli import main
 from nano_codex_env.episode import NOT_RUN
 from nano_codex_env.errors import ConfigError, TaskError
-from nano_codex_env.runs.replay import replay
+from nano_codex_env.runs.replay import replay, rules_of
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tools import Tool, ToolResult, budget, default_tools
 from nano_codex_env.tools.prompt import REMINDER
@@ -174,6 +175,23 @@ def test_inaction_costs_a_call_and_is_answered_by_a_reminder(solve: Solve) -> No
     assert (agent.stop, agent.tool_usage) == ("submitted", 2)
     assert "+    return a + b" in diff
     assert len(server.requests) == 3
+
+
+def test_a_model_that_only_repeats_itself_is_reminded_three_times(solve: Solve) -> None:
+    agent, server, diff = solve(by_turn(completion("hm")), tool_limit=30)
+    assert (agent.stop, agent.tool_usage, diff, len(server.requests)) == ("submitted", 3, "", 4)
+    assert [message["content"] for message in agent.messages[2:]] == [*["hm", REMINDER] * 3, "hm"]
+    assert agent.folder
+    again = Trajectory.load(agent.folder)
+    assert (again.metadata["max_reminders"], again.metadata["finish_reasons"]) == (3, ["stop"] * 4)
+    assert rules_of(again).max_reminders == 3
+    assert replay(agent.folder).identical
+
+
+def test_a_tool_call_between_begins_to_count_the_reminders_anew(solve: Solve) -> None:
+    hm = completion("hm")
+    agent, _, _ = solve(by_turn(hm, hm, hm, completion("", look()), hm, hm, hm, hm), tool_limit=30)
+    assert (agent.stop, agent.tool_usage) == ("submitted", 7)
 
 
 def test_an_answer_grows_no_longer_than_what_is_left_allows(solve: Solve) -> None:
@@ -400,12 +418,13 @@ def test_the_command_takes_all_that_an_agent_takes(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stdin))
     numbers = ["--temperature", "0.5", "--top_p", "0.75", "--min-p", "0.125", "--top-k", "20", "--thinking"]
     limits = ["--token-limit", "1000", "--tool_limit", "3", "--time-limit", "600", "--response-limit", "77"]
+    limits += ["--timeout", "60", "--max-retries", "0", "--extra-body", '{"seed": 1}', "--cache-dir", str(cache_dir())]
     with serve([counted(100, look())]) as server:
         where = ["--path", str(repo), "--model", MODEL, "--api_base", server.url, "--no-log", "--warnings"]
         assert main(["agent", "-", *where, *numbers, *limits]) == 0
     sent = {key: value for key, value in server.requests[0].items() if key not in ("messages", "tools", "model")}
     sampling = {"temperature": 0.5, "top_p": 0.75, "min_p": 0.125, "top_k": 20}
-    assert sent == {"max_tokens": 77, "chat_template_kwargs": {"enable_thinking": True}, **sampling}
+    assert sent == {"max_tokens": 77, "chat_template_kwargs": {"enable_thinking": True}, "seed": 1, **sampling}
     transcript = server.requests[-1]["messages"]
     assert transcript[1]["content"] == "an issue\nof two lines é\n"
     assert transcript[-1]["content"].endswith("[last call: 1 tool call left; patch now]")
@@ -438,7 +457,31 @@ def test_what_the_command_cannot_do_is_said_on_one_line(
     assert not git(checkout, "status", "--porcelain")
 
 
-@pytest.mark.parametrize("words", [["x"], ["--model", MODEL], ["x", "--model", MODEL, "--top-k", "many"]], ids=str)
+def test_the_command_can_leave_tokens_and_reasoning_to_the_server(checkout: Path, capfdbinary: Any) -> None:
+    with serve([counted(9000, look()), DONE]) as server:
+        options = ["--token-limit", "none", "--thinking-unset", "--model", MODEL, "--api-base", server.url, "--no-log"]
+        assert main(["agent", "x", *options]) == 0
+    assert capfdbinary.readouterr().err.startswith(b"submitted: 4 tool calls")  # not token_limit, which is 8192
+    assert "chat_template_kwargs" not in server.requests[0]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["x"],
+        ["--model", MODEL],
+        *(
+            ["x", "--model", MODEL, *option]
+            for option in (
+                ["--top-k", "many"],
+                ["--token-limit", "many"],
+                ["--extra-body", "[1]"],
+                ["--extra-body", "{"],
+            )
+        ),
+    ],
+    ids=str,
+)
 def test_the_command_without_what_it_needs_shows_its_usage(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

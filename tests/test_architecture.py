@@ -167,6 +167,6 @@ def test_the_old_name_of_the_chat_templates_still_works() -> None:
 
 
 def test_the_old_name_of_task_reset_still_works() -> None:
-    """Specs that people saved with `EnvSpec.to_json` name `nano_codex_env.options:TaskReset`."""
-    old, new = (importlib.import_module(f"nano_codex_env.{name}") for name in ("options", "env"))
+    """Specs that people saved with `EnvSpec.to_json` name `nano_codex_env.env:TaskReset`, or that of `options`."""
+    old, new = (importlib.import_module(f"nano_codex_env.{name}") for name in ("env", "options"))
     assert old.TaskReset is new.TaskReset

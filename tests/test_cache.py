@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -18,6 +19,7 @@ import pytest
 from nano_codex_env import Task
 from nano_codex_env.cache import (
     ENV_VAR,
+    Entry,
     Scratch,
     cache_dir,
     disk_errors,
@@ -28,7 +30,8 @@ from nano_codex_env.cache import (
     remove_dead_sessions,
 )
 from nano_codex_env.cli import main
-from nano_codex_env.errors import WorkspaceError
+from nano_codex_env.errors import ConfigError, WorkspaceError
+from nano_codex_env.records.rows import RowFile
 from nano_codex_env.repo import Workspace
 from nano_codex_env.sandbox.bubblewrap import find_bwrap
 from tests.sandbox.test_bubblewrap import start
@@ -190,7 +193,8 @@ import shutil, sys
 from pathlib import Path
 from nano_codex_env.cache import Scratch, publish
 from nano_codex_env.diff import File
-from nano_codex_env.errors import WorkspaceError
+from nano_codex_env.errors import ConfigError, WorkspaceError
+from nano_codex_env.records.rows import RowFile
 from nano_codex_env.repo import Workspace
 
 disk, cache = Path(sys.argv[1]), Path(sys.argv[1], "cache")
@@ -241,7 +245,10 @@ def test_the_cache_may_lie_on_another_disk_than_the_repository(repo: Path, tmp_p
         (PermissionError(13, "Permission denied"), "to a folder that you may write"),
         (OSError(30, "Read-only file system"), "to a folder that you may write"),
         (OSError(122, "Disk quota exceeded"), "free some space"),
-        (OSError(5, "Input/output error"), "see the cause above"),
+        (OSError(24, "Too many open files"), "raise `ulimit -n`"),
+        (OSError(23, "Too many open files in system"), "fs.file-max"),
+        (OSError(11, "Resource temporarily unavailable"), "raise `ulimit -u`"),
+        (OSError(12, "Cannot allocate memory"), "have fewer episodes"),
     ],
 )
 def test_each_error_of_the_disk_has_its_fix(error: OSError, mend: str) -> None:
@@ -278,6 +285,46 @@ def test_a_lock_is_free_again_though_a_forked_child_lives_on(tmp_path: Path) -> 
         os.close(gate)
         os.close(read)
         os.waitpid(child, 0)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS], ids=errno.errorcode.get)
+def test_a_file_system_without_locks_is_named_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """NFS without a lock daemon, Lustre mounted without `flock`: nothing is built, and nothing is left open or over."""
+
+    def refuse(handle: int, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    left = Scratch(tmp_path)
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    descriptors = os.listdir("/proc/self/fd")
+    for use, path in (
+        (lambda: publish(tmp_path / "entry", write("")), "entry.lock"),
+        (lambda: Scratch(tmp_path), "sessions/s-"),
+        (lambda: remove_dead_sessions(tmp_path), "sessions/s-"),
+        (lambda: remove(Entry("trees", tmp_path / "entry", 0.0)), "entry.lock"),
+    ):
+        with pytest.raises(WorkspaceError) as raised:
+            use()
+        said = str(raised.value)
+        assert f"{os.strerror(number)}, so this file system grants no locks (flock): '{tmp_path}/{path}" in said
+        assert said.endswith(f"; set {ENV_VAR} to a folder on a local disk; `nano-codex doctor` says what else helps")
+    with pytest.raises(ConfigError, match=r"cannot write .*rows\.jsonl: .* grants no locks .*; give another folder"):
+        RowFile(tmp_path / "rows.jsonl", key=lambda row: row["id"], resume=False)
+    assert os.listdir("/proc/self/fd") == descriptors
+    assert sorted(sessions(tmp_path)) == [left.path.name, f"{left.path.name}.lock"]
+    monkeypatch.undo()
+    left.close()
+
+
+def test_an_error_that_says_nothing_of_locks_stays_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(handle: int, operation: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(WorkspaceError, match=r"building .*entry: \[Errno 5\] Input/output error$"):
+        publish(tmp_path / "entry", write(""))
 
 
 # Folders of episodes.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import pickle
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -16,9 +17,22 @@ import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 
-from nano_codex_env import NanoCodexEnv, Resolved, Score, Task, Trajectory, from_function, load_tasks, make_vec
+from nano_codex_env import (
+    Idle,
+    NanoCodexEnv,
+    Resolved,
+    Score,
+    Task,
+    Trajectory,
+    from_function,
+    load_tasks,
+    make_vec,
+    rollouts,
+)
+from nano_codex_env.adapters.trl import TrlSpec
 from nano_codex_env.errors import (
     ActionError,
+    BrokenToolError,
     ConfigError,
     RewardError,
     SandboxError,
@@ -27,12 +41,13 @@ from nano_codex_env.errors import (
     WorkspaceError,
 )
 from nano_codex_env.messages import Message, ToolCall, assistant, tool_call
+from nano_codex_env.runs.rescore import rescore
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tokens import join_turns
 from nano_codex_env.tools import State, Tool, ToolResult, apply_patch, default_tools, shell
 from nano_codex_env.tools.prompt import REMINDER
 from nano_codex_env.untrusted import for_terminal
-from tests.conftest import git
+from tests.conftest import git, mostly_slow
 
 LOOK = tool_call("shell", cmd="cat sums.py")
 FIX = tool_call("apply_patch", search="return a - b", replace="return a + b", file="sums.py")
@@ -209,8 +224,12 @@ def test_a_task_can_be_given_whole_or_as_a_row_or_by_its_name(task: Task, make: 
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"tsk": 1}, ConfigError, "unknown option 'tsk'; there are: task, instance_id, issue, repo, commit"),
-        ({"instance_id": "sums-1", "issue": "x"}, ConfigError, "give one of task, instance_id, or issue with repo"),
+        ({"tsk": 1}, ConfigError, "unknown option 'tsk'; there are: task, instance_id, issue, repo, commit, snapshot"),
+        (
+            {"instance_id": "sums-1", "issue": "x"},
+            ConfigError,
+            "give one of task, instance_id, snapshot, or issue with repo",
+        ),
         ({"issue": "x"}, ConfigError, "give both issue .* and repo"),
         ({"repo": "x"}, ConfigError, "give both issue .* and repo"),
         ({"commit": "abc"}, ConfigError, "give both issue .* and repo"),
@@ -288,8 +307,41 @@ def test_a_task_without_tests_needs_a_reward(task: Task, make: Make) -> None:
 def test_no_tasks_is_an_error_at_reset(make: Make) -> None:
     with pytest.raises(TaskError, match="holds no tasks"):
         make([]).reset()
-    with pytest.raises(TaskError, match=r"there is no file nothing\.jsonl"):
-        make("nothing.jsonl").reset()
+
+
+@pytest.mark.parametrize(
+    ("tasks", "words"),
+    [
+        ("nothing.jsonl", "there is no file nothing.jsonl"),
+        (Path("nothing") / "t.parquet", "there is no file nothing/t.parquet"),
+        ("bundeld", "there is no file bundeld, and it is no dataset's name; give bundled, a file, or owner/name"),
+        ("/no/such/folder", "there is no file /no/such/folder, and it is no dataset's name"),
+        ("~/nothing-here", "there is no file ~/nothing-here, and it is no dataset's name"),
+        (".", "holds no .jsonl, .json, .parquet files"),
+        (__file__, "tasks are read from .jsonl, .json, .parquet files"),
+        (3, 'tasks are "bundled", a file, a folder, a dataset\'s name, or rows; got 3'),
+        ([3], "rows must be objects; got 3"),
+        ({"instance_id": "one"}, "got one row: put it in a list"),
+    ],
+    ids=repr,
+)
+def test_tasks_that_there_cannot_be_are_refused_at_once(
+    tasks: Any, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was an error of the first reset."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TaskError, match=re.escape(words)):
+        NanoCodexEnv(tasks)
+
+
+def test_tasks_are_read_when_they_are_needed(tmp_path: Path) -> None:
+    """A dataset may be large; whether the hub has one of a name is not known without the network."""
+    (tmp_path / "tasks.jsonl").write_text("not read yet\n")
+    env = NanoCodexEnv(tmp_path / "tasks.jsonl")
+    NanoCodexEnv("nobody/no-such-tasks")
+    NanoCodexEnv(iter(()))
+    with pytest.raises(TaskError, match="line 1 is not JSON"):
+        env.reset()
 
 
 @pytest.mark.parametrize(
@@ -307,11 +359,34 @@ def test_no_tasks_is_an_error_at_reset(make: Make) -> None:
         ({"sandbox": "none"}, "no sandbox is called 'none'; there are: bubblewrap"),
         ({"tools": []}, "tools must have names of their own"),
         ({"tools": [shell(), shell()]}, "tools must have names of their own"),
+        ({"tools": ["shell"]}, "tools is a list of tools, such as [shell(), apply_patch()]; 'shell' is none"),
+        ({"tools": "shell"}, "tools is a list of tools, such as [shell(), apply_patch()]; got 'shell'"),
+        ({"tools": shell()}, "tools is a list of tools, such as [shell(), apply_patch()]; got Tool("),
+        ({"tools": [shell]}, "is none: call it to make the tool"),
+        ({"tools": [print]}, "is none: Tool.from_function makes one of a function"),
+        (
+            {"sandbox": object()},
+            "sandbox is 'bubblewrap' or an object with methods open and run (see Sandbox); got <object",
+        ),
+        ({"sandbox": None}, "sandbox is 'bubblewrap' or an object with methods open and run (see Sandbox); got None"),
+        ({"notices": [1]}, "notices is a list of functions (State) -> str or None, such as [budget]; got [1]"),
+        (
+            {"notices": "budget"},
+            "notices is a list of functions (State) -> str or None, such as [budget]; got 'budg",
+        ),
+        ({"notices": print}, "notices is a list of functions (State) -> str or None, such as [budget]; got <built-in"),
+        (
+            {"reward": "x"},
+            "a reward is called with (task, transcript, diff), such as Resolved() or a function of yours; got",
+        ),
+        ({"log_dir": 3}, "log_dir must be the path of a folder, or None; got 3"),
+        ({"log_dir": b"logs"}, "log_dir must be the path of a folder, or None; got b'logs'"),
+        ({"cache_dir": 3}, "cache_dir must be the path of a folder, or None; got 3"),
     ],
 )
-def test_arguments_that_cannot_be_used_are_refused_at_once(make: Make, arguments: Any, words: str) -> None:
+def test_arguments_that_cannot_be_used_are_refused_at_once(arguments: Any, words: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(words)):
-        make(**arguments)
+        NanoCodexEnv(**arguments)
 
 
 # How it goes on.
@@ -762,11 +837,37 @@ def test_a_reward_that_fails_voids_the_episode(make: Make, tmp_path: Path, error
     env.reset()
 
 
-@pytest.mark.parametrize("value", [1.0, None, (1.0, {}), "1.0"])
+@pytest.mark.parametrize("value", [np.array([0.5]), True])
+def test_a_plain_number_is_a_reward_wherever_one_is_taken(task: Task, make: Make, tmp_path: Path, value: Any) -> None:
+    """It was a void episode, and in a table of scores an AttributeError."""
+
+    def mine(task: Task, transcript: Sequence[Message], diff: str) -> Any:
+        return value
+
+    expected = 0.5 if value == 0.5 else 1.0
+    env = make(reward=mine)
+    env.reset()
+    _, reward, *_, info = env.step(DONE)
+    assert (type(reward), reward, info["parts"], info["metrics"]["parts.mine"]) == (
+        float,
+        expected,
+        {"mine": reward},
+        reward,
+    )
+    [result] = rollouts([task], Idle(), reward=mine, out=tmp_path, progress=False)
+    assert (result.reward, result.parts) == (expected, {"mine": expected})
+    [row] = rescore([result.folder or ""], mine)
+    assert (row["reward"], row["parts"]) == (expected, {"mine": expected})
+    trl: Any = TrlSpec(task, mine).environment_factory()
+    trl.reset(task=0)
+    assert trl._score([DONE]) == expected
+
+
+@pytest.mark.parametrize("value", [float("nan"), None, (1.0, {}), "1.0"])
 def test_a_reward_that_gives_no_score_voids_the_episode(make: Make, value: Any) -> None:
     env = make(reward=lambda task, transcript, diff: value)
     env.reset()
-    with pytest.raises(RewardError, match=r"a reward returns a Score \(see from_function\); got"):
+    with pytest.raises(RewardError, match=r"a score is a finite number; got .*: return a number, or Score\("):
         env.step(DONE)
     with pytest.raises(ResetNeeded):
         env.step(DONE)
@@ -778,10 +879,30 @@ def test_a_tool_that_breaks_voids_the_episode_and_is_not_shown_to_the_policy(mak
 
     env = make(tools=[Tool("broken", "Break.", {}, broken)], reward=ONE)
     env.reset()
-    with pytest.raises(TypeError, match="a typo of ours"):
+    with pytest.raises(BrokenToolError, match="tool 'broken' failed: TypeError: a typo of ours"):
         env.step(tool_call("broken"))
     with pytest.raises(ResetNeeded):
         env.step(tool_call("broken"))
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (ZeroDivisionError, r"notice '.*late' failed: ZeroDivisionError: ill"),
+        (7, r"notice '.*late' returned 7; a notice"),
+    ],
+    ids=["raises", "a number"],
+)
+def test_a_notice_that_breaks_voids_the_episode_and_is_named(make: Make, said: Any, words: str) -> None:
+    def late(state: State) -> Any:
+        if said is ZeroDivisionError:
+            raise ZeroDivisionError("ill")
+        return said
+
+    env = make(notices=[late])
+    env.reset()
+    with pytest.raises(BrokenToolError, match=words):
+        env.step(LOOK)
 
 
 def test_a_log_that_can_no_longer_be_written_voids_the_episode(
@@ -1054,6 +1175,148 @@ def test_limits_hold_across_branches(make: Make) -> None:
     play(env, LOOK)
     env.restore(env.snapshot())
     assert play(env, LOOK)[4]["stop"] == "max_steps"
+
+
+class Passing(gym.Wrapper[Any, Any, Any, Any]):
+    """A wrapper of a user's."""
+
+
+def wrapped(task: Task, **arguments: Any) -> gym.Env[Any, Any]:
+    """An environment of `gym.make` that logs nowhere."""
+    return gym.make("NanoCodex-v0", tasks=[task], reward=HALF, log_dir=None, **arguments)
+
+
+def test_a_time_limit_of_gymnasiums_is_warned_of(task: Task, make: Make) -> None:
+    """It cuts an episode before it is scored: the reward was 0.0, and nothing said why."""
+    limits: list[Callable[[], gym.Env[Any, Any]]] = [
+        lambda: wrapped(task, max_episode_steps=2),
+        lambda: gym.wrappers.TimeLimit(wrapped(task), 2),
+        lambda: Passing(gym.wrappers.TimeLimit(Passing(make()), 2)),
+    ]
+    words = r"TimeLimit cuts an episode after 2 calls of step without a score: its reward is 0\.0.* max_steps"
+    for limit in limits:
+        env = limit()
+        with pytest.warns(UserWarning, match=words):
+            env.reset()
+        env.step(FIX)
+        assert env.step(LOOK)[1:4] == (0.0, False, True)
+        env.close()
+    free = wrapped(task, max_episode_steps=-1)
+    free.reset()  # without a warning, as wherever this suite abandons an episode
+    free.close()
+
+
+def test_a_time_limit_of_another_environment_is_none_of_ours(make: Make) -> None:
+    inner = make()
+
+    class Other(gym.Env[Any, Any]):
+        def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:
+            return inner.reset()
+
+    gym.wrappers.TimeLimit(Other(), 2).reset()
+
+
+@pytest.mark.parametrize("way", mostly_slow(["unwrapped", "wrapper", "options"], 1))
+def test_a_snapshot_is_restored_into_a_new_environment_of_gym_make(task: Task, make: Make, way: str) -> None:
+    """Gymnasium refused the step: "Cannot call env.step() before calling env.reset()"."""
+    first = make()
+    first.reset(seed=1)
+    first.step(FIX)
+    snapshot, expected = first.snapshot(), first.episode.transcript()
+    env = wrapped(task, max_steps=3, render_mode="ansi")
+    inner: Any = env.unwrapped
+    restore: dict[str, Callable[[], Any]] = {
+        "unwrapped": lambda: inner.restore(snapshot),
+        "wrapper": lambda: env.get_wrapper_attr("restore")(snapshot),
+        "options": lambda: env.reset(options={"snapshot": snapshot}),
+    }
+    for _ in range(2):
+        obs, info = restore[way]()
+        assert (obs, info["instance_id"], list(info)) == (expected, "sums-1", ["instance_id", "tools", "limits"])
+        episode = inner.episode
+        assert "add(2, 3) gives -1" in str(env.render())
+        obs, *_ = env.step(LOOK)
+        assert "return a + b" in obs[-1]["content"]
+        assert inner.episode is episode  # it was restored once
+        assert inner.np_random.bit_generator.state == snapshot.rng
+    inner.report_tokens(7)
+    inner.end("token_limit")
+    assert restore[way]()[0] == expected  # from the same snapshot once more
+    assert inner.episode.tokens is None
+    env.step(LOOK)
+    again = env.get_wrapper_attr("snapshot")()
+    assert (again.steps, again.lines[:4]) == (2, snapshot.lines)
+    assert play(env, LOOK)[4]["stop"] == "max_steps"
+    with pytest.raises(ResetNeeded):
+        env.step(LOOK)
+    env.close()
+
+
+def test_every_wrapper_sees_a_reset_by_options(task: Task, make: Make) -> None:
+    first = make()
+    first.reset()
+    first.step(FIX)
+    snapshot = first.snapshot()
+    env = gym.wrappers.RecordEpisodeStatistics(Passing(wrapped(task)))
+    env.reset(options={"snapshot": snapshot})
+    assert env.step(DONE)[4]["episode"]["l"] == 1
+    env.reset(options={"snapshot": snapshot})
+    env.step(LOOK)
+    assert env.step(DONE)[4]["episode"]["l"] == 2
+    env.close()
+
+
+def test_with_a_seed_a_restored_episode_has_the_seeds_generator(make: Make) -> None:
+    env, other = make(), make()
+    env.reset(seed=1)
+    snapshot = env.snapshot()
+    other.reset(seed=7)
+    env.reset(seed=7, options={"snapshot": snapshot})
+    drawn = env.np_random.random()
+    assert drawn == np.random.default_rng(7).random()
+    env.restore(snapshot)
+    assert env.np_random.random() != drawn
+
+
+def test_what_is_no_snapshot_is_refused(make: Make) -> None:
+    env = make()
+    for restore in (env.restore, lambda it: env.reset(options={"snapshot": it})):
+        with pytest.raises(ConfigError, match=r"restore takes what snapshot\(\) returned; got 'yes"):
+            restore("yesterday")  # type: ignore[arg-type]
+    env.reset()
+    with pytest.raises(ConfigError, match="give one of task, instance_id, snapshot, or issue with repo"):
+        env.reset(options={"snapshot": env.snapshot(), "instance_id": "sums-1"})
+
+
+def test_a_running_environment_is_not_copied(task: Task, make: Make) -> None:
+    """The copy shared the original's files and processes, or the error spoke of a thread's lock."""
+    raw, outer = make(), Passing(wrapped(task))
+    for env in (raw, outer):
+        env.reset()
+        for copied in (copy.deepcopy, copy.copy, pickle.dumps):
+            if env is outer and copied is copy.copy:
+                continue  # of the wrapper alone
+            with pytest.raises(TypeError, match=r"cannot be pickled or copied: use fork\(n\), or send snapshot\(\)"):
+                copied(env)
+        env.step(DONE)
+    outer.close()
+
+
+def test_an_environment_without_a_running_episode_is_copied(task: Task, sandbox: Sandbox) -> None:
+    """Its default tools could not be pickled."""
+    env = gym.make("NanoCodex-v0", tasks=[task], log_dir=None, max_steps=7)
+    for _ in range(2):
+        for other in (pickle.loads(pickle.dumps(env)), copy.deepcopy(env)):
+            with pytest.raises(ResetNeeded):
+                other.unwrapped.step(LOOK)
+            assert other.reset(seed=3) == env.reset(seed=3)
+            assert other.spec == env.spec
+            other.close()
+            env.close()
+        env.reset()
+        env.unwrapped.void("to end it")  # type: ignore[attr-defined]
+    own = NanoCodexEnv(task, HALF, sandbox=sandbox, tools=[shell(timeout=7)], log_dir=None)
+    assert "after 7 seconds" in str(copy.deepcopy(own).reset()[1]["tools"])
 
 
 # The same again.

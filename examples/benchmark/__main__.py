@@ -1,9 +1,10 @@
 """Compare the cost of a step, a reset, a branch or 256 episodes with a baseline measured in the same run.
 
-    python -m examples.benchmark                       # all sections except soak
+    python -m examples.benchmark                       # all sections except grpo and soak
     python -m examples.benchmark shell reset           # some sections
     python -m examples.benchmark --json ratios.json    # also write all figures to a file; --resume continues it
     python -m examples.benchmark --page docs/performance.md   # also write the table into a Markdown page
+    python -m examples.benchmark grpo                  # a GRPO step of 32 x 8 episodes; ten minutes
     python -m examples.benchmark soak                  # a soak test: 2,000 episodes, and what they leave behind
 
 Run it from the root of a clone. Other load on the machine disturbs medians more than p10s, and both more than their
@@ -26,7 +27,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from examples.benchmark import episodes, page, scores, steps, trees
+from examples.benchmark import episodes, page, scaling, scores, steps, trees
 from examples.benchmark.measure import Row, Summary
 from examples.benchmark.setting import Setting
 
@@ -46,6 +47,7 @@ SECTIONS: dict[str, Callable[[Setting], Iterator[Row]]] = {
     "step": steps.step,
     "branch": trees.branch,
     "tree": trees.tree,
+    "grpo": scaling.grpo,
     "soak": episodes.soak,
 }
 
@@ -81,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"no section is called {unknown[0]!r}; there are: {', '.join(SECTIONS)}")
     if arguments.resume and not arguments.json:
         parser.error("--resume goes on with a file; name it with --json")
-    names = arguments.sections or [name for name in SECTIONS if name != "soak"]
+    names = arguments.sections or [name for name in SECTIONS if name not in ("grpo", "soak")]
     with tempfile.TemporaryDirectory(prefix="nano-codex-benchmark-") as folder:
         work = (arguments.work or Path(folder)).absolute()
         work.mkdir(parents=True, exist_ok=True)

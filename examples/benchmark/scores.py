@@ -41,11 +41,11 @@ def tests(setting: Setting) -> Iterator[Row]:
     files = sorted({name.partition("::")[0] for name in (*task.FAIL_TO_PASS, *task.PASS_TO_PASS)})
     fast, strict = Resolved(integrity="fast"), Resolved()
     with setting.folder() as folder:
-        checkout = _checkout(task, folder)
+        checkout = checkout_of(task, folder)
         cases = {
             "fast": lambda: fast(task, [], task.patch),
             "strict": lambda: strict(task, [], task.patch),
-            "cold pytest": lambda: _pytest(checkout, *files),
+            "cold pytest": lambda: plain_pytest(checkout, *files),
         }
         times = interleave(cases, rounds=setting.rounds(10))
     yield compare("tests", "8", "a score, integrity fast", times, "fast", "cold pytest")
@@ -84,10 +84,10 @@ def start(setting: Setting) -> Iterator[Row]:
     )
     judge = Resolved(integrity="fast")
     with setting.folder() as folder:
-        checkout = _checkout(task, folder)
+        checkout = checkout_of(task, folder)
         cases = {
             "score": lambda: judge(task, [], task.patch),
-            "cold pytest": lambda: _pytest(checkout, nothing),
+            "cold pytest": lambda: plain_pytest(checkout, nothing),
         }
         times = interleave(cases, rounds=setting.rounds(20))
     yield compare("start", "8", "a score by one test", times, "score", "cold pytest")
@@ -114,7 +114,8 @@ def _slow_task(folder: Path, count: int) -> Task:
     )
 
 
-def _checkout(task: Task, folder: Path) -> Path:
+def checkout_of(task: Task, folder: Path) -> Path:
+    """A checkout of a task with its reference patch and its hidden tests."""
     git(folder, "clone", "-q", task.repo, "c")
     git(folder / "c", "checkout", "-q", task.base_commit)
     for patch in (task.patch, task.test_patch):
@@ -122,5 +123,6 @@ def _checkout(task: Task, folder: Path) -> Path:
     return folder / "c"
 
 
-def _pytest(checkout: Path, *files: str) -> object:
+def plain_pytest(checkout: Path, *files: str) -> object:
+    """Baseline: run test files without a sandbox; an error if they fail."""
     return subprocess.run([*_PYTEST, *files], cwd=checkout, env=_ENV, capture_output=True, check=True)

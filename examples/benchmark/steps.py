@@ -17,7 +17,7 @@ from examples.benchmark.setting import TEXT, Setting, a_task, an_env, bash, boxe
 from nano_codex_env import Score, Task, make_vec
 from nano_codex_env.messages import dumps, tool_call
 from nano_codex_env.records.trajectory import LogWriter
-from nano_codex_env.tools import ToolContext, apply_patch
+from nano_codex_env.tools import ToolContext, ToolResult, apply_patch
 from nano_codex_env.tools import shell as shell_tool
 
 
@@ -147,7 +147,9 @@ class _Patches:
 
     def next(self) -> None:
         old, new = f"value = {self._number} #", f"value = {self._number + 1} #"
-        assert self._tool.function(self._context, search=old, replace=new, file="big.py").ok
+        result = self._tool.function(self._context, search=old, replace=new, file="big.py")
+        assert isinstance(result, ToolResult)
+        assert result.ok
         self._number += 1
 
 

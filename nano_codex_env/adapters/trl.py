@@ -15,18 +15,19 @@ that overflows `max_completion_length` is removed; the tools of a batch run one 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from statistics import fmean
 from typing import Any
 
 from nano_codex_env.adapters.trl_environment import Settings, TrlEnvironment, VoidWindow, environment_class
-from nano_codex_env.env import require_tests
 from nano_codex_env.episode import Rules
-from nano_codex_env.errors import check_positive
+from nano_codex_env.errors import check_folder, check_positive
 from nano_codex_env.messages import Message
-from nano_codex_env.parallel import parallel_map
-from nano_codex_env.rewards import Resolved, Reward, once_per_diff
+from nano_codex_env.parallel import parallel_map, processors
+from nano_codex_env.records.log_format import check_log
+from nano_codex_env.rewards import Resolved, Reward, RewardFunction, checked_reward, once_per_diff, require_tests
 from nano_codex_env.sandbox import Sandbox, get_sandbox
 from nano_codex_env.tasks import Rows, load_tasks
 from nano_codex_env.tasks.task import Task
@@ -40,7 +41,7 @@ class TrlSpec:
     def __init__(
         self,
         tasks: Rows | Task | str | os.PathLike[str] = "bundled",
-        reward: Reward | None = None,
+        reward: RewardFunction | None = None,
         *,
         tools: Sequence[Tool] | None = None,
         sandbox: Sandbox | str = "bubblewrap",
@@ -48,6 +49,7 @@ class TrlSpec:
         time_limit: float | None = 1800.0,
         notices: Sequence[Notice] = (),
         system_prompt: str | None = None,
+        log: str | None = "folder",
         log_dir: str | os.PathLike[str] | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         workers: int | None = None,
@@ -58,8 +60,9 @@ class TrlSpec:
 
         - `tasks`: tasks, one task, or an argument of `load_tasks`; each becomes a row of the dataset.
         - `tools`: what the policy may call; for AsyncGRPOTrainer they must be picklable.
-        - `log_dir`: where episodes are logged, one folder each, as the trainer saw them; None: nowhere.
-        - `workers`: how many episodes are scored at once; default: one for each processor.
+        - `log_dir`: where episodes are logged, as the trainer saw them; None: nowhere.
+        - `workers`: how many episodes each process of the trainer scores at once; default: its share of the processors,
+          which the processes on this host divide among them.
         - `asynchronous`: for AsyncGRPOTrainer: environments have a method `get_reward`, and `reward_funcs` is empty.
         - `max_void_share`: the share of the last 64 samples in a process that may be void (without a reward, because a
           sandbox, the repository or your reward failed); above it a `RewardError` ends the training. 1.0: any.
@@ -68,17 +71,19 @@ class TrlSpec:
             ConfigError: an argument cannot be used.
             TaskError: a task has no tests, and the reward needs them.
         """
+        for name, folder in (("log_dir", log_dir), ("cache_dir", cache_dir)):
+            check_folder(name, folder)
         self.tasks = [tasks] if isinstance(tasks, Task) else load_tasks(tasks)
         box = get_sandbox(sandbox, cache=cache_dir)
-        reward = reward or Resolved(sandbox=box, cache=cache_dir)
-        require_tests(self.tasks, reward)
+        judge: Reward = Resolved(sandbox=box, cache=cache_dir) if reward is None else checked_reward(reward)
+        require_tests(self.tasks, judge)
         check_positive("workers", workers, optional=True)
-        rules = Rules(max_steps, time_limit, None, tuple(notices), system_prompt=system_prompt)
+        rules = Rules(max_steps, time_limit, None, notices, system_prompt=system_prompt)
         voids = VoidWindow(max_void_share)
-        settings = Settings(self.tasks, reward, tools, box, rules, voids, log_dir=log_dir, cache_dir=cache_dir)
+        settings = Settings(self.tasks, judge, tools, box, rules, voids, check_log(log), log_dir, cache_dir)
         self.environment_factory = EnvironmentFactory(settings, asynchronous)
         self._prompt = system_prompt or default_prompt(settings.toolbox.tools)
-        functions: list[Callable[..., list[float | None]]] = [] if asynchronous else [_reward_function(reward, workers)]
+        functions: list[Callable[..., list[float | None]]] = [] if asynchronous else [_reward_function(judge, workers)]
         self.reward_funcs = functions
 
     @cached_property
@@ -112,13 +117,31 @@ def _reward_function(reward: Reward, workers: int | None) -> Callable[..., list[
         transcripts = [[*prompt, *completion] for prompt, completion in zip(prompts, completions, strict=True)]
         shared = once_per_diff(reward)
         pairs = zip(environments, transcripts, strict=True)
-        rewards = list(parallel_map(lambda pair: pair[0]._score(pair[1], shared), pairs, workers))
+        at_once = workers or _share_of_processors()
+        rewards = list(parallel_map(lambda pair: pair[0]._score(pair[1], shared), pairs, at_once))
         if log_metric:
             for name, value in _means([environment._metrics for environment in environments]).items():
                 log_metric(f"nano_codex/{name}", value)
         return rewards
 
     return nano_codex
+
+
+def _share_of_processors() -> int:
+    """The processors of this host for each of the trainer's processes on it, at least 1.
+
+    torchrun and accelerate say how many there are. Without them all processes that torch.distributed knows of count as
+    ours, wherever they are.
+    """
+    ranks = os.environ.get("LOCAL_WORLD_SIZE", "")
+    distributed = getattr(sys.modules.get("torch"), "distributed", None)
+    if ranks.isdecimal():
+        count = int(ranks)
+    elif distributed is not None and distributed.is_available() and distributed.is_initialized():
+        count = distributed.get_world_size()
+    else:
+        count = 1
+    return max(1, processors() // max(1, count))
 
 
 class EnvironmentFactory:

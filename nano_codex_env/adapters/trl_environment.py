@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import keyword
 import logging
 import os
 import threading
+import traceback
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
+from nano_codex_env.adapters.trl_methods import tool_method
 from nano_codex_env.episode import NOT_RUN, Episode, Rules, finish
-from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, describe
+from nano_codex_env.errors import (
+    BrokenToolError,
+    ConfigError,
+    NanoCodexError,
+    RewardError,
+    clean_up_after,
+    describe_all,
+)
 from nano_codex_env.messages import Message, ToolSchema, as_assistant, dumps
 from nano_codex_env.rewards import Reward, Score, call_reward
-from nano_codex_env.rewards.base import is_ours
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tools import Tool, Toolbox, default_tools
@@ -82,6 +89,7 @@ class Settings:
     sandbox: Sandbox
     rules: Rules
     voids: VoidWindow
+    log: str | None
     log_dir: str | os.PathLike[str] | None
     cache_dir: str | os.PathLike[str] | None
 
@@ -111,10 +119,10 @@ class TrlEnvironment:
 
     def reset(self, task: int, **row: Any) -> None:
         """Close the last episode, and start one on the task of a row of the dataset."""
-        self._close()
         self._void, self._bug, self._metrics = "", None, {}
         settings = self._settings
         try:
+            self._close()
             episode = Episode(
                 settings.tasks[task],
                 self._toolbox,
@@ -122,6 +130,7 @@ class TrlEnvironment:
                 settings.rules,
                 cache=settings.cache_dir,
                 log_dir=None,
+                log=settings.log,
             )
         except NanoCodexError as error:
             self._fail(error)
@@ -133,9 +142,11 @@ class TrlEnvironment:
         self._open.close()
 
     def _fail(self, error: Exception) -> None:
-        self._void, self._metrics = describe(error), {}
-        logger.warning("a sample is void: %s", for_terminal(self._void))
-        self._close()
+        """Make the sample void; what fails while its episode is closed hides nothing."""
+        clean_up_after(error, self._close)
+        self._void, self._metrics = describe_all(error), {}
+        trace = traceback.format_exception(error) if isinstance(error, BrokenToolError) else []
+        logger.warning("a sample is void: %s", for_terminal("\n".join([self._void, *trace])))
 
     def _call(self, name: str, arguments: Mapping[str, Any]) -> str:
         """The answer of a tool, which also names any mistake in the arguments."""
@@ -152,8 +163,7 @@ class TrlEnvironment:
             call = {"type": "function", "function": {"name": name, "arguments": text}}
             episode.act(as_assistant(call, episode.calls))
         except Exception as error:  # noqa: BLE001 (TRL would show it to the policy and continue)
-            ours = all(is_ours(tool.function) for tool in self._settings.tools or () if tool.name == name)
-            self._bug = error if ours and not isinstance(error, NanoCodexError) else None
+            self._bug = None if isinstance(error, NanoCodexError) else error
             self._fail(error)
             return EPISODE_OVER
         return str(episode.messages[-1]["content"])
@@ -181,17 +191,19 @@ class TrlEnvironment:
             episode.stop = episode.stop or ("token_limit" if is_cut else "submitted")
             try:
                 info = finish(episode, judge)
+                self._close()
                 value, self._metrics = info["reward"], info["metrics"]
             except NanoCodexError as error:
                 self._fail(error)
-            finally:
-                self._close()
+            except BaseException as error:
+                clean_up_after(error, self._close)
+                raise
         self._settings.voids.add(self._void if value is None else None)
         return value
 
     def _log(self, messages: Sequence[Message]) -> None:
         """Write the episode's log, with the tools and the transcript as the trainer has them."""
-        if self._episode and self._settings.log_dir:
+        if self._episode and self._settings.log and self._settings.log_dir:
             log = self._episode.begin_log(self._settings.log_dir, self.tool_schemas, policy={"name": "trl"})
             log.resume_from([dumps(message) for message in messages], (), ())
 
@@ -217,31 +229,12 @@ def environment_class(settings: Settings, *, get_reward: bool) -> type[TrlEnviro
             raise ConfigError(
                 f"no tool for TRL can be called {tool.name!r}: TRL hides such methods, or calls them itself"
             )
-        for name in tool.parameters:
+        for name in tool.arguments["properties"]:
             if not name.isidentifier() or keyword.iskeyword(name) or name == "self":
                 raise ConfigError(
                     f"no argument of a method can be called {name!r}; rename that of the tool {tool.name}"
                 )
-    methods: dict[str, Any] = {tool.name: _method(tool) for tool in tools}
+    methods: dict[str, Any] = {tool.name: tool_method(tool) for tool in tools}
     if get_reward:
         methods["get_reward"] = lambda self: self._score(self._episode.transcript() if self._episode else ())
     return type("NanoCodex", (TrlEnvironment,), methods)
-
-
-def _method(tool: Tool) -> Callable[..., str]:
-    """A tool as a method; TRL derives the policy's schema from its signature and docstring.
-
-    It accepts any arguments: the toolbox answers wrong ones, as in every environment.
-    """
-
-    def method(self: TrlEnvironment, /, **arguments: Any) -> str:
-        return self._call(tool.name, arguments)
-
-    lines = "\n".join(f"    {name}: {description}" for name, description in tool.parameters.items())
-    method.__doc__ = f"{tool.description}\n\nArgs:\n{lines}\n"
-    method.__name__ = method.__qualname__ = tool.name
-    method.__annotations__ = dict.fromkeys(tool.parameters, str)  # no "return": it would appear in the prompt
-    first = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-    rest = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=str) for name in tool.parameters]
-    method.__signature__ = inspect.Signature([first, *rest])  # type: ignore[attr-defined]
-    return method

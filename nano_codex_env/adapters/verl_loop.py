@@ -23,7 +23,7 @@ from nano_codex_env.adapters.verl_calls import as_call, as_message
 from nano_codex_env.adapters.verl_reward import PARTS, checked_parts, shared_reward, task_of
 from nano_codex_env.config import NOTICES
 from nano_codex_env.env import NanoCodexEnv
-from nano_codex_env.errors import ConfigError, NanoCodexError, PolicyError, TaskError, describe
+from nano_codex_env.errors import ConfigError, NanoCodexError, PolicyError, TaskError, close_all, describe
 from nano_codex_env.messages import Message
 from nano_codex_env.parallel import processors
 from nano_codex_env.policies.completion import BROKEN_OFF
@@ -89,6 +89,7 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
         notices: Sequence[str] = (),
         on_inaction: str = "submit",
         system_prompt: str | None = None,
+        log: str | None = "folder",
         log_dir: str | None = None,
         cache_dir: str | None = None,
         workers: int | None = None,
@@ -135,6 +136,7 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
             notices=[NOTICES[name] for name in notices],
             on_inaction=on_inaction,
             system_prompt=system_prompt,
+            log=log,
             log_dir=log_dir,
             cache_dir=cache_dir,
         )
@@ -183,9 +185,7 @@ class NanoCodexAgentLoop(ToolAgentLoop):  # type: ignore[misc]
     def _close(self, void: str) -> None:
         """Close the episode, after whatever still runs in its thread; `void` is recorded in its log."""
         try:
-            if void:
-                self._env.void(void)
-            self._env.close()
+            close_all(*([lambda: self._env.void(void)] if void else []), self._env.close)
         except Exception:
             logger.exception("an episode was not freed")
 

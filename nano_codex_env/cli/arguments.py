@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from nano_codex_env.records.log_format import LOG_DIR, check_log_dir
 from nano_codex_env.tasks import load_tasks
 from nano_codex_env.tasks.task import Task
 
-REWARD = "'resolved' (the tests of the task), 'similarity', or your own as module:name"
+REWARD = "'resolved' (the tests of the task), 'similarity' (not for training), or your own as module:name"
 SOURCES = (
     "'bundled' (the default), .jsonl, .json or .parquet files, folders of them, or datasets of the Hugging Face hub"
 )
@@ -43,8 +45,17 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
 
 
 def add_folders(parser: argparse.ArgumentParser) -> None:
-    """Add the positional argument `folder`; `episode_folders` takes it."""
-    parser.add_argument("folder", nargs="+", type=Path, help="the folder of a run or of one episode")
+    """Add the positional argument `folder`; `existing_episodes` and `episode_folders` take it."""
+    parser.add_argument(
+        "folder", nargs="+", type=_path, help="the folder of a run or of one episode, or a shard of episodes"
+    )
+
+
+def _path(text: str) -> Path:
+    """A path; an empty one, such as that of a variable that is not set, would be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("a folder has a name; got an empty text")
+    return Path(text)
 
 
 def add_json(parser: argparse.ArgumentParser, what: str) -> None:
@@ -56,8 +67,10 @@ def load_all(sources: Sequence[str], only: Sequence[str] = ()) -> list[Task]:
     """Load the tasks of all sources, or those with an id in `only`.
 
     Raises:
-        ConfigError: two tasks share an id, or no task has an id of `only`.
+        ConfigError: a source has no name, two tasks share an id, or no task has an id of `only`.
     """
+    if not all(sources):
+        raise ConfigError("a source of tasks has a name; got an empty text")
     tasks = [task for source in sources for task in load_tasks(source)]
     ids = Counter(task.instance_id for task in tasks)
     repeated = [name for name, count in ids.items() if count > 1]
@@ -83,5 +96,7 @@ def log_dir() -> Path:
 
 
 def new_path(prefix: str, suffix: str = "") -> Path:
-    """A path in the folder of logs that is named after the current time."""
-    return log_dir() / f"{prefix}-{time.strftime('%Y%m%d-%H%M%S')}{suffix}"
+    """A new path in the folder of logs that is named after the current time."""
+    stem = log_dir() / f"{prefix}-{time.strftime('%Y%m%d-%H%M%S')}"
+    paths = (Path(f"{stem}{number}{suffix}") for number in chain([""], (f"-{more}" for more in count(2))))
+    return next(path for path in paths if not os.path.lexists(path))

@@ -20,6 +20,9 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--tasks", nargs="+", default=["bundled"], metavar="SOURCE", help=SOURCES)
     parser.add_argument("--only", nargs="+", default=[], metavar="ID", help="only the tasks with these ids")
     parser.add_argument(
+        "--reads-transcript", action="store_true", help="the score may depend on the transcript; it must not by default"
+    )
+    parser.add_argument(
         "--timeout", type=float, default=600.0, metavar="SECONDS", help="limit for one score (default: 600)"
     )
 
@@ -32,7 +35,10 @@ def _check(arguments: argparse.Namespace) -> int:
     tasks = load_all(arguments.tasks, arguments.only)
     with status() as say:
         try:
-            check_reward(make_reward(arguments.reward), tasks, timeout=arguments.timeout, say=say)
+            reads = arguments.reads_transcript or None
+            check_reward(
+                make_reward(arguments.reward), tasks, reads_transcript=reads, timeout=arguments.timeout, say=say
+            )
         except RewardCheckError as error:
             print(for_terminal(str(error)))
             return 1

@@ -3,45 +3,90 @@
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
-from contextlib import closing
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from nano_codex_env.cache import cache_dir, remove_dead_sessions
 from nano_codex_env.cli.arguments import add_command
+from nano_codex_env.cli.checks import Finding, boxes, folders, limits
 from nano_codex_env.cli.terminal import table
 from nano_codex_env.errors import NanoCodexError, WorkspaceError
 from nano_codex_env.runtimes import find_uv
-from nano_codex_env.sandbox import Bubblewrap, View
-from nano_codex_env.sandbox.bubblewrap import advice, bwrap_version, find_bwrap
-from nano_codex_env.sandbox.privileges import can_mount
+from nano_codex_env.sandbox.diagnosis import user_name
+from nano_codex_env.untrusted import on_one_line
 
-_TOOLS = ("git", "python3", "awk", "sed", "grep", "find", "file", "diff")
-
-Finding = tuple[str, str, str]
-"""The status (`ok`, `no` for something optional, or `MISSING`), what was found, and how to fix it."""
+_NO_FOLDING = 10_000
+"""Columns of a table in a pipe: each check is one line, for `grep`."""
+_PURPOSES = {
+    "namespaces": "each command runs in user namespaces of its own, without rights, network, or other people's files",
+    "overlay": "a sandbox sees a repository and its changes as an overlay",
+    "sandbox": "each command runs in a sandbox that an ordinary user makes",
+    "cache": "repositories and the environments of their tests are kept there",
+    "locks": "processes that share a folder exclude each other with flock(2)",
+    "inodes": "an episode's log is a folder of five files, a repository one file for each of its own",
+    "tmp": "hidden tests are laid out there before they are run",
+    "memory": "one sandbox cannot take all the memory that a job has",
+    "descriptors": "each episode has a few pipes open, and many run at once",
+    "processes": "each episode is a few processes, and many run at once",
+}
+"""By check: what an administrator's lines are for."""
 
 
 def add_commands(commands: Any) -> None:
     """Add `doctor`."""
-    add_command(commands, "doctor", _doctor)
+    parser = add_command(commands, "doctor", _doctor)
+    text = "print only what an administrator can change, as text for a mail"
+    parser.add_argument("--admin", action="store_true", help=text)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    """Check what works on this machine, and say how to fix what does not."""
-    checks = (_python, _kernel, _git, _bwrap, _namespaces, _overlay, _sandbox, _uv, _cache)
-    rows = [(check.__name__.strip("_"), *_guarded(check)) for check in checks]
-    table(("check", "", "found", "fix"), rows)
-    missing = [name for name, status, _, _ in rows if status == "MISSING"]
+    """Check what works on this machine, and say how to fix what does not.
+
+    `ok`: it works; `no`: it is optional or works less well; `MISSING`: nothing runs without it, and the exit status is
+    1. Lines for an administrator stand below the table.
+
+    Example: nano-codex doctor --admin
+    """
+    findings: dict[str, Finding] = {}
+    for check in _CHECKS:
+        finding = _guarded(check)
+        said = {line for earlier in findings.values() for line in earlier.admin}
+        admin = tuple(line for line in finding.admin if line not in said)
+        findings[check.__name__.strip("_")] = replace(finding, admin=admin)
+    missing = [name for name, finding in findings.items() if finding.status == "MISSING"]
+    if arguments.admin:
+        _print_letter(findings)
+        return int(bool(missing))
+    rows = [(name, finding.status, finding.found, finding.fix) for name, finding in findings.items()]
+    table(("check", "", "found", "fix"), rows, pipe_width=_NO_FOLDING)
+    for name, finding in findings.items():
+        for line in finding.admin:
+            print(on_one_line(f"{name}, for the administrator: {line}"))
     print(f"not ready: {', '.join(missing)}" if missing else "ready")
     return int(bool(missing))
+
+
+def _print_letter(findings: dict[str, Finding]) -> None:
+    asked = {name: finding for name, finding in findings.items() if finding.admin}
+    if not asked:
+        print("there is nothing to ask the administrator for")
+        return
+    print(
+        on_one_line(
+            f"On {platform.node()} (Linux {platform.release()}) I, {user_name()}, would like to run nano-codex,"
+        )
+    )
+    print("which runs commands of language models in unprivileged sandboxes (bubblewrap). It needs:")
+    for number, (name, finding) in enumerate(asked.items(), 1):
+        need = "nothing runs without it" if finding.status == "MISSING" else "it runs without it, but worse"
+        print(f"\n{number}. {name} ({need}): {_PURPOSES[name]}.")
+        print(on_one_line(f"   Found: {finding.found}"))
+        for line in finding.admin:
+            print(on_one_line(f"   {line}"))
 
 
 def _guarded(check: Callable[[], Finding]) -> Finding:
@@ -49,16 +94,18 @@ def _guarded(check: Callable[[], Finding]) -> Finding:
         return check()
     except (NanoCodexError, OSError, subprocess.SubprocessError) as error:
         found, _, fix = str(error).partition("; ")
-        return "MISSING", found, fix
+        return Finding("MISSING", found, fix)
 
 
 def _python() -> Finding:
-    return "ok", f"{platform.python_version()} at {sys.base_prefix}", ""
+    return Finding("ok", f"{platform.python_version()} at {sys.base_prefix}")
 
 
 def _kernel() -> Finding:
     found = f"{platform.system()} {platform.release()}"
-    return ("ok", found, "") if platform.system() == "Linux" else ("MISSING", found, "use Linux, or a Linux VM")
+    return (
+        Finding("ok", found) if platform.system() == "Linux" else Finding("MISSING", found, "use Linux, or a Linux VM")
+    )
 
 
 def _version(path: str) -> str:
@@ -68,65 +115,23 @@ def _version(path: str) -> str:
 def _git() -> Finding:
     path = shutil.which("git")
     if path is None:
-        return "MISSING", "not on PATH", "install git >= 2.25"
+        return Finding("MISSING", "not on PATH", "install git >= 2.25")
     inside = path.startswith(("/usr/", "/bin/"))
-    return "ok", _version(path), "" if inside else "policies need a git below /usr as well: install the package"
-
-
-def _bwrap() -> Finding:
-    path = find_bwrap()
-    return "ok", f"{'.'.join(map(str, bwrap_version(path)))} at {path}", ""
-
-
-def _try_bwrap(*arguments: str) -> str | None:
-    """The error message of bwrap with these arguments; None if it works."""
-    command = [find_bwrap(), "--unshare-all", "--unshare-user", "--ro-bind", "/", "/", *arguments, "true"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
-    return done.stderr.strip() if done.returncode else None
-
-
-def _namespaces() -> Finding:
-    user = "an ordinary user"
-    if os.geteuid() == 0:
-        may = "may mount" if can_mount() else "may not mount: cache and Python must be readable for everyone"
-        user = f"root, {may}"
-    error = _try_bwrap()
-    return ("ok", user, "") if error is None else ("MISSING", f"{user}: {error}", advice(error))
-
-
-def _overlay() -> Finding:
-    with tempfile.TemporaryDirectory() as folder:
-        layers = [Path(folder, name) for name in ("lower", "upper")]
-        for layer in layers:
-            layer.mkdir()
-        sources = [word for layer in layers for word in ("--overlay-src", str(layer))]
-        if (error := _try_bwrap(*sources, "--ro-overlay", "/mnt")) is not None:
-            return "MISSING", error, "Linux 5.11 or newer allows overlays in user namespaces"
-    return "ok", "in a user namespace", ""
-
-
-def _sandbox() -> Finding:
-    """A box as an episode gets it, and the tools that a policy finds in it."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
-        with closing(Bubblewrap().open(View((Path(folder),)))) as box:
-            result = box.run(f"for tool in {' '.join(_TOOLS)}; do command -v $tool; done", timeout=20, keep=4096)
-    missing = sorted(set(_TOOLS) - {Path(path).name for path in result.output.text().split()})
-    fix = f"policies will miss {', '.join(missing)}: install them below /usr" if missing else ""
-    return "ok", "self-test passed: namespaces, seccomp, read-only root, no network", fix
+    return Finding(
+        "ok", _version(path), "" if inside else "policies need a git below /usr as well: install the package"
+    )
 
 
 def _uv() -> Finding:
     try:
         path = find_uv()
     except WorkspaceError:
-        return "no", "not installed", "only for tasks with packages: pip install uv"
-    return "ok", _version(path), ""
+        return Finding("no", "not installed", "only for tasks with packages: pip install uv")
+    return Finding("ok", _version(path))
 
 
-def _cache() -> Finding:
-    folder = cache_dir()
-    removed = remove_dead_sessions(folder)
-    free = shutil.disk_usage(folder).free >> 30
-    left = f"; {len(removed)} left-over session folder(s) removed" if removed else ""
-    return "ok", f"{folder}, {free} GiB free{left}", ""
+_CHECKS: tuple[Callable[[], Finding], ...] = (
+    *(_python, _kernel, _git, boxes.bwrap, boxes.namespaces, boxes.overlay, boxes.sandbox, _uv),
+    *(folders.cache, folders.locks, folders.inodes, folders.tmp),
+    *(limits.memory, limits.descriptors, limits.processes),
+)

@@ -18,7 +18,7 @@ from nano_codex_env.export.rows import dpo_rows, pred_rows, sft_rows
 from nano_codex_env.export.transcripts import finished_episodes
 from nano_codex_env.export.verl import verl_rows, write_parquet
 from nano_codex_env.messages import dumps
-from nano_codex_env.records.reader import episode_folders
+from nano_codex_env.records.reader import existing_episodes
 from nano_codex_env.tools.prompt import SYSTEM_PROMPT, checked_prompt, first_messages
 from nano_codex_env.untrusted import on_one_line
 
@@ -80,7 +80,7 @@ def _jsonl(arguments: argparse.Namespace, what: str, make_rows: Callable[..., It
     skipped: Counter[str] = Counter()
     count = 0
     with atomic_output(arguments.out, force=arguments.force) as path:
-        folders = list(dict.fromkeys(episode_folders(arguments.folder)))
+        folders = existing_episodes(arguments.folder)
         episodes = finished_episodes(progress(folders, "reading", len(folders)), skipped)
         with path.open("w", encoding="ascii") as file:
             for row in make_rows(episodes, skipped=skipped):

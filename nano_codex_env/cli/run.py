@@ -21,10 +21,10 @@ from nano_codex_env.errors import ConfigError
 from nano_codex_env.policies.chat import ChatPolicy
 from nano_codex_env.records.log_format import read_log_file
 from nano_codex_env.records.result import EpisodeResult
-from nano_codex_env.runs.rollouts import Interrupted, rollouts
+from nano_codex_env.runs.rollouts import Interrupted, TooManyVoids, rollouts
 from nano_codex_env.untrusted import for_terminal, on_one_line, parse_json
 
-_MAY_CHANGE = ("tasks", "only", "n", "concurrency", "model.api_base", "model.timeout", "model.max_retries")
+_MAY_CHANGE = ("tasks", "only", "n", "concurrency", "model.api_base", "model.timeout", "model.max_retries", "env.log")
 """Settings that may differ when a run is resumed; a change of any other would mix two experiments in one folder."""
 
 _OPTIONS = {"policy": "--policy", "reward": "--reward", "api_base": "--api-base", "tasks": "--tasks"}
@@ -45,6 +45,10 @@ def add_commands(commands: Any) -> None:
     add("--reward", metavar="NAME", help=f"{REWARD} (default: resolved)")
     add("-n", type=int, metavar="N", help="attempts at each task (default: 1)")
     add("--concurrency", type=int, metavar="N", help="episodes at a time (default: 8)")
+    text = "end once N episodes in a row are void, as with a dead endpoint; those that run are finished first"
+    add("--stop-after-voids", type=int, metavar="N", help=text)
+    text = "a message without a tool call: submit ends the episode (the default), remind asks for one while no file is"
+    add("--on-inaction", choices=("submit", "remind"), help=f"{text} changed")
     add("--deadline", type=float, metavar="SECONDS", help="time for the whole run; unfinished episodes become void")
     add("--out", type=Path, metavar="DIR", help="folder of the logs and results.jsonl (default: .nano-codex/run-...)")
     add("--resume", action="store_true", help="continue the run in --out DIR, or else the newest one in .nano-codex")
@@ -62,7 +66,7 @@ def _run(arguments: argparse.Namespace) -> int:
     config = _config(arguments, out)
     tasks = load_all(config["tasks"], config["only"])
     policy = make_policy(config, tasks)
-    interrupted = False
+    stopped: Interrupted | TooManyVoids | None = None
     with policy if isinstance(policy, ChatPolicy) else nullcontext():
         try:
             results = rollouts(
@@ -74,20 +78,22 @@ def _run(arguments: argparse.Namespace) -> int:
                 out=out,
                 resume=arguments.resume,
                 deadline=arguments.deadline,
+                stop_after_voids=arguments.stop_after_voids,
                 progress=True,
                 config=config,
                 **env_arguments(config),
             )
-        except Interrupted as error:
-            results, interrupted = error.results, True
+        except (Interrupted, TooManyVoids) as error:
+            results, stopped = error.results, error
     if arguments.json:
         print(json.dumps({"out": str(out), "results": [result.row() for result in results]}))
     else:
         _print_results(results, out)
-    if interrupted:
+    if stopped:
         options = on_one_line(shlex.join(["--out", str(out), "--resume"])) + _as_options(untrusted_settings(config))
-        print(f"nano-codex: interrupted; go on with: {options}", file=sys.stderr)
-        return 130
+        reason = "interrupted" if isinstance(stopped, Interrupted) else on_one_line(str(stopped))
+        print(f"nano-codex: {reason}; go on with: {options}", file=sys.stderr)
+        return 130 if isinstance(stopped, Interrupted) else 2
     return int(any(result.void for result in results))
 
 
@@ -110,6 +116,8 @@ def _config(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
     given = {key: value for key in names if (value := getattr(arguments, key)) is not None}
     if arguments.api_base:
         given["model"] = {"api_base": arguments.api_base}
+    if arguments.on_inaction:
+        given["env"] = {"on_inaction": arguments.on_inaction}
     own = read_config(arguments.config, arguments.settings, given)
     if not arguments.resume:
         return own

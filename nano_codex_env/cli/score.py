@@ -11,7 +11,7 @@ from nano_codex_env.cli.arguments import REWARD, add_command, add_folders, add_j
 from nano_codex_env.cli.terminal import number, print_totals, progress, table
 from nano_codex_env.config import make_reward
 from nano_codex_env.errors import ConfigError
-from nano_codex_env.records.reader import episode_folders
+from nano_codex_env.records.reader import existing_episodes
 from nano_codex_env.records.rows import RowFile
 from nano_codex_env.rewards import version_of
 from nano_codex_env.runs.rescore import is_score, rescore
@@ -31,13 +31,13 @@ def add_commands(commands: Any) -> None:
 def _score(arguments: argparse.Namespace) -> int:
     """Score logged episodes again, several at a time.
 
-    Example: nano-codex score .nano-codex/run-20260101-120000 --reward similarity
+    Example: nano-codex score .nano-codex/run-20260101-120000 --reward my_module:my_reward
     """
     if arguments.resume and not arguments.out:
         raise ConfigError("--resume goes on with --out FILE; name the file")
     out = arguments.out or new_path("score", ".jsonl")
     reward = make_reward(arguments.reward)
-    folders = [str(folder) for folder in dict.fromkeys(episode_folders(arguments.folder))]
+    folders = [str(folder) for folder in existing_episodes(arguments.folder)]
     with RowFile(out, lambda row: row.get("folder"), resume=arguments.resume) as records:
         known = {folder: row for folder, row in records.rows.items() if is_score(row)}  # the other rows are damaged
         if records.rows and not known:

@@ -25,14 +25,16 @@ _NARROW = 24
 _PIPE_WIDTH = 200
 
 
-def table(names: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> None:
+def table(
+    names: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = (), pipe_width: int = _PIPE_WIDTH
+) -> None:
     """Print a table; the columns in `right` are aligned right, columns without any text are left out.
 
-    On a terminal that is too narrow for it, print a line for each row.
+    On a terminal that is too narrow for it, print a line for each row. Elsewhere it is at most `pipe_width` wide.
     """
     console = Console()
     if not console.is_terminal:
-        console = Console(width=_PIPE_WIDTH)
+        console = Console(width=pipe_width)
     cells = [[Text(for_terminal(clipped(cell, _CELL_LIMIT))) for cell in row] for row in rows]
     columns = {name: column for name, column in zip(names, zip(*cells, strict=True), strict=False) if any(column)}
     widths = {name: max(len(name), *(cell.cell_len for cell in column)) for name, column in columns.items()}

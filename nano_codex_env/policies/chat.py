@@ -9,11 +9,11 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 from nano_codex_env.errors import ConfigError, ContextOverflow, PolicyError
 from nano_codex_env.messages import Message, ToolCall, ToolSchema, without_surrogates
 from nano_codex_env.policies.base import Reply
+from nano_codex_env.policies.client_settings import check_url, is_header_value
 from nano_codex_env.policies.completion import LENGTHS, message_of, reason_to_log, warnings_of
 from nano_codex_env.policies.endpoint import Endpoint, LengthRefused
 from nano_codex_env.tokens import from_completion
@@ -73,7 +73,8 @@ class ChatPolicy:
         Args:
             model: its name, with a provider's prefix or without (`hosted_vllm/qwen3-8b`, `openai/gpt-4.1`,
                 `openrouter/qwen/qwen3-coder`); the part before the first `/` is a prefix only if it is in `PROVIDERS`.
-            api_base: the endpoint's URL, which usually ends in `/v1`; `hosted_vllm` has no default.
+            api_base: the endpoint's URL, which usually ends in `/v1`; `hosted_vllm` has no default. A server that has
+                its API at the root is named with a slash at the end, `http://localhost:8000/`.
             api_key: default: the environment variable of the provider; your own endpoint needs none.
             temperature: sampling temperature; None, here and below, leaves a parameter to the server.
             top_p: nucleus sampling.
@@ -93,7 +94,8 @@ class ChatPolicy:
                 its answer off.
 
         Raises:
-            ConfigError: an argument cannot be used, or the arguments name no endpoint.
+            ConfigError: an argument cannot be used, the arguments name no endpoint, or an environment variable of the
+                HTTP client cannot be used (proxies, certificates, further headers).
         """
         if not isinstance(extra_body, Mapping | None):
             raise ConfigError(f"extra_body must be a mapping; got {extra_body!r}")
@@ -123,6 +125,7 @@ class ChatPolicy:
         except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(f"a sampling argument or extra_body cannot be sent as JSON: {error}") from error
         self._endpoint = Endpoint(self._api_base, key, timeout=timeout, max_retries=max_retries)
+        self._endpoint.client()  # raises for what it reads from the environment
         self._warned: dict[str, object] = {}
 
     @property
@@ -210,27 +213,16 @@ def resolve(model: str, api_base: str | None, api_key: str | None) -> tuple[str,
         known = "set $HOSTED_VLLM_API_BASE" if provider else others
         raise ConfigError(f"no endpoint follows from {model!r}; give api_base (--api-base), or {known}")
     if base is not None:
-        _check_url(base)
+        check_url(base, "api_base" if base in (api_base, own) else f"${_BASES[provider or 'openai']}")
     elsewhere = base is not None and base != own
     from_environment = "" if elsewhere and provider is None else os.environ.get(variable, "")
     key = (api_key or from_environment or ("EMPTY" if elsewhere else "")).strip()
     if not key:
         raise ConfigError(f"{model!r} needs a key: set ${variable}, or give api_key; for your own endpoint api_base")
-    if not (key.isascii() and key.isprintable()):
-        raise ConfigError("the key holds characters that an HTTP header cannot; look at where it comes from")
+    if not is_header_value(key):
+        source = "api_key" if api_key else f"${variable}"
+        raise ConfigError(f"{source} holds characters that an HTTP header cannot; a key is printable ASCII")
     return name, base, key
-
-
-def _check_url(base: str) -> None:
-    try:
-        parts = urlsplit(base)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and base.isascii()
-    except ValueError:
-        valid = False
-    if not valid:
-        raise ConfigError(f"api_base must be a URL such as http://localhost:8000/v1; got {base!r}")
-    if parts.username or parts.password or parts.query:
-        raise ConfigError("api_base must not hold a user, a password or a query, since it is logged; give api_key")
 
 
 def _check_number(name: str, value: Any, *, whole: bool = False, above: float = -math.inf) -> None:

@@ -17,14 +17,29 @@ from pathlib import Path
 from typing import Any
 
 from nano_codex_env.atomic import write_new
+from nano_codex_env.errors import ConfigError
 from nano_codex_env.score import as_finite
 from nano_codex_env.untrusted import read_file
 
 LOG_DIR = Path(".nano-codex")
 """The default folder of logs, in the current folder."""
 
+LOG_KINDS = ("folder", "shard")
+"""How a finished episode is kept: in a folder of its own, or on a line of a file that many share (see `shards`)."""
+
 Kind = tuple[str, Callable[[Any], bool]]
 """The name of a kind of value, and a test for it."""
+
+
+def check_log(log: str | None) -> str | None:
+    """Return an argument `log`, checked.
+
+    Raises:
+        ConfigError: it is none of `LOG_KINDS`, nor None.
+    """
+    if log is None or log in LOG_KINDS:
+        return log
+    raise ConfigError(f"log is 'folder', 'shard' or None; got {log!r:.200}")
 
 
 def check_log_dir(log_dir: Path) -> None:
@@ -173,7 +188,7 @@ _METADATA = {
     **dict.fromkeys(("task", "limits", "versions", "parts", "metrics", "counts", "branched"), _or_null(_DICT)),
     **dict.fromkeys(("commit", "on_inaction", "stop", "void"), _or_null(_STR)),
     **dict.fromkeys(("started", "reward", "seconds"), _or_null(_NUMBER)),
-    **dict.fromkeys(("attempt", "steps", "tokens"), _or_null(_COUNT)),
+    **dict.fromkeys(("attempt", "steps", "tokens", "max_reminders"), _or_null(_COUNT)),
     **dict.fromkeys(("notices", "finish_reasons"), _or_null(_LIST)),
     "policy": _or_null(_of("an object or a name", dict, str)),
 }

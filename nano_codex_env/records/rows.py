@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import stat
 from collections.abc import Callable, Hashable
@@ -13,6 +12,7 @@ from typing import Any, Self
 
 from nano_codex_env.atomic import write_all, write_locked
 from nano_codex_env.errors import ConfigError, TrajectoryError
+from nano_codex_env.locks import try_lock
 from nano_codex_env.messages import dumps
 from nano_codex_env.records.log_format import check_link
 from nano_codex_env.untrusted import MAX_LINES, open_regular, parse_json, read_lines
@@ -123,10 +123,8 @@ def _open_locked(path: Path) -> int:
             undo.callback(os.close, handle)
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise ConfigError(f"another process is writing {path}; wait for it, or give another folder") from error
+            if not try_lock(handle, path):
+                raise ConfigError(f"another process is writing {path}; wait for it, or give another folder")
             with contextlib.suppress(FileNotFoundError):  # replaced after it was opened: try again
                 if os.path.samestat(os.fstat(handle), os.lstat(path)):
                     undo.pop_all()

@@ -6,11 +6,12 @@
     metadata.json    task, commit, limits, versions; at the end: stop, reward, parts, counts, seconds
     diff.patch       the patch
     tokens.jsonl     token ids and logprobs per turn, if the policy gives them; see `tokens`
+
+With `log="shard"` a finished episode is a line of a file instead; see `shards`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from nano_codex_env.atomic import write_all, write_whole
-from nano_codex_env.errors import TaskError, TrajectoryError
+from nano_codex_env.errors import TaskError, TrajectoryError, advice_for
 from nano_codex_env.messages import Message, ToolSchema, dumps
 from nano_codex_env.records.log_format import (
     check_message,
@@ -29,8 +30,9 @@ from nano_codex_env.records.log_format import (
     check_object,
     check_tools,
     new_folder,
-    read_log_file,
 )
+from nano_codex_env.records.packing import pack
+from nano_codex_env.records.shards import LogFiles, as_file
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tokens import TrainingExample, is_record, join_turns, pack_turn
 from nano_codex_env.untrusted import MAX_LINES, parse_json
@@ -42,8 +44,11 @@ class LogWriter:
     All methods raise `TrajectoryError` if they cannot write, or if what they are given is not JSON.
     """
 
-    def __init__(self, log_dir: Path, tools: Sequence[ToolSchema], about: Mapping[str, Any]) -> None:
-        """Make a folder in `log_dir` with `tools.json` and a first `metadata.json`."""
+    def __init__(
+        self, log_dir: Path, tools: Sequence[ToolSchema], about: Mapping[str, Any], *, log: str | None = "folder"
+    ) -> None:
+        """Make a folder in `log_dir` with `tools.json` and a first `metadata.json`; `log`: see `pack`."""
+        self._packer = os.getpid() if log == "shard" else None
         self.token_lines: list[str] = []
         """The lines of `tokens.jsonl` so far; the log of a branch begins with them."""
         self.token_ids: Sequence[int] = ()
@@ -57,7 +62,8 @@ class LogWriter:
             self._messages: int | None = os.open(self.folder / "messages.jsonl", flags, 0o644)
         except OSError as error:
             raise TrajectoryError(
-                f"cannot write a log in {log_dir}: {error}; set log_dir to a folder you may write, or to None"
+                f"cannot write a log in {log_dir}: {error}"
+                f"{advice_for(error) or '; set log_dir to a folder you may write, or to None'}"
             ) from error
 
     def append(self, line: str) -> None:
@@ -114,16 +120,26 @@ class LogWriter:
         if handle is not None:
             os.close(handle)
 
+    def pack(self) -> None:
+        """Close the log, and with `log="shard"` move the folder to a shard; a second call does nothing.
+
+        A forked process leaves the folder to the one that began it, and that may still write.
+        """
+        self.close()
+        if self._packer == os.getpid():
+            self._packer = None  # whatever interrupts it, an episode is packed once
+            self.folder = pack(self.folder)
+
     @contextmanager
     def _writing(self, name: str) -> Iterator[None]:
         """Add the file's name to errors."""
         try:
             yield
         except (OSError, TypeError, ValueError) as error:
-            raise TrajectoryError(f"cannot write {self.folder / name}: {error}") from error
+            raise TrajectoryError(f"cannot write {self.folder / name}: {error}{advice_for(error)}") from error
 
     def _write_json(self, name: str, value: object) -> None:
-        write_whole(self.folder / name, f"{json.dumps(value, indent=2)}\n".encode("ascii"))
+        write_whole(self.folder / name, as_file(name, value))
 
 
 @cache
@@ -179,7 +195,7 @@ class Trajectory:
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Trajectory:
-        """Read the folder of a finished, running or killed episode.
+        """Read a finished, running or killed episode, by the path of its folder or by `<shard>/<name>`.
 
         Refused are: a file of more than 1 GiB or of more than 1,000,000 lines, a line or a JSON document of more than
         64 MiB, more than 100 levels of nesting, duplicate keys, values of another kind than an episode writes, and a
@@ -188,46 +204,58 @@ class Trajectory:
         Raises:
             TrajectoryError: it is not an episode's folder, or a file in it is refused; the message names file and line.
         """
-        path = Path(folder)
-        if not os.path.lexists(path / "messages.jsonl"):
-            raise TrajectoryError(f"{path} holds no messages.jsonl; give the folder of one episode")
-        messages, torn = _read_lines(path / "messages.jsonl", check_message)
-        tokens = _read_lines(path / "tokens.jsonl", check_object)[0] if os.path.exists(path / "tokens.jsonl") else []
-        diff = read_diff(path) if os.path.exists(path / "diff.patch") else ""
-        tools = _read_json(path / "tools.json", check_tools)
-        return cls(path, messages, tools, read_metadata(path), diff, tokens, torn)
+        log = _Log(Path(folder))
+        if not log.files.has("messages.jsonl"):
+            raise TrajectoryError(f"{folder} holds no messages.jsonl; give the folder of one episode")
+        messages, torn = log.lines("messages.jsonl", check_message)
+        tokens = log.lines("tokens.jsonl", check_object)[0] if log.files.has("tokens.jsonl") else []
+        diff = log.diff() if log.files.has("diff.patch") else ""
+        tools = log.json("tools.json", check_tools)
+        return cls(log.path, messages, tools, log.json("metadata.json", check_metadata), diff, tokens, torn)
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:
     """The checked content of an episode's `metadata.json`; a `TrajectoryError` if it is missing or damaged."""
-    about: dict[str, Any] = _read_json(folder / "metadata.json", check_metadata)
+    about: dict[str, Any] = _Log(folder).json("metadata.json", check_metadata)
     return about
 
 
 def read_diff(folder: Path) -> str:
     """The patch, with surrogate escapes for bytes that are not UTF-8; a `TrajectoryError` if it cannot be read."""
-    return _read(folder / "diff.patch").decode("utf-8", "surrogateescape")
+    return _Log(folder).diff()
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return read_log_file(path)
-    except (OSError, MemoryError) as error:
-        raise TrajectoryError(f"cannot read {path}: {error}") from error
+class _Log:
+    """The checked files of an episode."""
+
+    def __init__(self, path: Path) -> None:
+        self.files = LogFiles(path)
+        self.path = self.files.path
+
+    def diff(self) -> str:
+        return self._read("diff.patch").decode("utf-8", "surrogateescape")
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return self.files.read(name)
+        except (OSError, ValueError, MemoryError) as error:
+            raise TrajectoryError(f"cannot read {self.path / name}: {error}") from error
+
+    def json(self, name: str, check: Callable[[Any], None]) -> Any:
+        content = self._read(name)
+        try:
+            value = parse_json(content)
+            check(value)
+        except ValueError as error:
+            raise TrajectoryError(f"cannot read {self.path / name}: {error}") from error
+        return value
+
+    def lines(self, name: str, check: Callable[[Any], None]) -> tuple[list[Any], bool]:
+        """The values of a file of JSON lines, and whether a torn last line was left out."""
+        return _read_lines(self._read(name), self.path / name, check)
 
 
-def _read_json(path: Path, check: Callable[[Any], None]) -> Any:
-    try:
-        value = parse_json(_read(path))
-        check(value)
-    except ValueError as error:
-        raise TrajectoryError(f"cannot read {path}: {error}") from error
-    return value
-
-
-def _read_lines(path: Path, check: Callable[[Any], None]) -> tuple[list[Any], bool]:
-    """The values of a file of JSON lines, and whether a torn last line was left out."""
-    content = _read(path)
+def _read_lines(content: bytes, path: Path, check: Callable[[Any], None]) -> tuple[list[Any], bool]:
     if (count := content.count(b"\n")) > MAX_LINES:  # 1 GiB of `{}` would take 25 GiB of memory
         raise TrajectoryError(f"cannot read {path}: it holds {count} lines, an episode's at most {MAX_LINES}")
     *lines, last = content.split(b"\n")

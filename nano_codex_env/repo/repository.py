@@ -9,13 +9,13 @@ settings in `_SAFE`, which decide how files are compared, are copied.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nano_codex_env.errors import WorkspaceError
+from nano_codex_env.cache import temporary_folder
+from nano_codex_env.errors import WorkspaceError, advice_for
 from nano_codex_env.git import run_git
 from nano_codex_env.untrusted import open_regular
 
@@ -122,7 +122,9 @@ def _read(path: Path) -> bytes:
     try:
         with open_regular(path) as file:
             data = file.read(_LARGEST + 1)
-    except OSError:
+    except OSError as error:
+        if advice := advice_for(error):
+            raise WorkspaceError(f"cannot read {path}: {error}{advice}") from error
         return b""
     if len(data) > _LARGEST:
         raise WorkspaceError(f"{path} has more than {_LARGEST} bytes")
@@ -131,7 +133,7 @@ def _read(path: Path) -> bytes:
 
 def _configuration(*source: str, stdin: bytes = b"", as_user: bool = False) -> dict[str, str]:
     """The settings that `git config` lists; it runs in an empty folder, so that it reads no repository's."""
-    with tempfile.TemporaryDirectory(prefix="nano-codex-") as folder:
+    with temporary_folder() as folder:
         command = ["config", "-z", *source, "--list"]
         listed = run_git(command, cwd=Path(folder), stdin=stdin, as_user=as_user, timeout=QUICK)
     entries = (os.fsdecode(entry).partition("\n") for entry in listed.split(b"\0"))
@@ -145,7 +147,7 @@ def _safe(settings: Mapping[str, str]) -> dict[str, str]:
 @contextmanager
 def view(repository: Repository) -> Iterator[Path]:
     """A temporary bare git directory of our own with the repository's refs and objects."""
-    with tempfile.TemporaryDirectory(prefix="nano-codex-") as folder:
+    with temporary_folder() as folder:
         ours, common = Path(folder), repository.common
         _check_files(common)
         head = repository.git_dir / "HEAD"

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from nano_codex_env.cache import locked, publish
 from nano_codex_env.errors import WorkspaceError
-from nano_codex_env.git import run_git
+from nano_codex_env.git import GitDidNotRunError, run_git
 from nano_codex_env.repo.repository import QUICK, Repository, changes, folders_at, locate, view
 from nano_codex_env.untrusted import for_terminal
 
@@ -88,6 +88,8 @@ def _resolve(repository: Repository, commit: str, repo: str) -> Source:
         arguments = [f"--git-dir={ours}", "rev-parse", "--verify", "--quiet", revision]
         try:
             found = run_git(arguments, cwd=ours, timeout=QUICK).decode().strip()
+        except GitDidNotRunError:
+            raise
         except WorkspaceError as error:
             if commit in ("", "HEAD"):
                 raise WorkspaceError(f"{repo} has no commit yet; commit something first") from error
@@ -138,6 +140,8 @@ def _mirror(repo: str, commit: str, cache: Path) -> Path:
 def _has(mirror: Path, commit: str) -> bool:
     try:
         _resolve(locate(mirror), commit, "")
+    except GitDidNotRunError:
+        raise
     except WorkspaceError:
         return False
     return True

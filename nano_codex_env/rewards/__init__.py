@@ -2,11 +2,14 @@
 
 from nano_codex_env.rewards.base import (
     Reward,
+    RewardFunction,
     call_reward,
+    checked_reward,
     checked_score,
     from_function,
     needs_tests,
     once_per_diff,
+    require_tests,
     version_of,
     weighted,
 )
@@ -20,14 +23,17 @@ __all__ = [
     "DiffSimilarity",
     "Resolved",
     "Reward",
+    "RewardFunction",
     "Score",
     "call_reward",
     "check_reward",
+    "checked_reward",
     "checked_score",
     "from_function",
     "generic_hacks",
     "needs_tests",
     "once_per_diff",
+    "require_tests",
     "version_of",
     "weighted",
 ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Protocol
 
-from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, describe
+from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, TaskError, describe, is_ours
 from nano_codex_env.messages import Message
 from nano_codex_env.score import Score, as_finite, printable
 from nano_codex_env.tasks.task import Task
@@ -17,7 +19,8 @@ class Reward(Protocol):
     """Judges a patch; it needs no environment, so a saved trajectory can be scored again elsewhere.
 
     It may declare attributes, as the wrappers below do: `needs_tests` (default: False), `reads_transcript` (default:
-    True) and `version`.
+    True, but only one that says so itself may score a patch by its transcript in `check_reward`) and `version`.
+    Wherever a reward is taken, it may also return a plain number: see `checked_score`.
     """
 
     def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
@@ -28,9 +31,42 @@ class Reward(Protocol):
         """
 
 
+RewardFunction = Callable[[Task, Sequence[Message], str], Score | float]
+"""A reward, or a plain function that returns a number."""
+
+
+def checked_reward(reward: object) -> Any:
+    """`reward`, if it can be called as one.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    takes = "a reward is called with (task, transcript, diff), such as Resolved() or a function of yours"
+    if isinstance(reward, type):
+        raise ConfigError(f"{takes}; {reward.__name__} is a class: give an object of it, {reward.__name__}(...)")
+    if not callable(reward):
+        raise ConfigError(f"{takes}; got {reward!r:.200}")
+    try:
+        signature = inspect.signature(reward)
+    except (TypeError, ValueError):  # of a function in C
+        return reward
+    try:
+        signature.bind(None, None, None)
+    except TypeError as error:
+        raise ConfigError(f"{takes}; {name_of(reward)}{signature} cannot be: {error}") from error
+    return reward
+
+
 def needs_tests(reward: object) -> bool:
     """Whether `reward` can judge only tasks that have tests."""
     return bool(getattr(reward, "needs_tests", False))
+
+
+def require_tests(tasks: Iterable[Task], reward: Reward) -> None:
+    """Raise TaskError if some of `tasks` have no tests and the reward needs them."""
+    untested = [task.instance_id for task in tasks if not task.has_tests]
+    if untested and needs_tests(reward):
+        raise TaskError(f"no tests, so nothing can judge a patch: {', '.join(untested[:5])}; give another reward=")
 
 
 def reads_transcript(reward: object) -> bool:
@@ -38,10 +74,17 @@ def reads_transcript(reward: object) -> bool:
     return bool(getattr(reward, "reads_transcript", True))
 
 
+def declares_transcript(reward: object) -> bool:
+    """Whether `reward`, or a reward in it, says itself that it reads the transcript."""
+    if isinstance(reward, _Weighted):
+        return any(declares_transcript(one) for one, _ in reward.rewards)
+    return getattr(reward, "reads_transcript", None) is True
+
+
 def version_of(reward: object) -> str | None:
     """Name and version of a reward that has one (`resolved 2`): numbers of two versions must not be mixed."""
     version = getattr(reward, "version", None)
-    return version if version is None or " " in version else f"{name_of(reward)} {version}"
+    return version if version is None or " " in str(version) else f"{name_of(reward)} {version}"
 
 
 def name_of(reward: object) -> str:
@@ -49,32 +92,36 @@ def name_of(reward: object) -> str:
     return str(getattr(reward, "__name__", type(reward).__name__)).strip("<>_").lower()
 
 
-def call_reward(reward: Reward, task: Task, transcript: Sequence[Message], diff: str) -> Score:
+def call_reward(reward: RewardFunction, task: Task, transcript: Sequence[Message], diff: str) -> Score:
     """The score of a patch, where a user's reward may break without ending more than its episode.
 
     A bug in a reward of this package is raised as it is: it would void every episode.
 
     Raises:
-        RewardError: there is no number to give, the result is not a `Score`, or a reward that is not of this package
+        RewardError: there is no number to give, the result is no score, or a reward that is not of this package
             raised, on its own or inside `from_function` or `weighted`.
     """
-    return checked_score(_call_guarded(reward, task, transcript, diff))
+    return checked_score(_call_guarded(reward, task, transcript, diff), reward)
 
 
-def checked_score(score: object) -> Score:
-    """The result of a reward, if it is a score.
+def checked_score(result: object, reward: object) -> Score:
+    """What `reward` returned, as a score; a number may be Python's, NumPy's or PyTorch's, and True is 1.0.
 
     Raises:
-        RewardError: it is not.
+        RewardError: it is neither a `Score` nor a finite number.
     """
-    if not isinstance(score, Score):
-        raise RewardError(f"a reward returns a Score (see from_function); got {type(score).__name__}")
-    return score
-
-
-def is_ours(part: object) -> bool:
-    """Whether a function, or an object's class, is defined in this package: an unforeseen exception is our bug."""
-    return f"{getattr(part, '__module__', '')}.".startswith("nano_codex_env.")
+    if isinstance(result, Score):
+        return result
+    name, number = name_of(reward), result
+    with suppress(TypeError, ValueError, RuntimeError):  # an array of several numbers is none
+        number = result.item() if hasattr(result, "item") else result
+    number = float(number) if isinstance(number, bool) else number
+    if as_finite(number) is None:
+        raise RewardError(
+            f"a score is a finite number; got {printable(result):.200} from the reward {name}: return a number, or "
+            "Score(number, parts), and raise RewardError if there is none to give"
+        )
+    return Score(number, {name: number})  # type: ignore[arg-type]
 
 
 Call = Callable[[Any, Task, Sequence[Message], str], Any]
@@ -100,19 +147,18 @@ def _call_guarded(reward: Any, task: Task, transcript: Sequence[Message], diff: 
 
 
 class _Function:
-    def __init__(self, function: Callable[[Task, Sequence[Message], str], float | Score]) -> None:
+    def __init__(self, function: RewardFunction) -> None:
         self.function, self.__name__, self.needs_tests = function, name_of(function), needs_tests(function)
+        self.version = version_of(function)
+        if hasattr(function, "reads_transcript"):
+            self.reads_transcript = reads_transcript(function)
 
     def __call__(self, task: Task, transcript: Sequence[Message], diff: str, call: Call = _call) -> Score:
-        value = call(self.function, task, transcript, diff)
-        if isinstance(value, Score):
-            return value
-        number = value.item() if hasattr(value, "item") else value  # a NumPy or PyTorch scalar
-        return Score(number, {self.__name__: number})
+        return checked_score(call(self.function, task, transcript, diff), self)
 
 
 class _Weighted:
-    def __init__(self, rewards: Sequence[tuple[Reward, float]]) -> None:
+    def __init__(self, rewards: Sequence[tuple[RewardFunction, float]]) -> None:
         self.rewards = rewards
         self.needs_tests = any(needs_tests(reward) for reward, _ in rewards)
         self.reads_transcript = any(reads_transcript(reward) for reward, _ in rewards)
@@ -122,7 +168,7 @@ class _Weighted:
     def __call__(self, task: Task, transcript: Sequence[Message], diff: str, call: Call = _call) -> Score:
         total, parts = 0.0, {}
         for number, (reward, weight) in enumerate(self.rewards):
-            score = checked_score(call(reward, task, transcript, diff))
+            score = checked_score(call(reward, task, transcript, diff), reward)
             name = name_of(reward)
             name = f"{name}_{number}" if name in parts else name
             total += float(weight) * score.value
@@ -151,7 +197,7 @@ class _OncePerDiff:
                 del self._scores[next(iter(self._scores))]
         if known is future:
             try:
-                future.set_result(call(self._reward, task, transcript, diff))
+                future.set_result(checked_score(call(self._reward, task, transcript, diff), self._reward))
             except BaseException as error:
                 with self._lock:
                     self._scores.pop(key, None)
@@ -160,13 +206,17 @@ class _OncePerDiff:
         return known.result()
 
 
-def from_function(function: Callable[[Task, Sequence[Message], str], float | Score]) -> Reward:
-    """A reward from `f(task, transcript, diff) -> float`; one that returns a `Score` is taken as it is."""
-    return _Function(function)
+def from_function(function: RewardFunction) -> Reward:
+    """A reward from `f(task, transcript, diff) -> float`; one that returns a `Score` is taken as it is.
+
+    Raises:
+        ConfigError: it cannot be called so.
+    """
+    return _Function(checked_reward(function))
 
 
-def weighted(*rewards: tuple[Reward, float]) -> Reward:
-    """The weighted sum of rewards: `weighted((Resolved(), 0.8), (DiffSimilarity(), 0.2))`.
+def weighted(*rewards: tuple[RewardFunction, float]) -> Reward:
+    """The weighted sum of rewards: `weighted((Resolved(), 0.9), (shorter, 0.1))`.
 
     Raises:
         ConfigError: no pairs are given, or a weight is not a finite number.
@@ -174,6 +224,7 @@ def weighted(*rewards: tuple[Reward, float]) -> Reward:
     for pair in rewards:
         if not (isinstance(pair, tuple) and len(pair) == 2 and callable(pair[0])):
             raise ConfigError(f"weighted takes (reward, weight) pairs; got {pair!r}")
+        checked_reward(pair[0])
         if as_finite(pair[1]) is None:
             raise ConfigError(f"a weight is a finite number; got {printable(pair[1])}")
     if not rewards:

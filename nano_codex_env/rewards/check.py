@@ -8,11 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 
-from nano_codex_env.errors import RewardCheckError, describe
+from nano_codex_env.errors import RewardCheckError, RewardError, describe
 from nano_codex_env.messages import Message, assistant, tool_call
-from nano_codex_env.rewards.base import Reward
+from nano_codex_env.rewards.base import RewardFunction, checked_reward, checked_score, declares_transcript
 from nano_codex_env.rewards.hacks import generic_hacks
-from nano_codex_env.score import Score
 from nano_codex_env.tasks.task import Task
 
 Patches = Mapping[str, Mapping[str, str]]
@@ -28,11 +27,17 @@ NOISE: list[Message] = [
 ]
 """A transcript that claims everything and proves nothing."""
 
+_DECLARE = (
+    " (a reward that reads the transcript on purpose says so: an attribute reads_transcript = True, "
+    "check_reward(..., reads_transcript=True), or --reads-transcript)"
+)
+
 
 def check_reward(
-    reward: Reward,
+    reward: RewardFunction,
     tasks: Sequence[Task],
     *,
+    reads_transcript: bool | None = None,
     hacks: Patches | None = None,
     controls: Mapping[str, Mapping[str, tuple[str, bool]]] | None = None,
     timeout: float = 600.0,
@@ -41,13 +46,15 @@ def check_reward(
 ) -> None:
     """Try a reward on tasks with a reference patch, and raise one error that lists every finding.
 
-    For each task the reference patch must get more than no patch and than a broken one, and the same score each time,
-    whatever the transcript claims and whatever was scored before. A hack may get at most half way between no patch and
-    the reference, in any order of hacks. Each result must be a `Score`, in time.
+    For each task the reference patch must get more than no patch, and the same score each time, whatever the transcript
+    claims and whatever was scored before. A broken patch and a hack may get at most half way between no patch and the
+    reference, in any order of hacks. Each result must be a `Score` or a finite number, in time.
 
     Args:
         reward: the reward to check.
         tasks: with their reference patches.
+        reads_transcript: whether the score may depend on the transcript: then it need only be the same for one
+            transcript. None: if the reward, or one in a `weighted` sum, has an attribute `reads_transcript = True`.
         hacks: patches that solve nothing, by task; None: `generic_hacks` of each task.
         controls: honest patches by task, each with whether it is right: `{id: {"another way": (diff, True)}}`.
         timeout: seconds that one score may take.
@@ -56,8 +63,10 @@ def check_reward(
 
     Raises:
         RewardCheckError: the findings, one a line; there is no task, or one has no reference patch.
+        ConfigError: `reward` cannot be called as one.
     """
-    checker = _Checker(reward, timeout, say)
+    reads = declares_transcript(reward) if reads_transcript is None else reads_transcript
+    checker = _Checker(checked_reward(reward), reads, timeout, say)
     if not tasks:
         checker.findings.append("there is no task to try it on")
     for task in tasks:
@@ -72,7 +81,8 @@ def check_reward(
 
 @dataclass
 class _Checker:
-    reward: Reward
+    reward: RewardFunction
+    reads_transcript: bool
     timeout: float
     say: Callable[[str], None]
     findings: list[str] = field(default_factory=list)
@@ -100,13 +110,23 @@ class _Checker:
             good = value is None or (value > middle) == right
             self.expect(good, f"{name}: the {'right' if right else 'wrong'} patch {control!r} gives {value}")
         self.say(f"{name}: once more, with a transcript that lies")
-        for what, diff, transcript, before in (
-            ("the reference patch, scored once more,", task.patch, [], high),
-            ("the reference patch with another transcript", task.patch, NOISE, high),
-            ("no patch with a transcript that claims success", "", NOISE, low),
+        self.repeat("the reference patch, scored once more,", task, task.patch, [], high)
+        for what, diff, before in (
+            ("the reference patch with another transcript", task.patch, high),
+            ("no patch with a transcript that claims success", "", low),
         ):
-            value = self.value(what, task, diff, transcript)
-            self.expect(value in (None, before), f"{name}: {what} gives {value}, and {before} before")
+            if not self.reads_transcript:
+                self.repeat(what, task, diff, NOISE, before, advice=_DECLARE)
+            elif (value := self.value(what, task, diff, NOISE)) is not None:
+                self.repeat(f"{what}, scored once more,", task, diff, NOISE, value)
+
+    def repeat(
+        self, what: str, task: Task, diff: str, transcript: Sequence[Message], before: float, advice: str = ""
+    ) -> None:
+        """Score a patch, which must get what it got before."""
+        value = self.value(what, task, diff, transcript)
+        same = value in (None, before)
+        self.expect(same, f"{task.instance_id}: {what} gives {value}, and {before} before{advice}")
 
     def value(self, what: str, task: Task, diff: str, transcript: Sequence[Message] = ()) -> float | None:
         """The value of a score, or None and a finding."""
@@ -119,11 +139,11 @@ class _Checker:
             return None
         seconds = time.monotonic() - started
         self.expect(seconds <= self.timeout, f"{name} took {seconds:.1f} seconds, more than {self.timeout:g}")
-        if isinstance(score, Score) and type(score.value) is float:
-            return score.value
-        kind = type(score).__name__
-        self.findings.append(f"{name} gives a {kind}, not a Score with a plain float (see from_function)")
-        return None
+        try:
+            return checked_score(score, self.reward).value
+        except RewardError as error:
+            self.findings.append(f"{name} gives no score: {error}")
+            return None
 
     def expect(self, ok: bool, finding: str) -> None:
         if not ok:

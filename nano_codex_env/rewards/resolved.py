@@ -8,13 +8,12 @@ import os
 import random
 import secrets
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from nano_codex_env.cache import cache_dir
-from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, TaskError
+from nano_codex_env.cache import cache_dir, disk_errors
+from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, TaskError, advice_for
 from nano_codex_env.messages import Message
 from nano_codex_env.repo.base_tree import base_tree
 from nano_codex_env.sandbox import Sandbox, get_sandbox
@@ -122,12 +121,16 @@ class Resolved:
         """
         if not task.has_tests:
             raise TaskError(f"{task.instance_id} has no FAIL_TO_PASS tests; give another reward, or tasks with tests")
+        with disk_errors(f"scoring {task.instance_id}"):
+            return self._score(task, diff)
+
+    def _score(self, task: Task, diff: str) -> Score:
         base, _ = base_tree(task.repo, task.base_commit, self._scorer.cache)
         try:  # the row's own patches first: an error in them is not the fault of `diff`
             hidden_files(task, base)
             self._scorer.source(task, task.patch)
         except (ValueError, OSError) as error:
-            if isinstance(error, NanoCodexError):
+            if isinstance(error, NanoCodexError) or advice_for(error):
                 raise
             raise TaskError(f"{task.instance_id}: its patches, ids or paths cannot be used: {error!r:.200}") from error
         try:
@@ -280,9 +283,8 @@ class _Trial:
                 f"{self._task.instance_id}: no verdict within score_timeout ({self._judge._score_timeout:g} seconds) "
                 f"after {self._runs_done} runs; one of the reference patch takes {self._expected:.0f} seconds: raise it"
             )
-        started = time.monotonic()
         run = self._run_tests(self._patch, draw, min(limit, left))
-        self._spent += time.monotonic() - started
+        self._spent += run.seconds
         self._runs_done += 1
         return run
 

@@ -1,4 +1,4 @@
-"""The text similarity of a patch and the reference patch: a cheap reward that runs no test."""
+"""The text similarity of a patch and the reference patch: a cheap measure that runs no test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from nano_codex_env.tasks.task import Task
 
 
 class DiffSimilarity:
-    """The sum of difflib's ratios over the files of the reference patch, divided by the larger number of files."""
+    """The sum of difflib's ratios over the files of the reference patch, divided by the larger number of files.
+
+    Not for training: `check_reward` finds that a patch which breaks the file is worth nearly as much as the reference.
+    """
 
     reads_transcript = False
     version = "1"

@@ -1,6 +1,7 @@
 """Executors play jobs: episodes that are independent of each other and of the process that plays them.
 
-`rollouts` uses these methods of one: `start`, `poll`, `running`, `finish`, `drop` and `close`. A `Job` and an
+`rollouts` uses these methods of one: `start`, `poll`, `running`, `too_many`, `played`, `finish`, `drop` and
+`close`. A `Job` and an
 `EpisodeResult` can be pickled, so that jobs can be played in other processes too.
 """
 
@@ -11,18 +12,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from nano_codex_env.env import NanoCodexEnv
-from nano_codex_env.errors import NanoCodexError
+from nano_codex_env.errors import BrokenTaskError, NanoCodexError, describe
 from nano_codex_env.messages import Message, ToolSchema
 from nano_codex_env.policies.base import Policy, Reply
 from nano_codex_env.records.result import EpisodeResult
-from nano_codex_env.rewards import Reward, Score, needs_tests, once_per_diff, version_of
+from nano_codex_env.rewards import Reward, Score, checked_score, needs_tests, once_per_diff, version_of
 from nano_codex_env.rewards.base import reads_transcript
 from nano_codex_env.runs.rollout import rollout
+from nano_codex_env.sandbox.budget import checked_while_waiting
 from nano_codex_env.tasks.task import Task
 
 
@@ -54,9 +56,20 @@ class ThreadExecutor:
     the next one is played in its place. Equal diffs of one task are scored once.
     """
 
-    def __init__(self, policy: Policy, reward: Reward, env: Mapping[str, Any], *, concurrency: int, scorers: int):
-        """`env`: the arguments of each episode's `NanoCodexEnv`."""
-        self.policy, self.env = policy, env
+    def __init__(
+        self,
+        policy: Policy,
+        reward: Reward,
+        env: Mapping[str, Any],
+        *,
+        concurrency: int,
+        scorers: int,
+        stop_after_voids: int | None = None,
+    ) -> None:
+        """`env`: the arguments of each episode's `NanoCodexEnv`; `stop_after_voids`: see `rollouts`."""
+        self.policy, self.env, self._stop_after_voids = policy, env, stop_after_voids
+        self.too_many: str | None = None
+        """Why no more episodes are begun, if there were too many void ones."""
         self.reward = once_per_diff(_RewardWithin(reward, self._scoring_place))
         self.playing = threading.Semaphore(concurrency)
         self._scoring, self._most = threading.Semaphore(scorers), concurrency + scorers
@@ -64,9 +77,12 @@ class ThreadExecutor:
         self._results: queue.SimpleQueue[EpisodeResult | BaseException] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self.lock = threading.Lock()
-        """Guards `_episodes`, `_dropped`, and whether an episode's thread is inside the policy."""
+        """Guards `_episodes`, `_dropped`, `_answers`, and whether an episode's thread is inside the policy."""
         self._episodes: set[_RunningJob] = set()
         self._stuck: set[threading.Thread] = set()
+        self._answers = 0
+        self._voids = 0
+        """Void episodes since the last one with a reward."""
         self._dropped: str | None = None
 
     def start(self, jobs: Sequence[Job]) -> None:
@@ -80,6 +96,30 @@ class ThreadExecutor:
     def running(self) -> bool:
         """Whether more results may come."""
         return any(thread.is_alive() for thread in self._threads) or not self._results.empty()
+
+    def played(self) -> tuple[int, int, int]:
+        """How many episodes run, how many answers the policy gave so far, and the steps of those that run."""
+        with self.lock:
+            return len(self._episodes), self._answers, sum(episode.steps for episode in self._episodes)
+
+    def count_answer(self) -> None:
+        """Count an answer of the policy."""
+        with self.lock:
+            self._answers += 1
+
+    def count(self, result: EpisodeResult) -> None:
+        """Begin no more episodes after `stop_after_voids` void ones, of which none is that of a broken task."""
+        with self.lock:
+            if result.void is None:
+                self._voids = 0
+            elif not result.void.startswith(BrokenTaskError.__name__):
+                self._voids += 1
+            if self._voids == self._stop_after_voids and not self.too_many:
+                self.too_many = (
+                    f"{self._voids} void episodes, and none with a reward between them, so no more were begun; "
+                    f"the last: {result.instance_id} (attempt {result.attempt}): {result.void}"
+                )
+                self.finish()
 
     def poll(self, timeout: float) -> EpisodeResult | None:
         """The next result; None: none within `timeout` seconds. An error that ended a thread is raised here."""
@@ -148,7 +188,7 @@ class ThreadExecutor:
 
     @contextmanager
     def _scoring_place(self) -> Iterator[None]:
-        with self._scoring:
+        with self._scoring, checked_while_waiting(self.check):
             self.check()
             yield
 
@@ -162,19 +202,26 @@ class _RunningJob:
         self._place = ExitStack()
         self._place.callback(executor.playing.release)
         self.thread, self.in_policy = threading.current_thread(), False
+        self.steps = 0
+        """Steps when the policy was last asked."""
 
     def play(self) -> EpisodeResult:
         """Play it to its end, or to a void result."""
         executor, job = self._executor, self._job
         reward = _RewardWithin(executor.reward, self._scoring)
-        with self._place, closing(NanoCodexEnv(reward=reward, **executor.env)) as self._env:
-            return rollout(self._env, self, task=job.task, attempt=job.attempt, void_on=BaseException)
+        with self._place, NanoCodexEnv(reward=reward, **executor.env) as self._env:
+            result = rollout(self._env, self, task=job.task, attempt=job.attempt, void_on=BaseException)
+            executor.count(result)  # before the next one is begun in its place
+            return result
 
     def __call__(self, messages: Sequence[Message], tools: Sequence[ToolSchema]) -> Reply:
         """Ask the policy."""
+        self.steps = self._env.episode.steps if self._env else 0
         self._set_in_policy(True)
         try:
-            return self._executor.policy(messages, tools)
+            reply = self._executor.policy(messages, tools)
+            self._executor.count_answer()
+            return reply
         finally:
             self._set_in_policy(False)
 
@@ -188,8 +235,11 @@ class _RunningJob:
         void = self._job.void(reason, time.monotonic() - self._started)
         if self.in_policy and self._env is not None:
             episode = self._env.episode
+            try:
+                self._env.void(reason)
+            except Exception as error:  # noqa: BLE001 (the other episodes are still to be dropped)
+                void = replace(void, void=f"{reason}; and then, cleaning up: {describe(error)}")
             void = replace(void, steps=episode.steps, folder=str(episode.log.folder) if episode.log else None)
-            self._env.void(reason)
         return void
 
     def _set_in_policy(self, value: bool) -> None:
@@ -217,4 +267,4 @@ class _RewardWithin:
     def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
         """See `Reward`."""
         with self._context():
-            return self._reward(task, transcript, diff)
+            return checked_score(self._reward(task, transcript, diff), self._reward)

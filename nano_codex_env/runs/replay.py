@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 from nano_codex_env.episode import NOT_RUN, Episode, Rules
-from nano_codex_env.errors import ActionError, ConfigError, TaskError, TrajectoryError
+from nano_codex_env.errors import ActionError, ConfigError, TaskError, TrajectoryError, closed_after
 from nano_codex_env.messages import Message, ToolSchema, as_assistant, dumps
 from nano_codex_env.records.trajectory import Trajectory
 from nano_codex_env.sandbox import Sandbox, get_sandbox
@@ -66,7 +66,7 @@ def replay(
     except (TaskError, OSError, RuntimeError) as error:  # too long a path, or `~` of an unknown user
         raise TrajectoryError(f"{logged.folder / 'metadata.json'} holds no task to play: {error!s:.400}") from error
     found = []
-    with closing(episode):
+    with closed_after(episode.close):
         if not _same_tools(toolbox.schemas, logged.tools):
             found.append(Difference("tools.json", dumps(logged.tools), dumps(toolbox.schemas)))
         for action in actions:
@@ -90,8 +90,9 @@ def rules_of(logged: Trajectory, notices: Sequence[Notice] = ()) -> Rules:
     # Old logs do not name their prompt: it was this one whatever the tools, or the default.
     is_legacy = [message.get("content") for message in logged.messages[:1]] == [SYSTEM_PROMPT]
     prompt = about.get("system_prompt", SYSTEM_PROMPT if is_legacy else None)
+    inaction, most = about.get("on_inaction") or "submit", about.get("max_reminders")
     try:
-        return Rules(limits["max_steps"], None, None, tuple(notices), about.get("on_inaction") or "submit", prompt)
+        return Rules(limits["max_steps"], None, None, tuple(notices), inaction, prompt, most)
     except ConfigError as error:
         raise TrajectoryError(f"{where} holds invalid rules: {error}") from error
 
@@ -135,8 +136,19 @@ def _compare(logged: Sequence[Message], replayed: Sequence[Message]) -> Iterator
 
 
 def _same_tools(ours: Sequence[ToolSchema], logged: Sequence[ToolSchema]) -> bool:
-    """Whether the policy was given these tools; TRL sorts them by name and does not forbid further parameters."""
+    """Whether the policy was given these tools; TRL sorts them by name and derives schemas that say less."""
     if list(ours) == list(logged):
         return True
     bare = json.loads(json.dumps(ours).replace(', "additionalProperties": false', ""))
-    return list(logged) in (bare, sorted(bare, key=lambda tool: str(tool["function"]["name"])))
+    in_order = sorted(bare, key=lambda tool: str(tool["function"]["name"]))
+    return list(logged) in (bare, in_order) or [*map(_outline, logged)] == [*map(_outline, in_order)]
+
+
+def _outline(tool: ToolSchema) -> Any:
+    """What TRL keeps of any tool: name, description, and the arguments' names; None if it is not one of TRL's."""
+    try:
+        parameters = tool["function"]["parameters"]
+        needed = sorted(parameters.get("required", ()))
+        return tool["function"]["name"], tool["function"]["description"], list(parameters["properties"]), needed
+    except (KeyError, TypeError, AttributeError):
+        return None

@@ -5,12 +5,21 @@ from __future__ import annotations
 import logging
 import time
 import traceback
+from functools import partial
 from typing import Any, SupportsFloat
 
 import gymnasium as gym
 
 from nano_codex_env.env import NanoCodexEnv
-from nano_codex_env.errors import ContextOverflow, NanoCodexError, PolicyError, describe
+from nano_codex_env.errors import (
+    BrokenToolError,
+    ContextOverflow,
+    NanoCodexError,
+    PolicyError,
+    clean_up_after,
+    describe,
+    describe_all,
+)
 from nano_codex_env.policies.base import Policy, Reply
 from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.rewards import version_of
@@ -40,7 +49,7 @@ def rollout(
     name = getattr(options.get("task"), "instance_id", "") or str(options.get("instance_id") or options.get("repo", ""))
     started, log, steps, void, reward = time.monotonic(), None, 0, None, None
     value: SupportsFloat
-    info, finish_reasons = dict[str, Any](), list[str]()
+    info = dict[str, Any]()
     try:
         obs, first = env.reset(seed=seed, options=options)
         name, log = first["instance_id"], inner.episode.log
@@ -54,7 +63,7 @@ def rollout(
             else:
                 if not isinstance(reply, Reply):
                     raise PolicyError(f"a policy returns Reply(message); got {type(reply).__name__}")
-                finish_reasons += [reply.finish_reason] if reply.finish_reason else []
+                inner.episode.finish_reasons += [reply.finish_reason] if reply.finish_reason else []
                 if reply.tokens is not None and log:
                     log.tokens(reply.tokens, 1 + sum(message["role"] == "assistant" for message in obs))
                 if reply.total_tokens is not None:
@@ -63,16 +72,14 @@ def rollout(
             steps = inner.episode.steps
             if terminated or truncated:
                 reward = float(value)
-        if finish_reasons:
-            info["metrics"] = {**info["metrics"], "answers_cut": float(finish_reasons.count("length"))}
-            if log:
-                log.note({"finish_reasons": finish_reasons})
     except BaseException as error:
-        void = _void(inner, describe(error))
+        clean_up_after(error, partial(inner.void, describe(error)))
         if not isinstance(error, void_on):
             raise
-        if not isinstance(error, NanoCodexError):
-            _warn(error)
+        void = describe_all(error)
+        if not isinstance(error, NanoCodexError) or isinstance(error, BrokenToolError):
+            trace = for_terminal("".join(traceback.format_exception(error)))
+            logger.warning("an episode is void for an error that nobody foresaw\n%s", trace)
     return EpisodeResult(
         instance_id=name,
         attempt=attempt,
@@ -85,17 +92,3 @@ def rollout(
         **{key: info[key] for key in ("diff", "parts", "metrics") if key in info},
         scorer=version_of(inner.reward),
     )
-
-
-def _warn(error: BaseException) -> None:
-    trace = for_terminal("".join(traceback.format_exception(error)))
-    logger.warning("an episode is void for an error that nobody foresaw\n%s", trace)
-
-
-def _void(env: NanoCodexEnv, reason: str) -> str:
-    """End the episode as void; returns the reason, and any error of ending it."""
-    try:
-        env.void(reason)
-    except NanoCodexError as error:
-        return f"{reason}; and then {describe(error)}"
-    return reason

@@ -5,23 +5,22 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
-import threading
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nano_codex_env.atomic import write_whole
 from nano_codex_env.env import NanoCodexEnv
-from nano_codex_env.errors import BrokenTaskError, ConfigError, TrajectoryError, check_positive
+from nano_codex_env.errors import ConfigError, NanoCodexError, TrajectoryError, check_positive
 from nano_codex_env.parallel import processors
 from nano_codex_env.policies.base import Policy
 from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.records.rows import RowFile
+from nano_codex_env.records.shards import is_episode
 from nano_codex_env.records.trajectory import read_metadata
 from nano_codex_env.rewards import Reward, version_of
+from nano_codex_env.runs.collector import Collector, Results
 from nano_codex_env.runs.executors import Job, ThreadExecutor
 from nano_codex_env.tasks import Rows, load_tasks
 from nano_codex_env.tasks.task import Task
@@ -29,16 +28,7 @@ from nano_codex_env.tools import default_tools
 from nano_codex_env.tools.prompt import default_prompt
 from nano_codex_env.untrusted import on_one_line
 
-if TYPE_CHECKING:
-    from nano_codex_env.runs.progress import ProgressBar
-
 logger = logging.getLogger(__name__)
-
-Results = dict[Any, EpisodeResult]
-"""Results by `EpisodeResult.key`."""
-
-_POLL = 0.2
-"""Seconds between two checks of the deadline and of interrupts."""
 
 _PATIENCE = 3.0
 """Seconds that dropped episodes have to end on their own."""
@@ -53,6 +43,15 @@ class Interrupted(KeyboardInterrupt):
         self.results = results
 
 
+class TooManyVoids(NanoCodexError):
+    """`stop_after_voids` ended `rollouts` before all episodes were finished."""
+
+    def __init__(self, results: list[EpisodeResult], reason: str) -> None:
+        """`results`: those of the finished episodes, in the order of the tasks."""
+        super().__init__(reason)
+        self.results = results
+
+
 def rollouts(
     tasks: Rows | Task | str | os.PathLike[str],
     policy: Policy,
@@ -64,6 +63,8 @@ def rollouts(
     deadline: float | None = None,
     reward: Reward | None = None,
     scorers: int | None = None,
+    stop_after_voids: int | None = None,
+    on_result: Callable[[EpisodeResult], object] | None = None,
     progress: bool | None = None,
     config: Mapping[str, Any] | None = None,
     **env: Any,
@@ -84,6 +85,11 @@ def rollouts(
         deadline: seconds for the whole run; unfinished episodes are void then. None: no limit but the episodes' own.
         reward: as in `NanoCodexEnv`.
         scorers: episodes scored at once; default: one for each processor that this process may use.
+        stop_after_voids: after so many void episodes, none with a reward finished between them, begin no more, finish
+            those that run, and raise `TooManyVoids`; None: never. Those of a broken task are not counted.
+        on_result: called with each result once it is on disk, one at a time, in the thread that called `rollouts`; not
+            with those of a resumed run that are there already. An exception in it drops the running episodes and is
+            raised; what was finished is kept.
         progress: a progress bar on stderr; None: if that is a terminal.
         config: written to `out/config.json` when the run begins.
         **env: further arguments of `NanoCodexEnv`.
@@ -92,6 +98,7 @@ def rollouts(
         ConfigError: an argument cannot be used; or `out` holds results and `resume` is not given, results of another
             scorer or system prompt, or is in use.
         Interrupted: Ctrl-C; it holds the finished results, which are in `out` too.
+        TooManyVoids: `stop_after_voids` is reached; it holds the finished results too.
     """
     from nano_codex_env.runs.progress import ProgressBar  # imports rich
 
@@ -100,6 +107,9 @@ def rollouts(
     scorers = processors() if scorers is None else scorers
     for name, value in (("n", n), ("concurrency", concurrency), ("scorers", scorers)):
         check_positive(name, value)
+    check_positive("stop_after_voids", stop_after_voids, optional=True)
+    if on_result is not None and not callable(on_result):
+        raise ConfigError(f"on_result must be a function of an EpisodeResult; got {on_result!r:.200}")
     jobs = _jobs(load_tasks([tasks] if isinstance(tasks, Task) else tasks), n)
     env = {"log_dir": out, **env} if out else env
     reward = NanoCodexEnv(reward=reward, **env).reward  # raises for invalid arguments here rather than in threads
@@ -109,8 +119,10 @@ def rollouts(
         if out:
             _check_prompt(results.values(), Path(out), env)
             _write_config(Path(out, "config.json"), config)
-        executor = ThreadExecutor(policy, reward, env, concurrency=concurrency, scorers=scorers)
-        collector = _Collector(executor, records, bar, results)
+        executor = ThreadExecutor(
+            policy, reward, env, concurrency=concurrency, scorers=scorers, stop_after_voids=stop_after_voids
+        )
+        collector = Collector(executor, records, bar, results, on_result)
         try:
             collector.collect([job for job in jobs if job.key not in results], deadline)
         finally:
@@ -118,81 +130,9 @@ def rollouts(
     ordered = [results[job.key] for job in jobs if job.key in results]
     if collector.interrupts:
         raise Interrupted(ordered)
+    if executor.too_many:
+        raise TooManyVoids(ordered, executor.too_many)
     return ordered
-
-
-class _Collector:
-    """Records and shows the results of an executor as they come, and handles the deadline and Ctrl-C."""
-
-    def __init__(self, executor: ThreadExecutor, records: RowFile | None, bar: ProgressBar, results: Results) -> None:
-        self._executor, self._records, self._bar, self._results = executor, records, bar, results
-        self.interrupts = 0
-        self._reasons: set[str] = set()
-        for result in results.values():
-            bar.add(result, earlier=True)
-
-    def collect(self, jobs: Sequence[Job], deadline: float | None) -> None:
-        """Have the jobs played, until all are finished, the deadline has passed, or Ctrl-C was pressed twice."""
-        until = None if deadline is None else time.monotonic() + deadline
-        is_announced = False
-        with self._counted_interrupts():
-            self._executor.start(jobs)
-            while self._executor.running:
-                self._take(_POLL)
-                if self.interrupts and not is_announced:
-                    is_announced = True
-                    self._bar.say("interrupted: finishing the episodes that run; Ctrl-C again drops them")
-                if self.interrupts > 1:
-                    break
-                if until is not None and time.monotonic() > until:
-                    self._give_up(jobs, f"the deadline of {deadline:g} seconds for all episodes passed")
-                    break
-            while self._take(0):
-                pass
-
-    def _take(self, timeout: float) -> bool:
-        result = self._executor.poll(timeout)
-        if result:
-            self._keep(result)
-        return result is not None
-
-    def _keep(self, result: EpisodeResult) -> None:
-        self._results[result.key] = result
-        if self._records:
-            self._records.add(result.row())
-        if result.void and result.void not in self._reasons:
-            self._reasons.add(result.void)  # shown once: with a dead endpoint all episodes have the same one
-            broken = result.void.startswith(BrokenTaskError.__name__)
-            state = "is broken, and all its episodes are void" if broken else f"(attempt {result.attempt}) is void"
-            self._bar.say(f"{result.instance_id} {state}: {result.void:.4000}")
-        self._bar.add(result)
-
-    def _give_up(self, jobs: Sequence[Job], reason: str) -> None:
-        """Record every unfinished job as void."""
-        running = {void.key: void for void in self._executor.drop(reason)}
-        while self._take(0):
-            pass
-        for job in jobs:
-            if job.key not in self._results:
-                self._keep(running.get(job.key) or job.void(f"{reason}; it was not begun"))
-
-    @contextmanager
-    def _counted_interrupts(self) -> Iterator[None]:
-        """Count Ctrl-C, so that it does not end the writing of a row; not if the caller has a handler of its own."""
-        is_main = threading.current_thread() is threading.main_thread()
-        if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-            yield
-            return
-
-        def count(number: int, frame: object) -> None:
-            self.interrupts += 1
-            self._executor.finish()
-
-        signal.signal(signal.SIGINT, count)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _jobs(tasks: Sequence[Task], n: int) -> list[Job]:
@@ -241,7 +181,7 @@ def _check_prompt(results: Iterable[EpisodeResult], out: Path, env: Mapping[str,
         ConfigError: they differ.
     """
     folders = (out / os.path.basename(result.folder) for result in results if result.folder)
-    folder = next((folder for folder in folders if (folder / "metadata.json").exists()), None)
+    folder = next((folder for folder in folders if is_episode(folder)), None)
     if folder is None:
         return
     with suppress(TrajectoryError):  # a damaged log does not stop the run

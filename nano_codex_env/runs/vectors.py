@@ -13,7 +13,7 @@ from typing import Any, SupportsFloat
 import gymnasium as gym
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
-from nano_codex_env.errors import ConfigError
+from nano_codex_env.errors import ConfigError, SandboxError, advice_for, clean_up_after
 from nano_codex_env.messages import Message
 
 
@@ -74,7 +74,22 @@ class _AsyncVectorEnv(AsyncVectorEnv[Any, Any]):
 
     def __init__(self, makers: Sequence[Callable[[], gym.Env[Any, Any]]], **kwargs: Any) -> None:
         self._transcripts: list[list[Message]] = [[] for _ in makers]
-        super().__init__(makers, **kwargs)
+        try:
+            super().__init__(makers, **kwargs)
+        except BaseException as error:
+            clean_up_after(error, self._end_processes)
+            if advice := advice_for(error):
+                raise SandboxError(f"cannot start {len(makers)} processes: {error}{advice}") from error
+            raise
+
+    def _end_processes(self) -> None:
+        """Undo a start that failed half way."""
+        for process in getattr(self, "processes", ()):
+            if process.pid:
+                process.kill()
+                process.join()
+        for pipe in getattr(self, "parent_pipes", ()):
+            pipe.close()
 
     def reset_wait(self, timeout: float | None = None) -> tuple[Any, dict[str, Any]]:
         news, infos = super().reset_wait(timeout)

@@ -17,9 +17,13 @@ def get_sandbox(sandbox: Sandbox | str = "bubblewrap", *, cache: str | os.PathLi
     """The sandbox of that name, shared per cache; an object is returned unchanged.
 
     Raises:
-        ConfigError: there is no sandbox of that name.
+        ConfigError: there is no sandbox of that name, or the object is none.
     """
     if not isinstance(sandbox, str):
+        if isinstance(sandbox, type) or not all(callable(getattr(sandbox, name, None)) for name in ("open", "run")):
+            raise ConfigError(
+                f"sandbox is 'bubblewrap' or an object with methods open and run (see Sandbox); got {sandbox!r:.200}"
+            )
         return sandbox
     if sandbox == "bubblewrap":
         return _shared.setdefault(os.fspath(cache) if cache else None, Bubblewrap(cache=cache))

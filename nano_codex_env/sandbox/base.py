@@ -94,6 +94,10 @@ class ExecResult:
     """Whether it was stopped because it wrote more than `Limits.output`."""
     reports: bytes = b""
     """Bytes that the program of `Sandbox.run` wrote to its descriptor 2, the report pipe."""
+    out_of_memory: bool = False
+    """Whether processes of it were killed because all together had reached `Limits.total_memory`."""
+    waited: float = 0.0
+    """Seconds for which it waited for its turn on this machine before it was started; not part of its time limit."""
 
 
 class Shell(Protocol):

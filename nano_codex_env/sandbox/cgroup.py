@@ -8,37 +8,57 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from nano_codex_env.errors import SandboxError
+from nano_codex_env.errors import SandboxError, advice_for
+from nano_codex_env.mounts import PROC, read_mounts
 
 _PREFIX = "nano-codex-"
 
 
 @cache
-def delegated_group(proc: Path = Path("/proc/self")) -> Path | None:
+def delegated_group(proc: Path = PROC) -> Path | None:
     """The group in which boxes may have groups of their own, or None; groups of processes that died are removed."""
-    mounts = [line.split() for line in (proc / "mountinfo").read_text(encoding="utf-8").splitlines()]
-    mount = next((row[4] for row in mounts if row[row.index("-") + 1] == "cgroup2"), None)
-    lines = (proc / "cgroup").read_text(encoding="utf-8").splitlines()
-    ours = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), None)
-    if not mount or not ours:
-        return None
-    parent = Path(os.path.normpath(Path(mount, ours.lstrip("/"), "" if ours == "/" else "..")))
     try:
-        controllers = (parent / "cgroup.subtree_control").read_text(encoding="ascii").split()
-    except OSError:
-        return None
-    if "memory" not in controllers or not all(os.access(path, os.W_OK) for path in (parent, parent / "cgroup.procs")):
+        parent = find_group(proc)
+    except SandboxError as error:
+        if error.__cause__ and advice_for(error.__cause__):  # out of descriptors, say: the next box may have a group
+            raise
         return None
     for folder in parent.glob(f"{_PREFIX}*"):
         if not Path("/proc", folder.name.split("-")[2]).exists():
             with contextlib.suppress(OSError):  # a process is still alive in it
                 folder.rmdir()
+    return parent
+
+
+def find_group(proc: Path = PROC) -> Path:
+    """The group in which boxes may have groups of their own.
+
+    Raises:
+        SandboxError: there is none; the message says why.
+    """
+    mount = next((mount for mount in read_mounts(proc) if mount.kind == "cgroup2"), None)
+    lines = (proc / "cgroup").read_text(encoding="utf-8").splitlines()
+    ours = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), None)
+    if not mount or not ours:
+        raise SandboxError("control groups are of version 1 here, or not mounted")
+    parent = Path(os.path.normpath(Path(mount.target, ours.lstrip("/"), "" if ours == "/" else "..")))
+    try:
+        controllers = (parent / "cgroup.subtree_control").read_text(encoding="ascii").split()
+    except OSError as error:
+        raise SandboxError(f"{parent} cannot be read: {error.strerror}") from error
+    if "memory" not in controllers:
+        if any("memory" in line.split(":")[1].split(",") for line in lines):
+            raise SandboxError("memory belongs to control groups of version 1 here")
+        raise SandboxError(f"{parent} does not hand the memory controller down")
+    if not all(os.access(path, os.W_OK) for path in (parent, parent / "cgroup.procs")):
+        raise SandboxError(f"{parent} is not delegated: this user may not write in it")
     return parent
 
 
@@ -59,12 +79,16 @@ class ControlGroup:
                     if "swap" not in name or (self.path / name).exists():
                         (self.path / name).write_text(value, encoding="ascii")
             except OSError as error:
-                raise SandboxError(f"no control group for a box in {parent}: {error}") from error
+                raise SandboxError(f"no control group for a box in {parent}: {error}{advice_for(error)}") from error
             undo.pop_all()
 
     def entering(self, argv: Sequence[str]) -> list[str]:
         """A command that enters the group and then becomes `argv`."""
         return ["/bin/sh", "-c", 'echo $$ >"$0" && exec "$@"', str(self.path / "cgroup.procs"), *argv]
+
+    def memory_events(self) -> dict[str, int]:
+        """`oom`: how often it reached its own limit; `oom_kill`: its processes that were killed, for whatever limit."""
+        return _counts(self.path / "memory.events")
 
     def remove(self) -> None:
         """Remove it, for up to a second after its processes were killed."""
@@ -75,3 +99,77 @@ class ControlGroup:
                 return
             except OSError:  # the last of them takes a moment
                 time.sleep(0.005)
+
+
+class MemoryWatch:
+    """Tells whose limit it was when processes of a box were killed: the box's own, or the machine's or its job's.
+
+    A box with a control group of its own has its own counters. Elsewhere the group that this process is in counts all
+    that was killed in the job; and where that cannot be read, there is only the count of the whole machine.
+    """
+
+    def __init__(self, group: ControlGroup | None) -> None:
+        """Begin to watch, before the box starts."""
+        self._group = group
+        self._counter = None if group else _job_counter() or _MACHINE
+        self._before = _counts(self._counter).get("oom_kill", 0)
+
+    def reached_own_limit(self, status: int | None, *, resident: bool = False) -> bool:
+        """Whether the kernel stopped processes of the box for the box's own limit.
+
+        `status` is its launcher's; None: it was stopped here. With `resident` its commands may have been killed without
+        ending it: only its own death counts.
+
+        Raises:
+            SandboxError: the box was killed from outside, for the memory of the machine or the job, or by somebody.
+        """
+        if self._group:
+            found = self._group.memory_events()
+            if found.get("oom"):
+                return True
+            killed = found.get("oom_kill", 0)
+        else:
+            is_killed = status in (-signal.SIGKILL, 128 + signal.SIGKILL)
+            told = is_killed or (status and not resident and self._counter != _MACHINE)
+            killed = _counts(self._counter).get("oom_kill", 0) - self._before if told else 0
+        if killed or (status or 0) < 0:
+            why = "the machine, or the job that this is, ran out of memory" if killed else f"by signal {-(status or 0)}"
+            raise SandboxError(
+                f"processes of the box were killed from outside: {why}. If it was for memory: run fewer tests at once "
+                "(scorers=, NANO_CODEX_BOXES) and fewer episodes, or ask for more memory"
+            )
+        return False
+
+
+_MACHINE = Path("/proc/vmstat")
+
+
+@cache
+def _job_counter(proc: Path = Path("/proc/self")) -> Path | None:
+    """The file in which the group that this process is in counts the processes that were killed for memory, or None."""
+    mounts = [line.split() for line in (proc / "mountinfo").read_text(encoding="utf-8").splitlines()]
+    for line in (proc / "cgroup").read_text(encoding="utf-8").splitlines():
+        _, controllers, ours = line.split(":", 2)
+        name = "memory.oom_control" if "memory" in controllers.split(",") else "memory.events"
+        for row in mounts:
+            kind, options = row[row.index("-") + 1], row[-1].split(",")
+            if kind == ("cgroup" if controllers else "cgroup2") and (not controllers or "memory" in options):
+                path = Path(row[4], os.path.relpath(ours, row[3]), name)
+                if (not controllers or name == "memory.oom_control") and os.access(path, os.R_OK):
+                    return path
+    return None
+
+
+def _counts(file: Path | None) -> dict[str, int]:
+    """The counters in a file of the kernel's; none where it does not exist.
+
+    Raises:
+        SandboxError: this process can open no more files.
+    """
+    try:
+        rows = [line.split() for line in file.read_text(encoding="ascii").splitlines()] if file else []
+    except OSError as error:
+        if advice := advice_for(error):
+            raise SandboxError(f"cannot read {file}: {error}{advice}") from error
+        return {}
+    return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}

@@ -114,10 +114,16 @@ def _hidden_folders(root: Path, hidden: Sequence[Path]) -> list[str]:
     return sorted(str(path) for path in found if found.isdisjoint(path.parents))
 
 
+def _listed(folder: str | Path) -> list[str]:
+    """The names in a folder; `glob` would take one that cannot be read now for an empty one."""
+    return sorted(os.listdir(folder)) if os.path.isdir(folder) and os.access(folder, os.R_OK) else []
+
+
 @cache
 def _installed_packages() -> tuple[Path, ...]:
     """Folders of Python packages and sources under /usr: they may hold the very library under repair."""
     found = [Path("/usr/lib/python3/dist-packages"), Path("/usr/src"), Path("/usr/local/src")]
     for prefix in ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64"):
-        found += Path(prefix).glob("python3*/*-packages")
+        pythons = [Path(prefix, name) for name in _listed(prefix) if name.startswith("python3")]
+        found += [python / name for python in pythons for name in _listed(python) if name.endswith("-packages")]
     return tuple(path for path in found if path.is_dir() and not path.is_symlink())

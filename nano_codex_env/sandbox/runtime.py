@@ -51,11 +51,15 @@ def _top_level(packages: Path) -> frozenset[str]:
     return frozenset(name.split(".")[0] for name in names if not name.endswith((".dist-info", ".egg-info", ".pth")))
 
 
+def _raise(error: OSError) -> None:
+    raise error
+
+
 @cache
 def _installed_tests(packages: Path) -> dict[str, list[str]]:
     """File name -> paths below `packages` of Python files in test folders, and of their compiled files."""
     found: dict[str, list[str]] = {}
-    for top, _, files in os.walk(packages):
+    for top, _, files in os.walk(packages, onerror=_raise):
         for name in files:
             stem, _, rest = name.partition(".")
             if "test" in f"{top}/{name}" and (rest == "py" or (rest.endswith(".pyc") and top.endswith("__pycache__"))):

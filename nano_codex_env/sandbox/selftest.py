@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 
-from nano_codex_env.cache import disk_errors
+from nano_codex_env.cache import disk_errors, temporary_folder
 from nano_codex_env.errors import SandboxError
 from nano_codex_env.sandbox.base import Shell, View
 
@@ -47,9 +45,9 @@ def check_isolation(open_box: Callable[[View], Shell]) -> None:
         SandboxError: the box does not open, or a protection does not work.
     """
     script = "; ".join(f"if {condition}; then echo {name}; fi" for name, condition in _PROTECTIONS.items())
-    with disk_errors("testing the sandbox"), tempfile.TemporaryDirectory(prefix="nano-codex-") as folder:
+    with disk_errors("testing the sandbox", "TMPDIR"), temporary_folder() as folder:
         os.chmod(folder, 0o755)
-        layers = Path(folder, "lower"), Path(folder, "upper")
+        layers = folder / "lower", folder / "upper"
         for layer, files in zip(layers, ({"lower": "below", "upper": "below"}, {"upper": "above"}), strict=True):
             layer.mkdir()
             for name, text in files.items():

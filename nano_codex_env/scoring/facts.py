@@ -37,6 +37,8 @@ class TestRun:
     """Test id that was not found -> similar ids in the same file."""
     foreign: tuple[str, ...] = ()
     """Files of the task's own packages that were imported from outside of the repository."""
+    memory: str = ""
+    """Whose limit of memory was reached, if one was."""
 
     def status(self, test: str) -> str:
         """The status of one test; nothing passes in a run that does not count."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from nano_codex_env.cache import disk_errors
+from nano_codex_env.cache import disk_errors, temporary_folder
 from nano_codex_env.diff import File, FilePatch, normalize_patch, split
 from nano_codex_env.errors import RewardError, WorkspaceError
-from nano_codex_env.git import init_work_tree, run_git
+from nano_codex_env.git import GitDidNotRunError, init_work_tree, run_git
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tasks.trees import file_at, put_file
 
@@ -34,8 +33,7 @@ def _hidden_files(name: str, base: Path, patch: str) -> Files:
     if found := outside(paths):
         raise RewardError(f"{name}: the hidden tests name a path outside of the repository: {found[0]!r:.200}")
     text = "".join(part.text for part in parts).encode("utf-8", "surrogateescape")
-    with disk_errors("laying out hidden tests"), tempfile.TemporaryDirectory(prefix="nano-codex-") as folder:
-        root = Path(folder)
+    with disk_errors("laying out hidden tests", "TMPDIR"), temporary_folder() as root:
         before = {path: file_at(base, path) for path in paths}
         for parent in {parent for path in paths for parent in Path(path).parents}:
             attributes = str(parent / ".gitattributes")  # how lines end
@@ -48,6 +46,8 @@ def _hidden_files(name: str, base: Path, patch: str) -> Files:
             if text.strip():
                 init_work_tree(root)
                 run_git(["apply", "--whitespace=nowarn", "-"], cwd=root, stdin=text)
+        except GitDidNotRunError:
+            raise
         except WorkspaceError as error:
             raise RewardError(f"{name}: the hidden tests do not apply to the base: {error}") from error
         after = {path: file_at(root, path) for path in paths}

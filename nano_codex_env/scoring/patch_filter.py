@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nano_codex_env.diff import FilePatch, normalize_patch, split
 from nano_codex_env.errors import WorkspaceError
-from nano_codex_env.git import run_git
+from nano_codex_env.git import GitDidNotRunError, run_git
 from nano_codex_env.runtimes import Runtime
 from nano_codex_env.sandbox import TESTBED
 from nano_codex_env.tasks.task import Task
@@ -82,6 +82,8 @@ def _names_by_git(patch: str, base: Path) -> set[str]:
     text = patch.encode("utf-8", "surrogateescape")
     try:
         listed = run_git(["apply", "--numstat", "-z", "-"], cwd=base, stdin=text, memory=1 << 30) if patch else b""
+    except GitDidNotRunError:
+        raise
     except WorkspaceError:
         return set()
     return {os.fsdecode(entry.split(b"\t", 2)[2]) for entry in listed.split(b"\0") if entry}

@@ -26,6 +26,7 @@ _KINDS = {
     "phase": _Kind((str, str, str, str, bool, bool, int), 1 << 16, 1 << 20),
     "missing": _Kind((str, list), 1 << 18),
     "foreign": _Kind((str, list), 1 << 18),
+    "memory": _Kind((str, str), 1 << 16),
     "end": _Kind((str, int), 1 << 10),
 }
 _MAX_LINE = 128 + max(kind.size for kind in _KINDS.values())
@@ -38,7 +39,7 @@ def read_reports(
 
     A run counts when its records form an unbroken chain from `start` to `end`, and the end agrees with the exit status.
     """
-    first, end_status = "", None
+    first, end_status, memory = "", None, ""
     phases: dict[str, dict[str, tuple[str, bool]]] = {}
     failed: set[str] = set()
     lines: dict[str, int] = {}
@@ -62,6 +63,8 @@ def read_reports(
                 nearest = {str(test): tuple(map(str, near)) for test, near in pairs if isinstance(near, list)}
             elif kind == "foreign":
                 foreign = tuple(map(str, values[0]))
+            elif kind == "memory":
+                memory = values[0]
             elif kind == "end":
                 end_status = values[0]
         reason = (
@@ -72,7 +75,7 @@ def read_reports(
     except (ValueError, RecursionError):
         reason = FORGED
     statuses = {test: FAILED if test in failed else _status(found) for test, found in phases.items()}
-    return TestRun(statuses, stopped or reason, first == "start", output, lines, 0.0, nearest, foreign)
+    return TestRun(statuses, stopped or reason, first == "start", output, lines, 0.0, nearest, foreign, memory)
 
 
 def _chain(reports: bytes, key: str, start: int) -> Iterator[list[Any]]:

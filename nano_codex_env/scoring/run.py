@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nano_codex_env.cache import Scratch, disk_errors
 from nano_codex_env.diff import File, split
-from nano_codex_env.errors import RewardError, TaskError
+from nano_codex_env.errors import RewardError, TaskError, closed_after
 from nano_codex_env.repo.base_tree import base_tree
 from nano_codex_env.repo.source import repository_folders
 from nano_codex_env.runtimes import Runtime, runtime_of
@@ -129,7 +129,7 @@ class Scorer:
             result = self.sandbox.run(
                 view, command, stdin=b"%d\n" % len(data) + data, timeout=timeout or self.timeout, keep=16384
             )
-        run = replace(_read(task, result, key), seconds=time.monotonic() - started)
+        run = replace(_read(task, result, key), seconds=time.monotonic() - started - result.waited)
         run = run.renamed({new: old for mutant in mutants for new, old in mutant.renamed})
         return canaries.judge(run) if canaries else run
 
@@ -192,7 +192,8 @@ def _own_configuration(base: Path, hidden: Files, patch: str, files: Sequence[st
 @contextlib.contextmanager
 def _materials(cache: Path, patch: str, hidden: Files, removed: Sequence[str]) -> Iterator[Path]:
     """A temporary folder to mount in a box, with our scripts, the patch and the hidden tests."""
-    with contextlib.closing(Scratch(cache)) as scratch:
+    scratch = Scratch(cache)
+    with closed_after(scratch.close):
         with disk_errors(f"writing tests and patch in {scratch.path}"):
             scratch.path.joinpath("tests").mkdir()
             scratch.path.joinpath("tests").chmod(0o755)
@@ -226,7 +227,7 @@ def _read(task: Task, result: ExecResult, key: str) -> TestRun:
     if result.reports.startswith(_READY):
         run = read_reports(result.reports, key, result.exit_code, stopped, output, start=len(_READY))
         if run.started or stopped:
-            return run
+            return _with_memory(run, result)
         raise RewardError(f"{task.instance_id}: the test runner did not start: {_printed(result)}")
     if result.reports == b"up\n" and stopped:
         return TestRun({}, "the patch does not apply in time", output=output)
@@ -235,6 +236,17 @@ def _read(task: Task, result: ExecResult, key: str) -> TestRun:
     if result.reports == b"up\nsource\n":
         return TestRun({}, "the hidden tests do not apply over the patch", output=output)
     raise RewardError(f"{task.instance_id}: the scoring box failed: {_printed(result)}")
+
+
+def _with_memory(run: TestRun, result: ExecResult) -> TestRun:
+    """The run, with the limit of memory that was reached; one that was broken off for that is the patch's failure."""
+    if result.out_of_memory:
+        limit = f"all processes of the tests together may use {_LIMITS.total_memory >> 30} GiB"
+        broken = f"the tests ran out of memory with the patch: {limit}" if run.reason else ""
+        return replace(run, reason=broken, memory="" if broken else f"out of memory: {limit}")
+    if run.memory:
+        return replace(run, memory=f"out of memory: one process may use {_LIMITS.memory >> 30} GiB ({run.memory})")
+    return run
 
 
 def _printed(result: ExecResult) -> str:

@@ -111,7 +111,7 @@ def verdict(
         flags.append(f"mutants: {len(passing)} passed that must fail: {', '.join(names[:3])}")
     if len(passing) > 1:
         failed.update(test for mutant in passing for test in mutant.tests)
-    reason = reason or (TESTS_FAILED if failed else "")
+    reason = reason or ("; ".join(filter(None, (TESTS_FAILED, first.run.memory))) if failed else "")
     return score_of(task, failed, reason, flags, dropped=dropped, unprotected=unprotected)
 
 

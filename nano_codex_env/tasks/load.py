@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,10 @@ from nano_codex_env.untrusted import FILE_LIMIT, open_regular, parse_json, read_
 
 Rows = Iterable[Mapping[str, Any] | Task]
 """Rows, or tasks, or both: a list, or a `datasets.Dataset`."""
+
+
+_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+"""The name of a dataset on the hub."""
 
 
 def load_tasks(source: str | os.PathLike[str] | Rows = "bundled", *, split: str | None = None) -> list[Task]:
@@ -46,6 +51,30 @@ def load_tasks(source: str | os.PathLike[str] | Rows = "bundled", *, split: str 
     return tasks
 
 
+def check_source(source: object) -> None:
+    """Check what can be checked of an argument of `load_tasks` without reading it.
+
+    Whether the hub has a dataset of a name is found out when it is loaded.
+
+    Raises:
+        TaskError: there is no such file or folder, it holds no tasks, or it is no source at all.
+    """
+    if isinstance(source, str | os.PathLike):
+        path = Path(os.path.expanduser(source))
+        if source != "bundled" and _is_local(path):
+            _files_at(path)
+        elif source != "bundled":
+            _check_name(str(source))
+    elif isinstance(source, bytes) or not isinstance(source, Iterable):
+        raise TaskError(f'tasks are "bundled", a file, a folder, a dataset\'s name, or rows; got {source!r:.200}')
+    elif isinstance(source, Mapping) and "instance_id" in source:
+        raise TaskError("tasks are a list of rows; got one row: put it in a list")
+    elif isinstance(source, list | tuple):
+        for row in source:
+            if not isinstance(row, Mapping | Task):
+                raise TaskError(f"rows must be objects; got {row!r:.200}")
+
+
 def save_tasks(tasks: Sequence[Task], path: Path) -> None:
     """Write tasks as JSONL that `load_tasks` reads back; the file is replaced as a whole."""
     write_whole(path, "".join(json.dumps(task.to_row()) + "\n" for task in tasks).encode("ascii"))
@@ -55,30 +84,43 @@ def _rows(source: str | os.PathLike[str] | Rows, split: str | None) -> Rows:
     if not isinstance(source, str | os.PathLike):
         return _split(source, split, "the dataset")
     path = Path(os.path.expanduser(source))
-    if path.suffix in _READERS or os.path.exists(path):
-        return _rows_at(path, split)
-    return _from_hub(str(source), split)
+    return _rows_at(path, split) if _is_local(path) else _from_hub(str(source), split)
 
 
-def _rows_at(path: Path, split: str | None) -> Iterator[Mapping[str, Any]]:
+def _is_local(path: Path) -> bool:
+    """Whether a source is looked for on this machine only."""
+    return path.suffix in _READERS or os.path.exists(path)
+
+
+def _files_at(path: Path) -> list[Path]:
+    """The files of a source on this machine; none if it is a folder that `datasets` wrote."""
     if not os.path.exists(path):
         raise TaskError(f"there is no file {path}")
     if not path.is_dir():
         if path.suffix not in _READERS:
             raise TaskError(f"{path}: tasks are read from {', '.join(_READERS)} files")
-        try:
-            for row in _READERS[path.suffix](path):
-                yield _with_repository(row, path.parent)
-        except OSError as error:
-            raise TaskError(f"cannot read {path}: {error}") from error
-    elif (path / "dataset_info.json").exists() or (path / "dataset_dict.json").exists():
+        return [path]
+    if (path / "dataset_info.json").exists() or (path / "dataset_dict.json").exists():
+        return []
+    files = sorted(file for file in path.iterdir() if file.suffix in _READERS)
+    if not files:
+        raise TaskError(f"the folder {path} holds no {', '.join(_READERS)} files")
+    return files
+
+
+def _rows_at(path: Path, split: str | None) -> Iterator[Mapping[str, Any]]:
+    files = _files_at(path)
+    if not files:
         yield from _from_disk(path, split)
-    else:
-        files = sorted(file for file in path.iterdir() if file.suffix in _READERS)
-        if not files:
-            raise TaskError(f"the folder {path} holds no {', '.join(_READERS)} files")
-        for file in files:
+    for file in files:
+        if file.is_dir():
             yield from _rows_at(file, split)
+            continue
+        try:
+            for row in _READERS[file.suffix](file):
+                yield _with_repository(row, file.parent)
+        except OSError as error:
+            raise TaskError(f"cannot read {file}: {error}") from error
 
 
 def _with_repository(row: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
@@ -140,9 +182,13 @@ def _from_disk(path: Path, split: str | None) -> Iterator[Mapping[str, Any]]:
     yield from _split(loaded, split, str(path))
 
 
-def _from_hub(name: str, split: str | None) -> Iterator[Mapping[str, Any]]:
-    if name.count("/") > 1 or any(char.isspace() for char in name):
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
         raise TaskError(f"there is no file {name}, and it is no dataset's name; give bundled, a file, or owner/name")
+
+
+def _from_hub(name: str, split: str | None) -> Iterator[Mapping[str, Any]]:
+    _check_name(name)
     import datasets
 
     try:

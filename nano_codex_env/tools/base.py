@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from nano_codex_env.errors import ConfigError, ToolError
-from nano_codex_env.messages import ToolCall, ToolSchema
+from nano_codex_env.errors import (
+    BrokenToolError,
+    ConfigError,
+    SandboxError,
+    ToolError,
+    WorkspaceError,
+    describe,
+    is_ours,
+)
+from nano_codex_env.messages import ToolCall, ToolSchema, dumps
 from nano_codex_env.repo import Workspace
 from nano_codex_env.sandbox import ExecResult, Sandbox, Shell, View
+from nano_codex_env.tools.schema import check_schema, checked, example, kind_of
+from nano_codex_env.tools.signature import TypedFunction
 
 MAX_ARGUMENTS = 3_000_000
 """Characters of the longest arguments string that is parsed."""
+
+
+_FORMS = "name -> description, or a JSON Schema {'type': 'object', 'properties': {...}, 'required': [...]}"
+_IMPLIED: dict[str, Any] = {"properties": {}, "additionalProperties": False}
+"""Keywords of a schema that leaves them out: an argument that it does not name is a mistake."""
 
 
 class ToolContext:
@@ -63,32 +82,124 @@ class Tool:
 
     name: str
     description: str
-    parameters: Mapping[str, str]
-    """Argument -> description; all are strings, all are required."""
-    function: Callable[..., ToolResult]
-    """`(context, **arguments) -> ToolResult`; raises ToolError for a mistake of the policy."""
+    parameters: Mapping[str, Any]
+    """Argument -> description, where all are required texts; or a JSON Schema, `{"type": "object", "properties": ...}`,
+    of the keywords in `schema.KEYWORDS`."""
+    function: Callable[..., ToolResult | str]
+    """`(context, **arguments) -> ToolResult | str`; raises ToolError for a mistake of the policy."""
     in_prompt: str = ""
     """Its line in the default system prompt; empty: name, arguments and description."""
+
+    def __post_init__(self) -> None:
+        """Check that the function can be called as the schema says.
+
+        Raises:
+            ConfigError: it cannot, or the parameters cannot be used.
+        """
+        for what, text in (("name", self.name), ("description", self.description)):
+            if not isinstance(text, str):
+                raise ConfigError(f"the {what} of a tool is a text; got {text!r:.200}")
+        if not callable(self.function):
+            raise ConfigError(f"the function of the tool {self.name!r} cannot be called: {self.function!r:.200}")
+        bare = self.function.function if isinstance(self.function, TypedFunction) else self.function
+        if inspect.iscoroutinefunction(bare) or inspect.isasyncgenfunction(bare) or inspect.isgeneratorfunction(bare):
+            raise ConfigError(f"the function of the tool {self.name!r} must return its answer; it is async or yields")
+        try:
+            signature = inspect.signature(self.function)
+        except (TypeError, ValueError):  # of a function in C
+            return
+        try:
+            for names in (self.arguments["properties"], self.arguments.get("required", ())):
+                signature.bind(None, **dict.fromkeys(names))
+        except TypeError as error:
+            raise ConfigError(
+                f"the function of the tool {self.name!r} cannot be called as (context, "
+                f"{', '.join(self.arguments['properties'])}), of which required are "
+                f"{', '.join(self.arguments.get('required', ())) or 'none'}: {error}"
+            ) from error
+
+    @classmethod
+    def from_function(
+        cls,
+        function: Callable[..., ToolResult | str],
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        in_prompt: str | None = None,
+    ) -> Self:
+        """A tool from a function `(context, ...) -> ToolResult | str`, by its annotations and its docstring.
+
+        The first parameter gets the `ToolContext`; each other one is an argument, described after `Args:` in the
+        docstring. One with a default may be left out, and the function's default applies. `name`, `description` and
+        `in_prompt` replace what the function says.
+
+        Raises:
+            ConfigError: a parameter has no annotation that can be used, or there is no name or description.
+        """
+        typed = TypedFunction(function, name)
+        if not re.fullmatch(r"[\w-]{1,64}", typed.name, re.ASCII):
+            raise ConfigError(f"{typed.name!r} is no name for a tool: give name=, of letters, digits, _ and -")
+        description = description or typed.description
+        if not description.strip():
+            raise ConfigError(f"{typed.name} has no docstring: write one, or give description=, for the policy to read")
+        tool = cls(typed.name, description, typed.parameters, typed)
+        summary = " ".join(description.split("\n\n")[0].split())
+        return replace(tool, in_prompt=f"{tool.usage}: {summary}" if in_prompt is None else in_prompt)
+
+    @cached_property
+    def arguments(self) -> dict[str, Any]:
+        """The JSON Schema of the arguments; it belongs to the tool."""
+        given = self.parameters
+        if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+            raise ConfigError(f"the parameters of the tool {self.name!r} are {_FORMS}; got {given!r:.200}")
+        if given.get("type") != "object" and all(isinstance(text, str) for text in given.values()):
+            return {
+                "type": "object",
+                "properties": {name: {"type": "string", "description": text} for name, text in given.items()},
+                "required": list(given),
+                "additionalProperties": False,
+            }
+        try:
+            schema: dict[str, Any] = json.loads(dumps(dict(given)))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ConfigError(f"the parameters of the tool {self.name!r} are no JSON: {error}") from error
+        if schema.get("type") != "object":
+            raise ConfigError(f"the parameters of the tool {self.name!r} are {_FORMS}; got {given!r:.200}")
+        check_schema(schema, f"the tool {self.name!r}")
+        return {**schema, **{key: value for key, value in _IMPLIED.items() if key not in schema}}
 
     @property
     def schema(self) -> ToolSchema:
         """The tool for `chat.completions.create(tools=[...])`."""
-        properties = {name: {"type": "string", "description": text} for name, text in self.parameters.items()}
-        parameters = {
-            "type": "object",
-            "properties": properties,
-            "required": list(self.parameters),
-            "additionalProperties": False,
-        }
-        function = {"name": self.name, "description": self.description, "parameters": parameters}
+        function = {"name": self.name, "description": self.description, "parameters": deepcopy(self.arguments)}
         return {"type": "function", "function": function}
+
+    @property
+    def usage(self) -> str:
+        """The tool as it is called, with its defaults: `count(word, limit=10)`."""
+        required = self.arguments.get("required", ())
+        shown = []
+        for name, part in self.arguments["properties"].items():
+            default = f"={dumps(part['default'])}" if "default" in part else " (optional)"
+            shown.append(name if name in required else f"{name}{default}")
+        return f"{self.name}({', '.join(shown)})"
 
 
 class Toolbox:
     """The tools of an environment, by name."""
 
     def __init__(self, tools: Sequence[Tool]) -> None:
-        """Raise ConfigError if there is no tool, or two of one name."""
+        """Raise ConfigError if there is no tool, something that is none, or two of one name."""
+        if not isinstance(tools, Iterable) or isinstance(tools, str | bytes | Mapping):
+            raise ConfigError(f"tools is a list of tools, such as [shell(), apply_patch()]; got {tools!r:.200}")
+        tools = list(tools)
+        for tool in tools:
+            if not isinstance(tool, Tool):
+                hint = "call it to make the tool" if is_ours(tool) else "Tool.from_function makes one of a function"
+                raise ConfigError(
+                    f"tools is a list of tools, such as [shell(), apply_patch()]; {tool!r:.200} is none"
+                    + (f": {hint}" if callable(tool) else "")
+                )
         self._tools = {tool.name: tool for tool in tools}
         if not tools or len(self._tools) != len(tools):
             raise ConfigError(f"tools must have names of their own; got {[tool.name for tool in tools]}")
@@ -104,14 +215,20 @@ class Toolbox:
         return [tool.schema for tool in self._tools.values()]
 
     def call(self, context: ToolContext, call: ToolCall) -> ToolResult:
-        """The answer to one tool call; a mistake in the call itself is answered too."""
+        """The answer to one tool call; a mistake in the call itself is answered too.
+
+        Raises:
+            BrokenToolError: a tool that is not of this package raised something else than a ToolError, or gave no
+                answer.
+            SandboxError, WorkspaceError: as a tool raised it.
+        """
         name = _name(call)
         tool = None if name is None else self._tools.get(name)
         try:
             if tool is None:
                 problem = "the call names no function" if name is None else f"no tool is called {name!a:.80}"
                 raise ToolError(f"{problem}; there are: {', '.join(self._tools)}")
-            return tool.function(context, **_arguments(tool, call["function"].get("arguments")))
+            return _run(tool, context, _arguments(tool, call["function"].get("arguments")))
         except ToolError as error:
             return ToolResult(f"error: {error}", ok=False)
 
@@ -127,15 +244,34 @@ def _name(call: ToolCall) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _arguments(tool: Tool, raw: object) -> dict[str, str]:
+def _run(tool: Tool, context: ToolContext, arguments: Mapping[str, Any]) -> ToolResult:
+    try:
+        answer = tool.function(context, **arguments)
+    except (ToolError, SandboxError, WorkspaceError):
+        raise
+    except Exception as error:
+        if is_ours(tool.function):
+            raise
+        raise BrokenToolError(f"tool {tool.name!r} failed: {describe(error)}") from error
+    result = ToolResult(answer) if isinstance(answer, str) else answer
+    if isinstance(result, ToolResult) and isinstance(result.content, str) and isinstance(result.ok, bool):
+        return result
+    raise BrokenToolError(
+        f"tool {tool.name!r} returned {answer!r:.200}; a tool returns a text, or ToolResult(text, ok=True or False)"
+    )
+
+
+def _arguments(tool: Tool, raw: object) -> dict[str, Any]:
     """The arguments of a call, checked against the schema.
 
     Raises:
-        ToolError: they are not a JSON object, or some are missing, unknown, not text, or not valid Unicode.
+        ToolError: they are not a JSON object, or some are missing, unknown, of another type, or not valid Unicode.
     """
-    form = json.dumps(dict.fromkeys(tool.parameters, "..."))
+    schema = tool.arguments
+    known, required = schema["properties"], schema.get("required", ())
+    form = dumps({name: example(part) for name, part in known.items()})
     if not isinstance(raw, str):
-        raise ToolError(f"arguments must be a JSON object, {form}; got {_kind(raw)}")
+        raise ToolError(f"arguments must be a JSON object, {form}; got {kind_of(raw)}")
     if len(raw) > MAX_ARGUMENTS:
         raise ToolError(f"the arguments are too long ({len(raw)} characters; the limit is {MAX_ARGUMENTS})")
     try:
@@ -143,26 +279,20 @@ def _arguments(tool: Tool, raw: object) -> dict[str, str]:
     except (ValueError, RecursionError) as error:
         raise ToolError(f"the arguments are not valid JSON ({error}); send an object like {form}") from error
     if not isinstance(values, dict):
-        raise ToolError(f"arguments must be a JSON object, {form}; got {_kind(values)}")
-    missing = [name for name in tool.parameters if name not in values]
-    unknown = [ascii(name)[1:-1][:80] for name in values if name not in tool.parameters]
+        raise ToolError(f"arguments must be a JSON object, {form}; got {kind_of(values)}")
+    other = schema["additionalProperties"]
+    missing = [name for name in required if name not in values]
+    unknown = [ascii(name)[1:-1][:80] for name in values if name not in known] if other is False else []
     if missing or unknown:
         problems = [f"missing: {', '.join(missing)}"] if missing else []
         more = [f"and {len(unknown) - 5} more"] if len(unknown) > 5 else []
         problems += [f"unknown: {', '.join(unknown[:5] + more)}"] if unknown else []
-        raise ToolError(f"{tool.name} takes exactly {', '.join(tool.parameters)} ({'; '.join(problems)})")
-    for name, value in values.items():
-        if not isinstance(value, str):
-            raise ToolError(f"{name} must be a string; got {_kind(value)}")
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise ToolError(
-                f"{name} is not valid Unicode: a lone surrogate U+{ord(value[error.start]):04X} stands at character "
-                f"{error.start}; send whole characters"
-            ) from error
-    return values
-
-
-def _kind(value: object) -> str:
-    return "null" if value is None else type(value).__name__
+        optional = [name for name in known if name not in required]
+        takes = f"exactly {', '.join(known)}" if not optional else ", ".join(required)
+        takes += f"{' and ' if required else ''}optionally {', '.join(optional)}" if optional else ""
+        raise ToolError(f"{tool.name} takes {takes} ({'; '.join(problems)})")
+    others = other if isinstance(other, dict) else {}
+    try:
+        return {name: checked(value, known.get(name, others), name) for name, value in values.items()}
+    except RecursionError as error:
+        raise ToolError("the arguments are nested too deeply") from error

@@ -6,8 +6,11 @@ wrapper is outside the log, and the log would differ from what the model saw.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
+
+from nano_codex_env.errors import BrokenToolError, ConfigError, describe, is_ours
 
 
 @dataclass(frozen=True)
@@ -41,3 +44,35 @@ def budget(state: State) -> str | None:
     if 1 < calls <= 5:
         return f"[{calls} tool calls left]"
     return None
+
+
+def checked_notices(notices: object) -> tuple[Notice, ...]:
+    """The notices of an argument.
+
+    Raises:
+        ConfigError: it is no list of functions.
+    """
+    found: list[Any] = list(notices) if isinstance(notices, Iterable) else [None]
+    if not all(map(callable, found)):
+        raise ConfigError(
+            f"notices is a list of functions (State) -> str or None, such as [budget]; got {notices!r:.200}"
+        )
+    return tuple(found)
+
+
+def text_of(notice: Notice, state: State) -> str | None:
+    """What a notice says.
+
+    Raises:
+        BrokenToolError: it is not of this package and raised something, or returned something else than a text.
+    """
+    name = getattr(notice, "__qualname__", repr(notice))
+    try:
+        text = notice(state)
+    except Exception as error:
+        if is_ours(notice):
+            raise
+        raise BrokenToolError(f"notice {name!r} failed: {describe(error)}") from error
+    if not isinstance(text, str | None):
+        raise BrokenToolError(f"notice {name!r} returned {text!r:.200}; a notice returns a text or None")
+    return text

@@ -30,7 +30,7 @@ def default_prompt(tools: Sequence[Tool]) -> str:
     count = _NUMBERS[len(tools)] if len(tools) < len(_NUMBERS) else str(len(tools))
     lines = [f"You have {count} tool{'s' if len(tools) > 1 else ''}:"]
     for tool in tools:
-        about = tool.in_prompt or f"{tool.name}({', '.join(tool.parameters)}): {tool.description}"
+        about = tool.in_prompt or f"{tool.usage}: {tool.description}"
         lines.append(f"- {about}")
     text = "\n".join(lines)
     if not all(tool.in_prompt in (SHELL, APPLY_PATCH) for tool in tools):

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import pickle
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +16,14 @@ import pytest
 
 from examples.tiny import easy_task, fix_of, make_model, make_tokenizer, render, teach, trl_template
 from nano_codex_env import Score, Task, Trajectory, from_function
-from nano_codex_env.adapters.trl import TrlSpec
+from nano_codex_env.adapters.trl import TrlSpec, _share_of_processors
 from nano_codex_env.adapters.trl_environment import EPISODE_OVER, TrlEnvironment, VoidWindow
 from nano_codex_env.cache import cache_dir
 from nano_codex_env.env import NanoCodexEnv
 from nano_codex_env.episode import NOT_RUN
 from nano_codex_env.errors import ConfigError, RewardError, SandboxError, TaskError, WorkspaceError
+from nano_codex_env.parallel import processors
+from nano_codex_env.records.reader import read_runs
 from nano_codex_env.runs.replay import replay
 from nano_codex_env.tools import Tool, ToolResult, default_tools
 from nano_codex_env.tools.prompt import first_messages
@@ -354,6 +360,52 @@ def test_a_batch_is_scored_with_its_metrics(task: Task) -> None:
     assert [told[f"nano_codex/{name}"] for name in counts] == [0.5] * 4
 
 
+@pytest.mark.parametrize("ranks", ["1", "2", "3", "1000", "0", "many", ""])
+def test_the_processes_on_a_host_share_its_processors(ranks: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of eight scored one episode for each processor: eight times too many."""
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks)
+    count = int(ranks) if ranks.isdecimal() else 1
+    assert _share_of_processors() == max(1, processors() // max(1, count))
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+def test_a_batch_is_scored_by_so_many_at_once(workers: int | None, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the caller says holds, whatever the number of processes."""
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1000")
+    both, threads = threading.Barrier(workers or 1), set()
+
+    def counting(task: Task, transcript: object, diff: str) -> float:
+        both.wait(60)
+        threads.add(threading.get_ident())
+        return 0.5
+
+    spec = TrlSpec(task, counting, workers=workers)
+    envs: list[Any] = [spec.environment_factory() for _ in range(4)]
+    for env in envs:
+        env.reset(task=0)
+    [reward] = spec.reward_funcs
+    assert reward(prompts=[[]] * 4, completions=[[DONE]] * 4, environments=envs) == [0.5] * 4
+    assert len(threads) == (workers or 1)
+
+
+RANK = """
+import sys, torch.distributed
+from nano_codex_env.adapters.trl import _share_of_processors
+torch.distributed.init_process_group("gloo", init_method="file://" + sys.argv[1], rank=int(sys.argv[2]), world_size=2)
+print(_share_of_processors())
+torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_where_no_launcher_says_so_torch_knows_the_processes(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="torch is not installed (pip install '.[trl]')")
+    env = {name: value for name, value in os.environ.items() if name != "LOCAL_WORLD_SIZE"}
+    command = [sys.executable, "-c", RANK, str(tmp_path / "store")]
+    ranks = [subprocess.Popen([*command, rank], env=env, stdout=subprocess.PIPE) for rank in "01"]
+    assert [int(rank.communicate(timeout=300)[0]) for rank in ranks] == [max(1, processors() // 2)] * 2
+
+
 # With TRL.
 
 
@@ -551,10 +603,10 @@ def test_a_training_of_void_samples_ends(trained: dict[str, Any], easy: Task, tm
 
 @pytest.mark.slow
 @FILTERS
-def test_two_hundred_episodes_leave_nothing_behind(easy: Task) -> None:
+def test_two_hundred_episodes_leave_nothing_behind_but_their_shard(easy: Task, tmp_path: Path) -> None:
     import os
 
-    spec = TrlSpec(easy, reward=Half(), time_limit=None)
+    spec = TrlSpec(easy, reward=Half(), time_limit=None, log="shard", log_dir=tmp_path)
     envs: list[Any] = [spec.environment_factory() for _ in range(8)]
 
     def batch() -> None:
@@ -571,6 +623,9 @@ def test_two_hundred_episodes_leave_nothing_behind(easy: Task) -> None:
     for _ in range(25):
         batch()
     assert len(os.listdir("/proc/self/fd")) == before
+    [shard] = tmp_path.glob("*.jsonl")
+    assert sorted(os.listdir(tmp_path)) == [".gitignore", shard.name]
+    assert [episode.reward for episode in read_runs([shard])] == [0.5] * 208
 
 
 @pytest.mark.slow

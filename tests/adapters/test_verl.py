@@ -22,6 +22,8 @@ from nano_codex_env.episode import NOT_RUN
 from nano_codex_env.errors import ConfigError, RewardError, SandboxError, TaskError
 from nano_codex_env.export.verl import AGENT, verl_rows
 from nano_codex_env.parallel import parallel_map
+from nano_codex_env.records.reader import episode_folders
+from nano_codex_env.records.trajectory import LogWriter
 from nano_codex_env.rewards import from_function, needs_tests
 from nano_codex_env.runs.replay import replay
 from nano_codex_env.tools import ToolContext
@@ -313,7 +315,7 @@ def test_a_batch_comes_back_scored_masked_and_with_columns(
     }
     tasks = [easy.with_(problem_statement=f"{name}: {easy.problem_statement}") for name in scripts]
     tasks[-1] = tasks[-1].with_(repo=str(tmp_path / "nowhere"))
-    config = compose(max_steps=6)
+    config = compose(max_steps=6, log="shard")
     worker = worker_of(config, [(f"{name}:", script) for name, script in scripts.items()])
     out = asyncio.run(worker.generate_sequences(batch_of(tasks, config, worker.tokenizer, tmp_path)))
 
@@ -328,9 +330,8 @@ def test_a_batch_comes_back_scored_masked_and_with_columns(
     assert "reward" not in columns  # a column of verl's own
 
     said = {script: texts for script, texts in worker.llm_client.turns.values()}
-    logs = {
-        log.messages[1]["content"].split(":")[0]: log for log in map(Trajectory.load, (tmp_path / "log").glob("2*"))
-    }
+    [shard] = (tmp_path / "log").glob("*.jsonl")
+    logs = {log.messages[1]["content"].split(":")[0]: log for log in map(Trajectory.load, episode_folders([shard]))}
     assert logs.keys() == scripts.keys() - {"void"}  # that one could not even begin
     stops = {name: log.metadata["stop"] for name, log in logs.items()}
     assert stops == {
@@ -516,6 +517,28 @@ def test_a_cancelled_batch_frees_everything(easy: Task, compose: Callable[..., A
     asyncio.run(play())
     stops = [log.metadata["stop"] for log in map(Trajectory.load, (tmp_path / "log").glob("2*"))]
     assert stops == [None] * 4
+
+
+@pytest.mark.slow
+@FILTERS
+def test_a_void_sample_whose_log_cannot_be_written_is_freed_and_says_what_failed_first(
+    easy: Task, compose: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """The leak detector of all tests looks for its box afterwards."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("the second")
+
+    def gone(*_: object) -> None:
+        raise SandboxError("the first")
+
+    config = compose()
+    worker = worker_of(config, [("", say(block("shell", cmd="ls"), "Done."))])
+    monkeypatch.setattr(LogWriter, "finish", fail)
+    monkeypatch.setattr(verl_reward.SharedReward, "__call__", gone)
+    out = asyncio.run(worker.generate_sequences(batch_of([easy], config, worker.tokenizer, tmp_path)))
+    assert list(out.non_tensor_batch["void"]) == [1.0]
+    assert "a sample is void: SandboxError: the first" in caplog.text
 
 
 @pytest.mark.slow

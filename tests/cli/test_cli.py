@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -18,22 +19,9 @@ from rich.console import Console
 from nano_codex_env import Task, Trajectory, load_tasks, save_tasks
 from nano_codex_env.cli import main, terminal
 from nano_codex_env.config import read_config
+from nano_codex_env.errors import NanoCodexError, PolicyError
 from tests.conftest import mostly_slow
 
-ROW = [
-    "instance_id",
-    "attempt",
-    "reward",
-    "stop",
-    "steps",
-    "seconds",
-    "void",
-    "folder",
-    "diff",
-    "parts",
-    "metrics",
-    "scorer",
-]
 BWRAP_STUBS = {
     "exits-0": "exit 0",
     "exits-1": "exit 1",
@@ -129,6 +117,28 @@ def test_a_void_episode_is_reported_and_the_others_are_played(
     assert "WorkspaceError: there is no folder /nowhere" in said
     assert "2 episodes, mean reward 1.000, 1 void; logs in" in said
     assert [(row["instance_id"], row["reward"]) for row in rows(out)] == [("gone-1", None), ("sums-1", 1.0)]
+
+
+def test_a_run_with_a_dead_endpoint_ends_early_and_can_be_resumed(
+    file: str, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dead = ["--policy", "hosted_vllm/m", "--api-base", "http://127.0.0.1:9/v1", "--set", "model.max_retries=0"]
+    argv = ["run", "--tasks", file, "--out", str(out), "-n", "9", "--concurrency", "1", "--stop-after-voids", "2"]
+    assert main([*argv, *dead]) == 2
+    said = capsys.readouterr()
+    assert len(rows(out)) == 2
+    assert "2 episodes, mean reward none, 2 void" in said.out
+    [last] = [line for line in said.err.splitlines() if line.startswith("nano-codex: ")]
+    assert last.startswith("nano-codex: 2 void episodes, and none with a reward between them, so no more were begun")
+    assert "127.0.0.1:9/v1/ cannot be reached" in last
+    assert last.endswith(f"go on with: --out {out} --resume --api-base http://127.0.0.1:9/v1")
+
+
+def test_what_a_message_without_a_call_does_is_an_option(file: str, out: Path) -> None:
+    options = ["--policy", "idle", "--on-inaction", "remind", "--set", "env.max_steps=2"]
+    assert main(["run", "--tasks", file, "--out", str(out), *options]) == 0
+    assert rows(out)[0]["stop"] == "max_steps"
+    assert json.loads((out / "config.json").read_text())["env"]["on_inaction"] == "remind"
 
 
 def test_several_attempts_are_summarised_by_task(
@@ -267,6 +277,51 @@ def test_a_refusal_is_one_line(
     assert words in said
     assert "\n" not in said
     assert not list(tmp_path.glob(".nano-codex/*/*/"))  # no episode was begun
+
+
+class _Mine(NanoCodexError):
+    """Ours."""
+
+
+def test_the_causes_of_an_error_are_shown_and_a_fault_of_the_disk_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The cause is not repeated where the message quotes it, nor shown where it may hold a key."""
+    full = OSError(errno.ENOSPC, "No space left on device")
+    for error, cause, words in (
+        (full, None, "[Errno 28] No space left on device"),
+        (_Mine("no log"), full, "no log (caused by OSError: [Errno 28] No space left on device)"),
+        (_Mine(f"no log: {full}"), full, f"no log: {full}"),
+        (_Mine("no log"), ValueError("two\nlines"), r"no log (caused by ValueError: two\x0alines)"),
+        (PolicyError("refused: (the key)"), ValueError("key"), "refused: (the key)"),
+    ):
+        error.__cause__ = cause
+
+        def fail(folder: Path, error: Exception = error) -> list[Any]:
+            raise error
+
+        monkeypatch.setattr("nano_codex_env.cli.cache.entries", fail)
+        assert fails(capsys, "cache", "ls") == words
+
+
+@pytest.mark.parametrize(
+    "source", [["tasks", "list", ""], ["run", "--tasks", ""], ["check-reward", "resolved", "--tasks", ""]]
+)
+def test_a_variable_that_is_not_set_is_not_the_current_folder(
+    source: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fails(capsys, *source) == "a source of tasks has a name; got an empty text"
+    with pytest.raises(SystemExit, match="2"):
+        main(["replay", ""])
+    assert "a folder has a name" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_output_that_cannot_be_written_is_an_error_on_one_line() -> None:
+    command = [sys.executable, "-c", "import sys; from nano_codex_env.cli import main; sys.exit(main())", "cache", "ls"]
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (2, "nano-codex: [Errno 28] No space left on device\n")
 
 
 # replay

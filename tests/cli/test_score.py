@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -177,18 +180,63 @@ def test_an_episode_without_an_end_is_void_and_one_that_only_its_reward_failed_i
     assert (gone["reward"], gone["void"]) == (None, "TrajectoryError: the episode has no end: it was killed")
 
 
-def test_a_folder_that_holds_no_episode_or_a_damaged_one_is_void_and_the_others_are_scored(
-    save: Save, score: Scoring, tmp_path: Path
-) -> None:
+def test_a_damaged_episode_is_void_and_the_others_are_scored(save: Save, score: Scoring, tmp_path: Path) -> None:
     good, torn = save("a", "b")
-    (tmp_path / "empty").mkdir()
     Path(torn, "metadata.json").write_text("{")
-    code, scores = score(str(tmp_path / "empty"), torn, good, "nowhere", "--reward", "similarity")
+    code, scores = score(torn, good, "--reward", "similarity")
     assert code == 1
-    assert [bool(row["void"]) for row in scores] == [True, True, False, True]
-    assert scores[0]["void"].startswith("TrajectoryError: ")
-    assert "holds no messages.jsonl" in scores[0]["void"]
-    assert "cannot read" in scores[1]["void"]
+    assert [bool(row["void"]) for row in scores] == [True, False]
+    assert scores[0]["void"].startswith("TrajectoryError: cannot read")
+
+
+@pytest.mark.parametrize(
+    ("folder", "words"),
+    [
+        ("nowhere", "there is no folder nowhere"),
+        ("empty", "empty holds no messages.jsonl; give the folder of an episode, or of a run"),
+        ("file", "file holds no messages.jsonl"),
+        ("locked", "cannot read locked: "),
+    ],
+)
+def test_a_folder_without_an_episode_is_an_error_before_anything_is_scored(
+    save: Save,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    folder: str,
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    [good] = save("a")
+    Path("empty").mkdir()
+    Path("file").touch()
+    Path("locked").mkdir()
+    listdir = os.listdir
+
+    def refuse(path: Any) -> list[str]:  # root may read all
+        if str(path) == "locked":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    assert main(["score", good, folder, "--reward", "similarity"]) == 2
+    assert main(["export", "sft", good, folder]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert [line.startswith(f"nano-codex: {words}") for line in said.err.splitlines()] == [True, True]
+    assert not Path(".nano-codex").exists()
+    assert not Path("sft.jsonl").exists()
+
+
+def test_two_files_of_scores_within_a_second_have_two_names(
+    save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(time, "strftime", lambda *arguments: "20260101-120000")
+    [good] = save("a")
+    assert [main(["score", good, "--reward", "similarity"]) for _ in range(3)] == [0, 0, 0]
+    names = sorted(path.name for path in Path(".nano-codex").glob("score*"))
+    assert names == [f"score-20260101-120000{more}.jsonl" for more in ("-2", "-3", "")]
 
 
 @pytest.mark.parametrize(

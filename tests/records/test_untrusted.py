@@ -28,35 +28,24 @@ from nano_codex_env.cli import main
 from nano_codex_env.errors import ActionError, ConfigError, TaskError, TrajectoryError, WorkspaceError
 from nano_codex_env.export.rows import dpo_rows, pred_rows, sft_rows
 from nano_codex_env.export.transcripts import Skipped, finished_episodes
-from nano_codex_env.messages import Message, as_assistant, assistant, dumps, tool_answer, tool_call
-from nano_codex_env.records.reader import episode_folders
+from nano_codex_env.messages import Message, as_assistant, assistant, dumps, tool_call
+from nano_codex_env.records.reader import episode_folders, read_runs
 from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.records.rows import RowFile, read_rows
-from nano_codex_env.records.trajectory import LogWriter
 from nano_codex_env.render import as_text
 from nano_codex_env.runs.replay import actions_of, replay, rules_of
 from nano_codex_env.runs.rescore import rescore
 from nano_codex_env.tokens import digest, join_turns, pack_turn
 from nano_codex_env.tool_usage import command_counts, commands
-from nano_codex_env.tools import default_tools
 from nano_codex_env.untrusted import for_terminal, open_regular, parse_json, read_file, read_lines
 from tests.conftest import git
+from tests.records.logs import DIFF, FIX, LOOK, ROW, as_line, record
 from tests.server import completion, serve
 from tests.strategies import quick
 
 EXAMPLES = int(os.environ.get("NANO_CODEX_FUZZ", "80"))
 """How many poisoned logs are made; thousands of them for a while, now and then."""
 
-FIX = tool_call("apply_patch", search="return a - b", replace="return a + b", file="sums.py")
-LOOK = tool_call("shell", cmd="cat sums.py")
-DIFF = "diff --git a/sums.py b/sums.py\n--- a/sums.py\n+++ b/sums.py\n@@ -1 +1 @@\n-a\n+b\n"
-ROW = {
-    "instance_id": "sums-1",
-    "repo": "/nowhere",
-    "base_commit": "c" * 40,
-    "problem_statement": "a - b",
-    "patch": DIFF,
-}
 RESULT = EpisodeResult(
     "sums-1", 0, 1.0, "submitted", 2, 3.5, None, "run/x", DIFF, {"x": 1.0}, {"steps": 2.0}, "resolved 2"
 )
@@ -80,35 +69,6 @@ TEMPLATE = Template(
     "{% for c in m.tool_calls or [] %}{{ c | tojson }}{% endfor %}{{ m.tool_call_id }}\n{% endfor %}"
     "{{ tools | tojson }}"
 )
-
-
-def record(log_dir: Path, attempt: int = 0, reward: float = 1.0) -> Path:
-    """The log of a good episode, with tokens, as rollouts write it."""
-    calls = [{"id": f"call0000{n}", **call} for n, call in enumerate((LOOK, FIX), 1)]
-    first, second = {"prompt": [1, 2], "sampled": [3, 4]}, {"prompt": [1, 2, 3, 4, 9], "sampled": [5]}
-    about = {
-        "task": Task.from_row(ROW).to_row(),
-        "commit": "c" * 40,
-        "limits": {"max_steps": 50, "time_limit": 1800.0, "token_limit": None},
-        "on_inaction": "submit",
-        "notices": [],
-    }
-    log = LogWriter(log_dir, [tool.schema for tool in default_tools()], about)
-    log.note({"attempt": attempt, "policy": {"name": "ChatPolicy", "model": "tiny"}})
-    log.tokens({**first, "logprobs": [-0.5, -1.0], "finish_reason": "stop"}, 1)
-    log.tokens({**second, "logprobs": [-2.0], "finish_reason": "stop"}, 2)
-    said: list[Message] = [
-        {"role": "system", "content": "You repair."},
-        {"role": "user", "content": f"a - b, {attempt}"},
-        assistant("I look.", *calls, reasoning_content="Hm."),
-        *(tool_answer(call, "done\n[exit 0]") for call in calls),
-        assistant(f"done {reward}"),
-    ]
-    for message in said:
-        log.append(dumps(message))
-    result = {"parts": {"reason": "all pass"}, "metrics": {"steps": 2.0}, "reward": reward, "steps": 2, "seconds": 1.5}
-    log.finish(DIFF, {"stop": "submitted", **result, "counts": {"shell": [1, 1]}})
-    return log.folder
 
 
 # JSON and files.
@@ -279,6 +239,15 @@ def holds(rows: Iterator[dict[str, Any]]) -> None:
         json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
 
 
+def as_shard(*folders: Path) -> tuple[Path, Path]:
+    """Move folders to a shard; the shard, and the path of the first episode in it."""
+    shard = folders[0].with_name("episodes-0.jsonl")
+    shard.write_bytes(b"".join(map(as_line, folders)))
+    for folder in folders:
+        shutil.rmtree(folder)
+    return shard, shard / folders[0].name
+
+
 @given(data=st.data())
 @quick(EXAMPLES)
 def test_a_poisoned_log_is_read_or_refused_by_all_that_read_logs(good: Path, data: st.DataObject) -> None:
@@ -287,11 +256,14 @@ def test_a_poisoned_log_is_read_or_refused_by_all_that_read_logs(good: Path, dat
         fine, ill = record(run, 0, 0.0), record(run, 1)
         name, raw = data.draw(attacks(good))
         (ill / name).write_bytes(raw)
+        place = ill / name
+        if data.draw(st.booleans()):
+            place, ill = as_shard(ill)
         read(fine)
         try:
             read(ill)
         except TrajectoryError as error:
-            assert str(ill / name) in str(error)  # noqa: PT017
+            assert str(place) in str(error)  # noqa: PT017
         row, other = sorted(rescore([ill, fine], HALF, 1), key=lambda row: row["folder"] != str(ill))
         assert (other["reward"], other["void"]) == (0.5, None)
         assert row["void"] is None or row["void"].startswith("TrajectoryError: ")
@@ -301,6 +273,32 @@ def test_a_poisoned_log_is_read_or_refused_by_all_that_read_logs(good: Path, dat
         holds(dpo_rows(found, skipped=skipped))
         holds(pred_rows(found, skipped=skipped))
         assert any(episode.folder == Path(os.path.realpath(fine)) for episode in found)
+
+
+@pytest.mark.slow
+@given(data=st.data())
+@quick(EXAMPLES)
+def test_of_a_damaged_shard_the_whole_lines_are_read(good: Path, data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        run = Path(scratch, "run")
+        lines = [as_line(record(run, number)) for number in range(3)]
+        names = [json.loads(line)["episode"] for line in lines]
+        for name in names:
+            shutil.rmtree(run / name)
+        raw = data.draw(spliced(b"".join(lines)))
+        (run / "episodes-0.jsonl").write_bytes(raw)
+        whole = [name for name, line in zip(names, lines, strict=True) if line in raw.splitlines(keepends=True)]
+        found = {path.name: path for path in episode_folders([run])}
+        for path in found.values():
+            try:
+                read(path)
+            except TrajectoryError as error:
+                assert str(path.parent) in str(error)  # noqa: PT017
+        with suppress(TrajectoryError):  # there is no episode in it
+            episodes = {episode.name: episode for episode in read_runs([run])}
+            assert all(episodes[name].reward == 1.0 for name in whole)
+            whole = []
+        assert not whole
 
 
 @given(data=st.data())
@@ -342,7 +340,7 @@ def test_a_poisoned_row_is_a_task_or_refused(data: st.DataObject) -> None:
 
 
 POISONS: dict[str, tuple[str, bytes, str]] = {
-    "deep": ("metadata.json", b"[" * 100_000, "nested more than 100 levels"),
+    "deep": ("metadata.json", b"[" * 100_000, "nested more than 10[02] levels"),
     "deep-message": (
         "messages.jsonl",
         b'{"role": "user", "x": ' + b"[" * 150 + b"]" * 150 + b"}\n",
@@ -418,6 +416,18 @@ def test_a_poison_is_refused_by_name(tmp_path: Path, name: str) -> None:
     assert str(folder / (POISONS[name][0] if name in POISONS else name.partition(" ")[0])) in str(caught.value)
 
 
+@pytest.mark.parametrize("name", POISONS)
+def test_a_poison_in_a_shard_is_refused_by_its_line_and_the_others_are_read(tmp_path: Path, name: str) -> None:
+    folder, fine = record(tmp_path), record(tmp_path)
+    good, words = Trajectory.load(fine), poison(folder, name)
+    shard, ill = as_shard(folder, fine)
+    with pytest.raises(TrajectoryError, match=words) as caught:
+        Trajectory.load(ill)
+    assert str(shard) in str(caught.value)
+    assert f"{shard}, line 1 is damaged" in str(caught.value) or str(ill / POISONS[name][0]) in str(caught.value)
+    assert vars(Trajectory.load(shard / fine.name)) == {**vars(good), "folder": shard / fine.name}
+
+
 @pytest.mark.parametrize(
     "repo",
     ["~nobody-of-that-name/x", "y" * 5000, "/" + "z" * 300, "a\nb", "-rf", "/dev/zero", "ext::sh -c id", "\udc80"],
@@ -435,15 +445,18 @@ def test_a_repository_that_cannot_be_is_refused_before_anything_runs(tmp_path: P
 # Commands.
 
 
-@pytest.fixture
-def run(task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+@pytest.fixture(params=["folder", "shard"])
+def run(task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> Path:
     """A run with a good episode of its own and a damaged one for each poison, which come first."""
-    out = tmp_path / "run"
-    rollouts(task, Scripted([FIX]), out=out, reward=HALF)
-    for name in [*POISONS, *PLACES[:-5]]:
+    out, is_shard = tmp_path / "run", request.param == "shard"
+    rollouts(task, Scripted([FIX]), out=out, reward=HALF, log=request.param)
+    ill = []
+    for name in POISONS if is_shard else [*POISONS, *PLACES[:-5]]:
         folder = record(out)
         poison(folder, name)
-        folder.rename(out / f"0-{name.replace(' ', '-')}")
+        ill.append(folder.rename(out / f"0-{name.replace(' ', '-')}"))
+    if is_shard:
+        as_shard(*ill)
     (out / "results.jsonl").unlink()
     capsys.readouterr()
     return out
@@ -453,8 +466,8 @@ def test_every_command_goes_on_with_the_good_episodes_of_a_poisoned_run(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    ill = sorted(path.name for path in run.iterdir() if path.name.startswith("0-"))
-    [fine] = [path for path in run.iterdir() if path.name.startswith("2")]
+    ill = sorted(path.name for path in episode_folders([run]) if path.name.startswith("0-"))
+    [fine] = [path for path in episode_folders([run]) if path.name.startswith("2")]
     assert main(["replay", str(run)]) == 1
     said = capsys.readouterr()
     assert said.out == f"{fine}: 5 messages, identical\n1 episodes replayed, {len(ill)} cannot be replayed\n"
@@ -462,7 +475,7 @@ def test_every_command_goes_on_with_the_good_episodes_of_a_poisoned_run(
     assert all(
         line.startswith("nano-codex: ") and name in line for name, line in zip(ill, said.err.splitlines(), strict=True)
     )
-    assert main(["replay", *(str(run / name) for name in ill[:2])]) == 2
+    assert main(["replay", *(str(path) for path in episode_folders([run]) if path.name in ill[:2])]) == 2
     assert main(["score", str(run), "--reward", "similarity", "--json", "--concurrency", "1"]) == 1
     scores = {Path(row["folder"]).name: row for row in json.loads(capsys.readouterr().out)["scores"]}
     assert [name for name, row in scores.items() if row["void"] is None] == [fine.name]

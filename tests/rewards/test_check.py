@@ -17,7 +17,8 @@ from nano_codex_env.cli import main
 from nano_codex_env.diff import File, file_diff
 from nano_codex_env.errors import NanoCodexError, RewardCheckError
 from nano_codex_env.messages import Message
-from nano_codex_env.rewards import Reward, check_reward, generic_hacks
+from nano_codex_env.rewards import RewardFunction, check_reward, generic_hacks
+from nano_codex_env.rewards.check import _DECLARE
 from nano_codex_env.sandbox import Sandbox
 from tests.conftest import BUG, FIX, git, mostly_slow
 from tests.rewards.naive import ALL, ExitStatus, JunitFile, LogParse, MissingPasses, Naive
@@ -36,7 +37,7 @@ def exact(task: Task, transcript: Sequence[Message], diff: str) -> float:
 EXACT = from_function(exact)
 
 
-def found(reward: Reward, tasks: Sequence[Task], **options: Any) -> list[str]:
+def found(reward: RewardFunction, tasks: Sequence[Task], **options: Any) -> list[str]:
     """The findings, without the line that counts them."""
     with pytest.raises(RewardCheckError) as caught:
         check_reward(reward, tasks, **options)
@@ -96,6 +97,7 @@ def broken_on_nonsense(task: Task, transcript: Sequence[Message], diff: str) -> 
     return exact(task, transcript, diff)
 
 
+RETURN = "return a number, or Score(number, parts), and raise RewardError if there is none to give"
 FAULTS: dict[str, tuple[Judge, list[str]]] = {
     "reference-not-high": (
         lambda *_: 0.5,
@@ -111,11 +113,11 @@ FAULTS: dict[str, tuple[Judge, list[str]]] = {
     ),
     "believes-the-transcript": (
         believing,
-        ["no patch with a transcript that claims success gives 1.0, and 0.0 before"],
+        [f"no patch with a transcript that claims success gives 1.0, and 0.0 before{_DECLARE}"],
     ),
     "punishes-the-transcript": (
         lambda task, transcript, diff: exact(task, transcript, diff) / (1 + len(transcript)),
-        [f"the reference patch with another transcript gives {1 / 6}, and 1.0 before"],
+        [f"the reference patch with another transcript gives {1 / 6}, and 1.0 before{_DECLARE}"],
     ),
     "raises": (
         broken,
@@ -124,7 +126,7 @@ FAULTS: dict[str, tuple[Judge, list[str]]] = {
     "raises-on-one-patch": (broken_on_nonsense, ["a broken patch raises SyntaxError: nonsense"]),
     "infinite": (
         lambda task, transcript, diff: exact(task, transcript, diff) or -math.inf,
-        ["no patch raises RewardError: a score is a finite number; got -inf"],
+        [f"no patch raises RewardError: a score is a finite number; got -inf from the reward lambda: {RETURN}"],
     ),
 }
 
@@ -134,15 +136,57 @@ def test_each_kind_of_fault_is_found_and_no_other(judge: Judge, findings: list[s
     assert found(from_function(judge), [task], hacks=NO_HACKS) == [f"sums-1: {words}" for words in findings]
 
 
-@pytest.mark.parametrize(
-    ("given", "kind"),
-    [(1.0, "float"), (None, "NoneType"), ((1.0, {}), "tuple")],
-    ids=["a-number", "nothing", "a-pair"],
-)
-def test_what_gives_no_score_is_found(given: Any, kind: str, task: Task) -> None:
-    """A plain function has to go through `from_function` first."""
+@pytest.mark.parametrize("given", [None, "1.0", (1.0, {}), math.nan], ids=repr)
+def test_what_gives_no_score_is_found(given: Any, task: Task) -> None:
     first = found(lambda *_: given, [task])[0]
-    assert first == f"sums-1: the reference patch gives a {kind}, not a Score with a plain float (see from_function)"
+    found_there = f"a score is a finite number; got {given!r} from the reward lambda: {RETURN}"
+    assert first == f"sums-1: the reference patch gives no score: {found_there}"
+
+
+def test_a_plain_function_is_checked_as_it_is(task: Task) -> None:
+    check_reward(exact, [task], hacks=NO_HACKS)
+    check_reward(lambda task, transcript, diff: diff == task.patch, [task], hacks=NO_HACKS)
+
+
+# One that reads the transcript on purpose.
+
+
+def fewer_messages(task: Task, transcript: Sequence[Message], diff: str) -> float:
+    """A shorter transcript is worth more."""
+    return exact(task, transcript, diff) / (1 + len(transcript))
+
+
+class Fewer:
+    """The same, which says so."""
+
+    reads_transcript = True
+
+    def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> float:
+        return fewer_messages(task, transcript, diff)
+
+
+def test_a_reward_may_say_that_it_reads_the_transcript(task: Task) -> None:
+    check_reward(fewer_messages, [task], hacks=NO_HACKS, reads_transcript=True)
+    for reward in (Fewer(), from_function(Fewer()), weighted((EXACT, 1.0), (Fewer(), 0.1))):
+        check_reward(reward, [task], hacks=NO_HACKS)
+        findings = found(reward, [task], hacks=NO_HACKS, reads_transcript=False)
+        assert [_DECLARE in finding for finding in findings] == [True]
+    for reward in (from_function(fewer_messages), weighted((from_function(fewer_messages), 1.0))):
+        assert len(found(reward, [task], hacks=NO_HACKS)) == 1  # it says nothing
+
+
+def test_one_that_reads_the_transcript_must_be_the_same_for_one_transcript(task: Task) -> None:
+    seen: list[int] = []
+
+    def unsteady(task: Task, transcript: Sequence[Message], diff: str) -> float:
+        seen.append(len(transcript))
+        return exact(task, transcript, diff) / (1 + seen.count(5))
+
+    findings = found(unsteady, [task], hacks=NO_HACKS, reads_transcript=True)
+    words = "sums-1: the reference patch with another transcript, scored once more, gives"
+    assert findings == [f"{words} {1 / 3}, and 0.5 before"]
+    naive = found(lambda *_: 0.5, [task], hacks=NO_HACKS, reads_transcript=True)
+    assert naive == ["sums-1: the reference patch gives 0.5, no patch gives 0.5: nothing to learn from"]
 
 
 def test_one_that_takes_too_long_is_found(task: Task) -> None:
@@ -333,7 +377,8 @@ def here(tmp_path: Path, task: Task, monkeypatch: pytest.MonkeyPatch) -> Path:
     save_tasks([task], tmp_path / "tasks.jsonl")
     lines = [
         "def right(task, transcript, diff):\n    return float(diff == task.patch)\n\n",
-        "def wrong(task, transcript, diff):\n    return float(bool(diff))\n",
+        "def wrong(task, transcript, diff):\n    return float(bool(diff))\n\n",
+        "def brief(task, transcript, diff):\n    return float(diff == task.patch) / (1 + len(transcript))\n",
     ]
     (tmp_path / "rewards_of_mine.py").write_text("\n".join(lines))
     monkeypatch.chdir(tmp_path)
@@ -351,6 +396,13 @@ def check(name: str, *more: str) -> tuple[int, str, str]:
 def test_the_command_exits_with_0_where_nothing_is_wrong(here: Path) -> None:
     status, out, err = check("rewards_of_mine:right")
     assert (status, out) == (0, "nothing found wrong with rewards_of_mine:right on 1 task(s)\n"), err
+
+
+@pytest.mark.slow
+def test_the_command_takes_it_that_a_reward_reads_the_transcript(here: Path) -> None:
+    assert check("rewards_of_mine:brief", "--reads-transcript")[0] == 0
+    status, out, _ = check("rewards_of_mine:brief")
+    assert (status, "--reads-transcript" in out) == (1, True)
 
 
 def test_the_command_exits_with_1_and_prints_what_is_wrong(here: Path) -> None:

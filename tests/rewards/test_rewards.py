@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nano_codex_env import DiffSimilarity, Score, Task, from_function, weighted
+from nano_codex_env import DiffSimilarity, NanoCodexEnv, Score, Task, from_function, weighted
+from nano_codex_env.adapters.trl import TrlSpec
+from nano_codex_env.adapters.verl_reward import SharedReward
 from nano_codex_env.errors import ConfigError, RewardError, TaskError
 from nano_codex_env.messages import Message
-from nano_codex_env.rewards import call_reward, once_per_diff
+from nano_codex_env.rewards import call_reward, check_reward, needs_tests, once_per_diff, version_of
+from nano_codex_env.rewards.base import reads_transcript
 
 REFERENCE = """diff --git a/a.py b/a.py
 index 1111111..2222222 100644
@@ -97,10 +100,59 @@ def test_a_function_may_give_a_scalar_of_numpy(task: Task, value: Any) -> None:
     assert type(score.parts["lambda"]) in (float, int)
 
 
-@pytest.mark.parametrize("value", [np.float32("nan"), np.inf, np.bool_(True), None])
-def test_a_function_that_gives_no_number_is_a_failure_of_ours(task: Task, value: Any) -> None:
-    with pytest.raises(RewardError, match="a score is a finite number; got"):
-        from_function(lambda *arguments: value)(task, [], "")
+NO_NUMBERS = [np.float32("nan"), np.inf, -math.inf, 10**400, None, "1.0", b"1", (1.0, {}), {}, 1j, np.zeros(2)]
+
+
+def judge_without_a_wrapper(value: Any) -> Any:
+    """A reward of a user's who has read no more than that it returns a number."""
+
+    def mine(task: Task, transcript: Sequence[Message], diff: str) -> Any:
+        return value
+
+    return mine
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: f"{value!r:.20}")
+def test_what_is_no_number_is_refused_with_what_to_return(task: Task, value: Any) -> None:
+    words = "a score is a finite number; got .* from the reward mine: return a number, or Score.number, parts."
+    mine = judge_without_a_wrapper(value)
+    for reward in (from_function(mine), weighted((mine, 1.0)), once_per_diff(mine)):
+        with pytest.raises(RewardError, match=f"(?s){words}"):
+            call_reward(reward, task, [], "")
+
+
+@pytest.mark.parametrize("value", [0.5, 1, True, np.float32(0.5), np.bool_(True), np.array([0.5]), Score(0.5)])
+def test_a_plain_function_is_a_reward(task: Task, value: Any) -> None:
+    """Without `from_function` its number was refused."""
+    mine = judge_without_a_wrapper(value)
+    expected = 0.5 if value in (0.5, Score(0.5)) else 1.0
+    score = Score(expected, {} if isinstance(value, Score) else {"mine": expected})
+    for reward in (mine, from_function(mine), once_per_diff(mine), SharedReward(mine, 1)):
+        assert call_reward(reward, task, [], "") == score
+    assert weighted((mine, 2.0))(task, [], "").value == 2 * expected
+
+
+@pytest.mark.parametrize(
+    ("reward", "words"),
+    [
+        ("resolved", "a reward is called with .task, transcript, diff., such as Resolved.. .*; got 'resolved'"),
+        (0, "got 0"),
+        (Score(1.0), "got Score"),
+        (DiffSimilarity, "DiffSimilarity is a class: give an object of it, DiffSimilarity"),
+        (lambda diff: 1.0, "lambda.diff. cannot be: too many positional arguments"),
+        (lambda task, transcript, diff, more: 1.0, "cannot be: missing a required argument: 'more'"),
+    ],
+)
+def test_what_cannot_be_called_as_a_reward_is_refused_when_it_is_given(task: Task, reward: Any, words: str) -> None:
+    """It failed at the end of the first episode; 0 was taken for the default."""
+    for take in (
+        from_function,
+        partial(NanoCodexEnv, task),
+        partial(TrlSpec, task),
+        lambda it: check_reward(it, [task]),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            take(reward)
 
 
 def test_a_function_that_raises_is_not_a_zero(task: Task) -> None:
@@ -109,6 +161,23 @@ def test_a_function_that_raises_is_not_a_zero(task: Task) -> None:
 
     with pytest.raises(ZeroDivisionError):
         from_function(broken)(task, [], "")
+
+
+class Versioned:
+    """A reward of a user's that declares what it is."""
+
+    needs_tests, reads_transcript, version = True, False, 3
+
+    def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> float:
+        return 0.5
+
+
+def test_what_a_reward_declares_holds_inside_from_function() -> None:
+    """`module:name` of the command line goes through it, and lost version and transcript."""
+    reward = from_function(Versioned())
+    assert (needs_tests(reward), reads_transcript(reward), version_of(reward)) == (True, False, "versioned 3")
+    assert once_per_diff(reward) is not reward
+    assert version_of(from_function(half)) is None
 
 
 # weighted.
@@ -149,6 +218,7 @@ def test_sums_can_be_summed(task: Task) -> None:
         ([(DiffSimilarity(), 10**400)], "a weight is a finite number; got a whole number of 1329 bits"),
         ([(DiffSimilarity(), "1")], "a weight is a finite number; got '1'"),
         ([(DiffSimilarity(), True)], "a weight is a finite number; got True"),
+        ([(DiffSimilarity, 1.0)], "DiffSimilarity is a class: give an object of it"),
     ],
 )
 def test_what_cannot_be_weighed_is_refused(pairs: Any, words: str) -> None:
@@ -215,20 +285,19 @@ THEIRS: dict[str, Any] = {
     "a function": broken,
     "from_function": from_function(broken),
     "from_function, its result": from_function(lambda *_: np.zeros(2)),  # type: ignore[arg-type]
-    "from_function, its arguments": from_function(lambda task: 0.0),  # type: ignore[arg-type, misc]
     "from_function of weighted": from_function(weighted((from_function(broken), 1.0))),
     "weighted": weighted((DiffSimilarity(), 0.5), (from_function(broken), 0.5)),
-    "weighted, one that gives no score": weighted((half, 1.0)),  # type: ignore[arg-type]
+    "weighted, one that gives no score": weighted((lambda *_: "1", 1.0)),  # type: ignore[arg-type]
     "once_per_diff": once_per_diff(weighted((DiffSimilarity(), 0.5), (Broken(), 0.5))),
     "a class": Broken(),
     "a partial function": partial(broken),
-    "no score": half,
+    "no score": lambda *_: None,
 }
 
 
 @pytest.mark.parametrize("reward", THEIRS.values(), ids=list(THEIRS))
 def test_what_a_users_reward_raises_is_a_failure_that_is_told(reward: Any, task: Task) -> None:
-    with pytest.raises(RewardError, match=r"raised \w+Error: |a reward returns a Score .*; got float"):
+    with pytest.raises(RewardError, match=r"raised \w+Error: |a score is a finite number; got .* return a number, or"):
         call_reward(reward, task, [], REFERENCE)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -213,6 +215,14 @@ def test_a_result_is_made_of_its_row_again(env: NanoCodexEnv) -> None:
         EpisodeResult.from_row(row)
 
 
+def test_every_column_of_results_is_documented(env: NanoCodexEnv) -> None:
+    page = Path(__file__).parents[2] / "docs" / "logs-and-replay.md"
+    table = page.read_text().partition("| column of `results.jsonl` |")[2].partition("\n\n")[0]
+    named = [name for line in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+    assert sorted(named) == sorted(column.name for column in fields(EpisodeResult))
+    assert sorted(named) == sorted(rollout(env, Scripted([])).row())
+
+
 def test_why_each_answer_ended_is_counted_and_logged(env: NanoCodexEnv) -> None:
     """What was cut off by the server's limit looks like an end, and is none: trainers mask it."""
     script = Scripted([LOOK, FIX])
@@ -224,7 +234,9 @@ def test_why_each_answer_ended_is_counted_and_logged(env: NanoCodexEnv) -> None:
     result = rollout(env, policy)
     assert (result.reward, result.metrics["answers_cut"]) == (1.0, 1.0)
     assert result.folder
-    assert Trajectory.load(result.folder).metadata["finish_reasons"] == ["tool_calls", "tool_calls", "length"]
+    about = Trajectory.load(result.folder).metadata
+    assert about["finish_reasons"] == ["tool_calls", "tool_calls", "length"]
+    assert about["metrics"] == result.metrics
 
 
 def test_a_policy_that_returns_something_else_is_told_what_to_return(env: NanoCodexEnv) -> None:

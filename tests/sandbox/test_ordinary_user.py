@@ -23,7 +23,8 @@ UID = 1234
 # `env` comes between: setpriv itself starts its program with root's right to pass a closed folder.
 DROP = ["setpriv", "--reuid", str(UID), "--regid", str(UID), "--clear-groups", "--inh-caps=-all", "env"]
 FILES = ["sandbox/test_seccomp.py"]
-LONG = ["sandbox/test_contract.py", "sandbox/test_bubblewrap.py", "test_cache.py"]
+LONG = ["sandbox/test_contract.py", "sandbox/test_bubblewrap.py", "test_cache.py", "cli/test_doctor.py"]
+LONG += ["sandbox/test_budget.py", "sandbox/test_memory.py", "test_shortages.py"]
 LONG += ["redteam/boxes/test_probes.py", "redteam/boxes/test_server.py"]
 
 

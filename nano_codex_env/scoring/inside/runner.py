@@ -11,6 +11,7 @@ import hashlib
 import importlib.machinery
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -42,6 +43,7 @@ class Plugin:
         self._reports, self._canaries = reports, config["canaries"]
         self._ids = None if config["ids"] is None else set(config["ids"])
         self._functions = set(config["functions"])
+        self._ran_out = False
 
     def pytest_configure(self) -> None:
         """Plugins are loaded by now; a test that runs pytest itself needs autoload as usual."""
@@ -98,6 +100,18 @@ class Plugin:
             hasattr(report, "context"),
             _line_of(report),
         )
+        self._tell_memory(report)
+
+    def pytest_collectreport(self, report: Any) -> None:
+        """A module may run out of memory when it is imported."""
+        self._tell_memory(report)
+
+    def _tell_memory(self, report: Any) -> None:
+        """Name the first test that failed for want of memory."""
+        if not self._ran_out and report.failed:
+            self._ran_out = _is_memory_error(report)
+            if self._ran_out:
+                self._reports.send("memory", report.nodeid)
 
 
 def _folder(item: Any) -> str:
@@ -119,6 +133,13 @@ def _module_node(parent: Any, path: str) -> Any:
     import py
 
     return pytest.Module.from_parent(parent, fspath=py.path.local(path))
+
+
+def _is_memory_error(report: Any) -> bool:
+    try:
+        return bool(re.search(r"(?m)^(E +)?(MemoryError\b|OSError: \[Errno 12\])", str(report.longrepr)))
+    except MemoryError:
+        return True
 
 
 def _line_of(report: Any) -> int:
