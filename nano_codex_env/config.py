@@ -13,13 +13,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from nano_codex_env.errors import ConfigError
+from nano_codex_env.errors import ConfigError, describe
 from nano_codex_env.policies.base import Policy
 from nano_codex_env.policies.chat import PROVIDERS, ChatPolicy
 from nano_codex_env.policies.scripted import Idle, Oracle, Random
 from nano_codex_env.rewards import DiffSimilarity, Resolved, Reward, from_function
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tools import Notice, budget
+from nano_codex_env.untrusted import on_one_line
 
 POLICIES: dict[str, Callable[[Sequence[Task]], Policy]] = {
     "idle": lambda tasks: Idle(),
@@ -175,11 +176,11 @@ def _load(name: str, what: str) -> Any:
         if find_spec(module.partition(".")[0]) is None and here not in sys.path:
             sys.path.append(here)  # last, so that no file in the current folder replaces an installed module
         found = getattr(import_module(module), attribute)
-    except Exception as error:
+        found = found() if isinstance(found, type) else found
+    except (Exception, SystemExit) as error:
         raise ConfigError(
-            f"cannot load the {what} {name!r}: {error}; give module:name, importable from here"
+            f"cannot load the {what} {name!r}: {on_one_line(describe(error))}; give module:name, importable from here"
         ) from error
-    found = found() if isinstance(found, type) else found
     if not callable(found):
         raise ConfigError(f"the {what} {name!r} cannot be called; got a {type(found).__name__}")
     return found

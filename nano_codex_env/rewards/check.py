@@ -134,7 +134,7 @@ class _Checker:
         started = time.monotonic()
         try:
             score = self.reward(task, deepcopy(list(transcript)), diff)
-        except Exception as error:  # noqa: BLE001 (any exception of a reward is a finding)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (any exception of a reward is a finding)
             self.findings.append(f"{name} raises {describe(error)}")
             return None
         seconds = time.monotonic() - started
