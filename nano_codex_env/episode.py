@@ -50,10 +50,10 @@ class Rules:
 
     def __post_init__(self) -> None:
         """Raise ConfigError if a value cannot be used."""
-        check_positive("max_steps", self.max_steps, "number")
+        check_positive("max_steps", self.max_steps)
         check_positive("time_limit", self.time_limit, "number", fractions=True, optional=True)
-        check_positive("token_limit", self.token_limit, "number", optional=True)
-        check_positive("max_reminders", self.max_reminders, "number", optional=True)
+        check_positive("token_limit", self.token_limit, optional=True)
+        check_positive("max_reminders", self.max_reminders, optional=True)
         if self.on_inaction not in ("submit", "remind"):
             raise ConfigError(f"on_inaction is 'submit' or 'remind'; got {self.on_inaction!r}")
         checked_prompt(self.system_prompt)

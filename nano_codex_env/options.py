@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Any
+from weakref import WeakSet
 
 import gymnasium as gym
 from gymnasium.wrappers import TimeLimit
@@ -92,8 +93,11 @@ def named_task(options: Mapping[str, Any], tasks: Callable[[], Sequence[Task]]) 
     return None
 
 
+_warned = WeakSet[TimeLimit]()
+
+
 def warn_of_time_limit(env: gym.Env[Any, Any]) -> None:
-    """Warn if the `reset` of `env` that is running was called through Gymnasium's `TimeLimit`.
+    """Warn, once a wrapper, if the `reset` of `env` that is running was called through Gymnasium's `TimeLimit`.
 
     It truncates outside the environment, which then has no end to score. A wrapper is only known to those that it
     calls by their callers' frames.
@@ -101,7 +105,8 @@ def warn_of_time_limit(env: gym.Env[Any, Any]) -> None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and "reset" in frame.f_code.co_name:
         wrapper = frame.f_locals.get("self")
-        if isinstance(wrapper, TimeLimit) and wrapper.unwrapped is env:
+        if isinstance(wrapper, TimeLimit) and wrapper.unwrapped is env and wrapper not in _warned:
+            _warned.add(wrapper)
             warnings.warn(
                 f"Gymnasium's TimeLimit cuts an episode after {wrapper._max_episode_steps} calls of step without a "
                 "score: its reward is 0.0, whatever the patch is worth. Leave it out (max_episode_steps of gym.make "

@@ -78,7 +78,7 @@ def _problem_of(base: str) -> str | None:
     if re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) and scheme not in ("http", "https"):
         return f"; its scheme is {scheme!r}, not http or https"
     host = re.fullmatch(r"(?!https?\b)[A-Za-z0-9.-]+(:\d+)?(/[^@?]*)?", base)
-    return f"; it has no scheme, so try http://{base}" if host else ""
+    return f"; it has no scheme, so try http://{base}{'' if '/' in base else '/v1'}" if host else ""
 
 
 def is_versioned(base: str) -> bool:

@@ -32,7 +32,7 @@ from nano_codex_env.records.log_format import (
     new_folder,
 )
 from nano_codex_env.records.packing import pack
-from nano_codex_env.records.shards import LogFiles, as_file
+from nano_codex_env.records.shards import LogFiles, as_file, is_shard
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tokens import TrainingExample, is_record, join_turns, pack_turn
 from nano_codex_env.untrusted import MAX_LINES, parse_json
@@ -206,6 +206,8 @@ class Trajectory:
         """
         log = _Log(Path(folder))
         if not log.files.has("messages.jsonl"):
+            if not (os.path.lexists(log.path) or is_shard(log.path.parent)):
+                raise TrajectoryError(f"there is no folder {folder}")
             raise TrajectoryError(f"{folder} holds no messages.jsonl; give the folder of one episode")
         messages, torn = log.lines("messages.jsonl", check_message)
         tokens = log.lines("tokens.jsonl", check_object)[0] if log.files.has("tokens.jsonl") else []

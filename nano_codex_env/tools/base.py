@@ -201,8 +201,10 @@ class Toolbox:
                     + (f": {hint}" if callable(tool) else "")
                 )
         self._tools = {tool.name: tool for tool in tools}
-        if not tools or len(self._tools) != len(tools):
+        if len(self._tools) != len(tools):
             raise ConfigError(f"tools must have names of their own; got {[tool.name for tool in tools]}")
+        if not tools:
+            raise ConfigError("tools is empty: give at least one, or None for shell and apply_patch")
 
     @property
     def tools(self) -> list[Tool]:
@@ -249,7 +251,7 @@ def _run(tool: Tool, context: ToolContext, arguments: Mapping[str, Any]) -> Tool
         answer = tool.function(context, **arguments)
     except (ToolError, SandboxError, WorkspaceError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if is_ours(tool.function):
             raise
         raise BrokenToolError(f"tool {tool.name!r} failed: {describe(error)}") from error
@@ -288,7 +290,7 @@ def _arguments(tool: Tool, raw: object) -> dict[str, Any]:
         more = [f"and {len(unknown) - 5} more"] if len(unknown) > 5 else []
         problems += [f"unknown: {', '.join(unknown[:5] + more)}"] if unknown else []
         optional = [name for name in known if name not in required]
-        takes = f"exactly {', '.join(known)}" if not optional else ", ".join(required)
+        takes = ", ".join(required) if optional else f"exactly {', '.join(known)}" if known else "no arguments"
         takes += f"{' and ' if required else ''}optionally {', '.join(optional)}" if optional else ""
         raise ToolError(f"{tool.name} takes {takes} ({'; '.join(problems)})")
     others = other if isinstance(other, dict) else {}

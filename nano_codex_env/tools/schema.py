@@ -60,7 +60,7 @@ def check_schema(schema: Any, where: str) -> None:
         elif keyword in _LENGTHS:
             _require(_is(value, "integer") and value >= 0, here, "is a whole number from 0", value)
         elif keyword == "required":
-            named = isinstance(value, list) and all(name in schema.get("properties", {}) for name in value)
+            named = isinstance(value, list) and all(name in list(schema.get("properties", {})) for name in value)
             _require(named, here, "is a list of names in properties", value)
         elif keyword in ("title", "description"):
             _require(isinstance(value, str), here, "is a text", value)

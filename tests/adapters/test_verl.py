@@ -548,7 +548,7 @@ def test_a_void_sample_whose_log_cannot_be_written_is_freed_and_says_what_failed
     [
         (["actor_rollout_ref.rollout.multi_turn.max_user_turns=3"], {}, "max_steps is the limit"),
         ([], {"notices": ["gong"]}, "no notice is called 'gong'"),
-        ([], {"max_steps": 0}, "max_steps must be a positive number"),
+        ([], {"max_steps": 0}, "max_steps must be a positive whole number"),
         ([], {"reward": "best"}, "no reward is called 'best'"),
         ([], {"allow_zero_for_void": "no"}, "allow_zero_for_void must be true or false; got 'no'"),
         ([], {"allow_zero_for_void": False}, "a caller other than verl's trainer cannot leave out a sample"),

@@ -218,7 +218,9 @@ def test_without_a_run_to_resume_one_is_begun_only_with_a_named_policy(
     argv = ["run", "--tasks", file, "--out", str(out), "--resume"]
     assert "there is nothing to resume in" in fails(capsys, *argv)
     assert not out.exists()
-    assert "max_steps must be a positive number" in fails(capsys, *argv, "--policy=idle", "--set", "env.max_steps=0")
+    assert "max_steps must be a positive whole number" in fails(
+        capsys, *argv, "--policy=idle", "--set", "env.max_steps=0"
+    )
     out.mkdir(exist_ok=True)
     for content in ("{", "[]", '{"colour": 1}'):
         (out / "config.json").write_text(content)
@@ -252,7 +254,7 @@ def test_settings_come_from_a_file_and_from_the_command_line(file: str, tmp_path
         (["run", "--tasks", "{file}", "--reward", "best"], "no reward is called 'best'; there are: resolved"),
         (["run", "--tasks", "{file}", "-n", "0"], "n must be a positive "),
         (["run", "--tasks", "{file}", "--concurrency", "0"], "concurrency must be "),
-        (["run", "--tasks", "{file}", "--set", "env.max_steps=0"], "max_steps must be a positive number; got 0"),
+        (["run", "--tasks", "{file}", "--set", "env.max_steps=0"], "max_steps must be a positive whole number; got 0"),
         (["run", "--tasks", "{file}", "--set", "env.on_inaction=shout"], "on_inaction is 'submit' or 'remind'; got"),
         (["run", "--config", "nothing.toml"], "cannot read nothing.toml: "),
         (["run", "--resume"], "there is no run to resume in .nano-codex; name one with --out"),
@@ -447,7 +449,7 @@ def test_the_command_is_installed_and_writes_to_a_pipe(file: str, tmp_path: Path
     assert "\x1b" not in done.stdout
     bad = subprocess.run([command, "replay", "nothing"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (bad.returncode, bad.stdout) == (2, "")
-    assert bad.stderr == "nano-codex: nothing holds no messages.jsonl; give the folder of one episode\n"
+    assert bad.stderr == "nano-codex: there is no folder nothing\n"
 
 
 def test_on_a_narrow_terminal_a_row_of_a_table_is_a_line_of_text(

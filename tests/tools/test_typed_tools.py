@@ -304,6 +304,7 @@ def test_the_schema_is_shown_as_it_was_given_and_says_that_nothing_else_is_taken
         ({"type": "object", "properties": {"n": {"maxLength": -1}}}, "maxLength is a whole number from 0; got -1"),
         ({"type": "object", "properties": {"n": {"description": 1}}}, "description is a text; got 1"),
         ({"type": "object", "properties": {"n": {}}, "required": ["m"]}, "required is a list of names in properties"),
+        ({"type": "object", "properties": {"n": {}}, "required": [["n"]]}, "required is a list of names in properties"),
         (
             {"type": "object", "properties": {"n": {"type": "integer", "default": "1"}}},
             'the default cannot be given: default must be an integer; got str "1"',
@@ -448,6 +449,8 @@ def broken(context: ToolContext, kind: str = "KeyError") -> Any:
         return ToolResult(b"")  # type: ignore[arg-type]
     if kind == "ok":
         return ToolResult("", ok=1)  # type: ignore[arg-type]
+    if kind == "exit":
+        raise SystemExit(0)
     raise {"KeyError": KeyError, "policy": ToolError, "box": SandboxError, "config": ConfigError}[kind]("it")
 
 
@@ -459,6 +462,7 @@ BROKEN = Tool.from_function(broken, name="count")
     [
         ("KeyError", BrokenToolError, "tool 'count' failed: KeyError: 'it'"),
         ("config", BrokenToolError, "tool 'count' failed: ConfigError: it"),
+        ("exit", BrokenToolError, "tool 'count' failed: SystemExit: 0"),
         ("box", SandboxError, "it"),
         ("nothing", BrokenToolError, "tool 'count' returned None; a tool returns a text, or ToolResult"),
         ("bytes", BrokenToolError, "tool 'count' returned ToolResult.content=b''"),
@@ -470,6 +474,13 @@ def test_a_tool_that_breaks_is_named(kind: str, error: type[Exception], words: s
         answer(BROKEN, {"kind": kind})
     assert kind != "KeyError" or "in broken" in "".join(traceback.format_exception(caught.value))
     assert answer(BROKEN, {"kind": "policy"}) == ToolResult("error: it", ok=False)
+
+
+def test_a_tool_without_arguments_says_so() -> None:
+    """It was "look takes exactly  (unknown: n)"."""
+    look = Tool("look", "Look.", {}, lambda context: "seen")
+    assert answer(look, {}) == ToolResult("seen")
+    assert answer(look, {"n": 1}).content == "error: look takes no arguments (unknown: n)"
 
 
 def test_the_void_of_a_broken_tool_names_it_everywhere(
