@@ -13,6 +13,7 @@ from nano_codex_env.episode import Episode, Rules, finish
 from nano_codex_env.errors import (
     ContextOverflow,
     WorkspaceError,
+    check_folder,
     check_positive,
     clean_up_after,
     closed_after,
@@ -99,8 +100,10 @@ class Agent:
         """
         check_positive("tool_limit", tool_limit)
         check_positive("response_limit", response_limit)
+        check_folder("log_dir", log_dir)
+        check_folder("cache_dir", cache_dir)
         limits = (tool_limit, time_limit, token_limit)
-        self._rules = Rules(*limits, tuple(notices), "remind", system_prompt, MAX_REMINDERS)
+        self._rules = Rules(*limits, notices, "remind", system_prompt, MAX_REMINDERS)
         _, base, _ = resolve(model, api_base, endpoint.get("api_key"))
         hosted = [own for own, _ in PROVIDERS.values() if own and "openrouter" not in own]
         if not thinking and (base is None or base in hosted or "://api.openai.com" in base):

@@ -135,6 +135,9 @@ def test_thinking_goes_out_as_the_templates_switch(solve: Solve, thinking: bool 
         ({"timeout": 0}, "timeout must be a .*; got 0"),
         ({"tools": []}, "tools is empty: give at least one"),
         ({"sandbox": "docker"}, "no sandbox is called 'docker'"),
+        ({"notices": print}, "notices is a list of functions"),
+        ({"log_dir": 5}, "log_dir must be the path of a folder, or None; got 5"),
+        ({"cache_dir": 5}, "cache_dir must be the path of a folder, or None; got 5"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
