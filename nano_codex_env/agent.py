@@ -130,6 +130,7 @@ class Agent:
             WorkspaceError: the folder is not a git checkout, is dirty, or was changed meanwhile.
             PolicyError: the model cannot be reached, or its answer is not a chat completion.
             SandboxError: the sandbox cannot be opened, or broke.
+            BrokenToolError: a tool or a notice of yours raised something, or gave no text.
         """
         self._episode = self._seconds = None
         root = Path(os.path.realpath(os.path.expanduser(repo_root or ".")))

@@ -70,18 +70,16 @@ class Random:
 class Oracle:
     """Plays a task's reference patch by real tool calls: reads each place, patches it, submits."""
 
-    def __init__(self, tasks: Sequence[Task]) -> None:
-        """`tasks`: those it can play; it recognises them by their issue.
+    def __init__(self, tasks: Iterable[Task] | Task) -> None:
+        """`tasks`: those it can play, or one; it recognises them by their issue.
 
         Raises:
-            ConfigError: `tasks` are none.
+            ConfigError: `tasks` is something else.
             PolicyError: two have the same issue, but not the same patch.
         """
         known: list[Any] = list(tasks) if isinstance(tasks, Iterable) else [tasks]
-        if not all(isinstance(task, Task) for task in known) or isinstance(tasks, Task):
-            raise ConfigError(
-                f"Oracle takes the tasks that it plays, such as load_tasks('bundled'); got {tasks!r:.200}"
-            )
+        if not all(isinstance(task, Task) for task in known):
+            raise ConfigError(f"Oracle takes the tasks it plays, such as load_tasks('bundled'); got {tasks!r:.200}")
         self._patches: dict[str, str] = {}
         for task in known:
             if self._patches.setdefault(task.problem_statement, task.patch) != task.patch:

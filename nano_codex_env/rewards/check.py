@@ -54,7 +54,8 @@ def check_reward(
         reward: the reward to check.
         tasks: with their reference patches.
         reads_transcript: whether the score may depend on the transcript: then it need only be the same for one
-            transcript, and claims without a patch get at most half way. None: if the reward, or one in a `weighted` sum, has an attribute `reads_transcript = True`.
+            transcript, and claims without a patch get at most half way. None: if the reward, or one in a `weighted`
+            sum, has an attribute `reads_transcript = True`.
         hacks: patches that solve nothing, by task; None: `generic_hacks` of each task.
         controls: honest patches by task, each with whether it is right: `{id: {"another way": (diff, True)}}`.
         timeout: seconds that one score may take.

@@ -201,6 +201,7 @@ def test_a_task_that_the_oracle_cannot_play_is_void(
 def test_tasks_that_the_oracle_cannot_tell_apart_are_refused(task: Task) -> None:
     twin = task.with_(instance_id="sums-2")
     Oracle([task, twin])
+    Oracle(task)
     with pytest.raises(PolicyError, match="sums-2 has the same issue as another task, but not the same patch"):
         Oracle([task, twin.with_(patch="other")])
 
@@ -208,7 +209,7 @@ def test_tasks_that_the_oracle_cannot_tell_apart_are_refused(task: Task) -> None
 @pytest.mark.parametrize("given", ["bundled", 5, [{"instance_id": "a"}]], ids=str)
 def test_what_is_no_list_of_tasks_is_refused_by_the_oracle(given: Any) -> None:
     """It was an AttributeError: 'str' object has no attribute 'problem_statement'."""
-    with pytest.raises(ConfigError, match="Oracle takes the tasks that it plays, such as load_tasks"):
+    with pytest.raises(ConfigError, match="Oracle takes the tasks it plays, such as load_tasks"):
         Oracle(given)
 
 
