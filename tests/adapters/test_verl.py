@@ -536,6 +536,7 @@ def test_a_void_sample_whose_log_cannot_be_written_is_freed_and_says_what_failed
     worker = worker_of(config, [("", say(block("shell", cmd="ls"), "Done."))])
     monkeypatch.setattr(LogWriter, "finish", fail)
     monkeypatch.setattr(verl_reward.SharedReward, "__call__", gone)
+    verl_reward.shared_reward.cache_clear()  # an earlier test's reward knows what this diff is worth
     out = asyncio.run(worker.generate_sequences(batch_of([easy], config, worker.tokenizer, tmp_path)))
     assert list(out.non_tensor_batch["void"]) == [1.0]
     assert "a sample is void: SandboxError: the first" in caplog.text
