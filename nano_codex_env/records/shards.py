@@ -60,9 +60,11 @@ class LogFiles:
         self._values: dict[str, Any] | None = None
         if is_shard(episode.parent):
             self._values = _read_episode(episode.parent, episode.name)
-        elif is_shard(episode) and (lines := _index(episode)):
-            name = next(iter(lines))
-            raise TrajectoryError(f"{episode} holds {len(lines)} episodes; name one of them, such as {episode / name}")
+        elif is_shard(episode):
+            _index(episode)  # it raises if the shard cannot be read
+            paths = list(episodes_in(episode))
+            hint = f"; name one of them, such as {paths[0]}" if paths else ""
+            raise TrajectoryError(f"{episode} holds {len(paths)} episodes{hint}")
 
     def has(self, name: str) -> bool:
         """Whether there is a file of this name."""
@@ -99,7 +101,7 @@ def is_episode(path: Path) -> bool:
     path = _place(path)
     if is_shard(path.parent):
         return path.name in _index(path.parent)
-    return is_shard(path) or os.path.lexists(path / "messages.jsonl")
+    return path in episodes_in(path) if is_shard(path) else os.path.lexists(path / "messages.jsonl")
 
 
 def _place(episode: Path) -> Path:

@@ -29,7 +29,7 @@ from nano_codex_env.cli import main
 from nano_codex_env.errors import ConfigError, TrajectoryError
 from nano_codex_env.messages import dumps
 from nano_codex_env.records.packing import pack
-from nano_codex_env.records.reader import episode_folders, read_runs
+from nano_codex_env.records.reader import episode_folders, existing_episodes, read_runs
 from nano_codex_env.records.trajectory import LogWriter
 from nano_codex_env.untrusted import read_lines
 from tests.records.logs import FIX, as_line, record
@@ -408,6 +408,20 @@ def test_an_episode_that_is_there_twice_counts_once_and_is_told(tmp_path: Path) 
         Trajectory.load(twice)
     with pytest.raises(TrajectoryError, match=r"holds 2 episodes; name one of them, such as .*episodes-0.jsonl/2"):
         Trajectory.load(shard)
+
+
+@pytest.mark.parametrize("content", ["", '{"episode": "a", "mess'])
+def test_a_shard_without_an_episode_is_told_and_hides_no_other(tmp_path: Path, content: str) -> None:
+    """Its process was killed before its first line had an end; while the episode's folder is there, that counts."""
+    fine = record(tmp_path / "run")
+    shard = tmp_path / "run" / "episodes-0.jsonl"
+    shard.write_text(content.replace('"a"', f'"{fine.name}"'))
+    assert list(episode_folders([tmp_path / "run"])) == [fine]
+    with pytest.raises(TrajectoryError, match=r"episodes-0.jsonl holds 0 episodes"):
+        existing_episodes([shard])
+    [alone] = episode_folders([shard])
+    with pytest.raises(TrajectoryError, match=r"episodes-0.jsonl holds 0 episodes"):
+        Trajectory.load(alone)
 
 
 def test_a_shard_that_grows_is_read_anew_and_one_that_does_not_is_read_once(
