@@ -70,12 +70,13 @@ class ContextOverflow(PolicyError):
 
 
 def describe(error: BaseException) -> str:
-    """The type and message of any exception, as recorded for a void episode."""
+    """The type and message of any exception, as recorded for a void episode, and `advice_for` it."""
     try:
         message = str(error)
     except Exception as failure:  # noqa: BLE001 (__str__ of a class that is not ours)
         message = f"(its message cannot be read: {type(failure).__name__})"
-    return f"{type(error).__name__}: {message}"
+    is_plain = isinstance(error, OSError) and error.errno != errno.EAGAIN  # that of a socket says nothing of processes
+    return f"{type(error).__name__}: {message}{advice_for(error) if is_plain else ''}"
 
 
 def is_ours(part: object) -> bool:
