@@ -163,8 +163,10 @@ def _is_file(source: str) -> bool:
 
 
 def env_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `NanoCodexEnv` in a config."""
-    return {**config["env"], "notices": [NOTICES[name] for name in config["env"]["notices"]]}
+    """The arguments of `NanoCodexEnv` in a config; its log "none" is None, for which TOML has no word."""
+    env = config["env"]
+    log = {"log": None} if str(env.get("log")).lower() == "none" else {}
+    return {**env, "notices": [NOTICES[name] for name in env["notices"]], **log}
 
 
 def _load(name: str, what: str) -> Any:

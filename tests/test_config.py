@@ -97,6 +97,7 @@ def test_the_config_for_an_endpoint_makes_its_policy() -> None:
     arguments = env_arguments(config)
     assert (arguments["notices"], arguments["token_limit"]) == ([NOTICES["budget"]], 9)
     NanoCodexEnv(**arguments, log_dir=None).close()
+    assert [env_arguments(read_config(None, [f"env.log={log}"]))["log"] for log in ("none", "shard")] == [None, "shard"]
 
 
 def test_later_settings_replace_earlier_ones(toml: Path) -> None:
