@@ -376,9 +376,9 @@ def test_the_smallest_limit_on_processes_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "found"),
     [
-        ((20000, 20000), Finding("ok", "20,000 open files: 1,666 episodes at once")),
-        ((100, 1 << 19), Finding("no", "100 open files: 8 episodes at once", "ulimit -n 4096")),
-        ((10, 1000), Finding("MISSING", "10 open files: 0 episodes at once", "ulimit -n 1000")),
+        ((20000, 20000), Finding("ok", "20,000 open files: 1,665 episodes at once")),
+        ((100, 1 << 19), Finding("no", "100 open files: 7 episodes at once", "ulimit -n 4096")),
+        ((23, 1000), Finding("MISSING", "23 open files: 0 episodes at once", "ulimit -n 1000")),
         ((-1, -1), Finding("ok", "no limit")),
     ],
 )
@@ -392,26 +392,28 @@ def test_a_small_limit_on_open_files_is_named(
 def test_a_limit_that_only_an_administrator_can_raise_comes_with_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 256))
     found = limits.descriptors()
-    assert (found.found, found.fix) == ("256 open files: 21 episodes at once; at most 256", "concurrency=21 or less")
+    assert (found.found, found.fix) == ("256 open files: 20 episodes at once; at most 256", "concurrency=20 or less")
     assert found.admin[0].endswith(" - nofile 65536' > /etc/security/limits.d/90-nofile.conf")
 
 
 @pytest.mark.slow
-def test_the_figures_for_an_episode_hold(folder: Path) -> None:
-    """With as many descriptors as `doctor` asks for, eight episodes at once are played and scored."""
+@pytest.mark.parametrize("episodes", [1, 8])
+def test_the_figures_for_an_episode_hold(folder: Path, episodes: int) -> None:
+    """With as many descriptors as `doctor` asks for, so many episodes at once are played and scored."""
     program = f"""
 import resource
 from nano_codex_env import load_tasks, rollouts
 from nano_codex_env.policies.scripted import Oracle
 
-needed = 8 * {limits.DESCRIPTORS_OF_AN_EPISODE}
+needed = {limits.DESCRIPTORS_OF_A_PROCESS + episodes * limits.DESCRIPTORS_OF_AN_EPISODE}
 resource.setrlimit(resource.RLIMIT_NOFILE, (needed, needed))
-tasks = load_tasks("bundled")[:8]
-print([result.reward for result in rollouts(tasks, Oracle(tasks), concurrency=8, log_dir=None)])
+tasks = load_tasks("bundled")[:{episodes}]
+found = rollouts(tasks, Oracle(tasks), concurrency={episodes}, scorers={episodes}, out="{folder}/run", log="shard")
+print([result.void or result.reward for result in found])
 """
     with start(program, env={"NANO_CODEX_CACHE": str(folder / "cache"), "TMPDIR": str(folder)}) as process:
         said = process.communicate(timeout=300)[0]
-    assert said == f"{[1.0] * 8}\n"
+    assert said == f"{[1.0] * episodes}\n"
 
 
 def test_a_letter_without_a_request_says_so(

@@ -15,6 +15,8 @@ from nano_codex_env.sandbox.diagnosis import container, user_name
 
 DESCRIPTORS_OF_AN_EPISODE = 12
 """Six while it is played (its lock and the pipes of its box), as many again while it is scored."""
+DESCRIPTORS_OF_A_PROCESS = 12
+"""What it has open anyway, and while it starts another program."""
 PROCESSES_OF_AN_EPISODE = 8
 """A box is two launchers and a shell, as root one more; a command and its children come on top."""
 _FEW = 32
@@ -57,12 +59,12 @@ def descriptors() -> Finding:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return Finding("ok", "no limit")
-    episodes = soft // DESCRIPTORS_OF_AN_EPISODE
+    episodes = max(0, soft - DESCRIPTORS_OF_A_PROCESS) // DESCRIPTORS_OF_AN_EPISODE
     found = f"{soft:,} open files: {episodes:,} episodes at once"
     if episodes >= _FEW:
         return Finding("ok", found)
     status = "no" if episodes else "MISSING"
-    if hard == resource.RLIM_INFINITY or hard >= _FEW * DESCRIPTORS_OF_AN_EPISODE:
+    if hard == resource.RLIM_INFINITY or hard > _FEW * DESCRIPTORS_OF_AN_EPISODE:
         return Finding(status, found, "ulimit -n 4096" if hard < 0 or hard > 4096 else f"ulimit -n {hard}")
     line = _ALL.format(user=user_name(), item="nofile", value=65536)
     return Finding(status, f"{found}; at most {hard:,}", f"concurrency={max(episodes, 1)} or less", (line,))
