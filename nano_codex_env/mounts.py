@@ -49,6 +49,20 @@ def mount_of(path: Path, proc: Path = PROC) -> Mount:
     return [mount for mount in holding if len(mount.target) == longest][-1]  # a later one covers those before it
 
 
+def control_groups(controller: str, proc: Path = PROC) -> list[Path]:
+    """The folders of the control groups that may limit this process by a controller, of either version, ours first."""
+    rows = [line.split(":", 2) for line in (proc / "cgroup").read_text(encoding="utf-8").splitlines()]
+    groups = {name: path for _, names, path in rows for name in names.split(",") if name in ("", controller)}
+    found = []
+    for mount in read_mounts(proc):
+        name = "" if mount.kind == "cgroup2" else controller
+        if name in groups and (mount.kind == "cgroup2" or (mount.kind == "cgroup" and controller in mount.options)):
+            ours = Path(mount.target, groups[name].lstrip("/"))
+            above = [folder for folder in ours.parents if folder.is_relative_to(mount.target)]
+            found += [ours, *above]  # in a container the path may be that of the host; the mount is ours then
+    return found
+
+
 def _unescaped(text: str) -> str:
     """A name of mountinfo, which writes blanks as octal numbers."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

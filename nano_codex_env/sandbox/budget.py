@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nano_codex_env.errors import ConfigError, SandboxError, advice_for
+from nano_codex_env.parallel import processors
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def slots() -> list[int]:
     """
     text = os.environ.get(ENV_VAR, "").strip()
     if not text:
-        return sorted(os.sched_getaffinity(0))
+        return sorted(os.sched_getaffinity(0))[: processors()]
     if not (text.isascii() and text.isdigit() and int(text[:9]) > 0 and len(text) < 8 and int(text) <= _MOST):
         raise ConfigError(
             f"{ENV_VAR} must be a whole number from 1 to {_MOST}, the boxes that run tests at once on this machine; "

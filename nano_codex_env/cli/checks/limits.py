@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from nano_codex_env.cli.checks import Finding
 from nano_codex_env.errors import SandboxError
-from nano_codex_env.mounts import PROC, read_mounts
+from nano_codex_env.mounts import PROC, control_groups
 from nano_codex_env.sandbox.cgroup import find_group
 from nano_codex_env.sandbox.diagnosis import container, user_name
 
@@ -93,26 +94,10 @@ def processes(proc: Path = PROC) -> Finding:
 
 
 def _group_limits(proc: Path) -> dict[str, int]:
-    """The limits on processes of our control groups, of either version."""
-    rows = [line.split(":", 2) for line in (proc / "cgroup").read_text(encoding="utf-8").splitlines()]
-    groups = {name: path for _, names, path in rows for name in names.split(",") if name in ("", "pids")}
+    """The limits on processes of our control groups."""
     found: dict[str, int] = {}
-    for mount in read_mounts(proc):
-        if mount.kind == "cgroup2":
-            group = groups.get("")
-        elif mount.kind == "cgroup" and "pids" in mount.options:
-            group = groups.get("pids")
-        else:
-            continue
-        top = Path(mount.target)
-        ours = top / (group or "").lstrip("/")
-        for folder in (ours, *ours.parents):  # in a container the path may be that of the host; the mount is ours then
-            try:
-                text = (folder / "pids.max").read_text(encoding="ascii").strip()
-            except OSError:
-                text = ""
-            if text.isdecimal():
-                found[str(folder)] = int(text)
-            if folder == top:
-                break
+    for folder in control_groups("pids", proc):
+        with suppress(OSError):
+            text = (folder / "pids.max").read_text(encoding="ascii").strip()
+            found |= {str(folder): int(text)} if text.isdecimal() else {}
     return found
