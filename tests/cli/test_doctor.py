@@ -90,7 +90,7 @@ def test_namespaces_that_are_switched_off_are_named_with_the_lines_that_switch_t
 @pytest.mark.slow
 def test_other_obstacles_to_namespaces_are_told_apart(folder: Path) -> None:
     few = doctor(folder, setup="echo 5 >/proc/sys/user/max_user_namespaces")[1]["namespaces"]
-    assert few.startswith("MISSING | an ordinary user; 5 user namespaces, for 2 boxes at once | concurrency=2 or less")
+    assert few.startswith("MISSING | an ordinary user; 5 user namespaces, for 2 boxes at once | ask the administrator for more")
     some = doctor(folder, setup="echo 40 >/proc/sys/user/max_user_namespaces")
     assert (some[0], some[1]["namespaces"][:2], some[1]["sandbox"][:2]) == (0, "no", "ok")
     others = doctor(folder, setup="echo 0 >/proc/sys/user/max_pid_namespaces")[1]["namespaces"]
@@ -394,6 +394,8 @@ def test_a_limit_that_only_an_administrator_can_raise_comes_with_the_line(monkey
     found = limits.descriptors()
     assert (found.found, found.fix) == ("256 open files: 20 episodes at once; at most 256", "concurrency=20 or less")
     assert found.admin[0].endswith(" - nofile 65536' > /etc/security/limits.d/90-nofile.conf")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (20, 20))
+    assert limits.descriptors().fix == "ask the administrator for more"
 
 
 @pytest.mark.slow

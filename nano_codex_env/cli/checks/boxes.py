@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from nano_codex_env.cache import ENV_VAR, disk_errors
-from nano_codex_env.cli.checks import Finding, joined, made_cache
+from nano_codex_env.cli.checks import Finding, at_once, joined, made_cache
 from nano_codex_env.errors import SandboxError
 from nano_codex_env.sandbox import Bubblewrap, View
 from nano_codex_env.sandbox.bubblewrap import bwrap_version, find_bwrap
@@ -49,7 +49,8 @@ def namespaces() -> Finding:
     if boxes >= _FEW_BOXES:
         return Finding("ok", found)
     status = "no" if boxes >= _TOO_FEW_BOXES else "MISSING"
-    return Finding(status, found, f"concurrency={max(boxes, 1)} or less", sysctl("user.max_user_namespaces", 15000))
+    fix = at_once(boxes if status == "no" else 0)
+    return Finding(status, found, fix, sysctl("user.max_user_namespaces", 15000))
 
 
 def overlay() -> Finding:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from nano_codex_env.cli.checks import Finding
+from nano_codex_env.cli.checks import Finding, at_once
 from nano_codex_env.errors import SandboxError
 from nano_codex_env.mounts import PROC, control_groups
 from nano_codex_env.sandbox.cgroup import find_group
@@ -68,7 +68,7 @@ def descriptors() -> Finding:
     if hard == resource.RLIM_INFINITY or hard > _FEW * DESCRIPTORS_OF_AN_EPISODE:
         return Finding(status, found, "ulimit -n 4096" if hard < 0 or hard > 4096 else f"ulimit -n {hard}")
     line = _ALL.format(user=user_name(), item="nofile", value=65536)
-    return Finding(status, f"{found}; at most {hard:,}", f"concurrency={max(episodes, 1)} or less", (line,))
+    return Finding(status, f"{found}; at most {hard:,}", at_once(episodes), (line,))
 
 
 def processes(proc: Path = PROC) -> Finding:
@@ -90,7 +90,7 @@ def processes(proc: Path = PROC) -> Finding:
             "docker run --pids-limit 16384; Kubernetes: podPidsLimit: 16384 in the kubelet's configuration; "
             "systemd: TasksMax=16384 in the unit",
         )
-    return Finding("no" if episodes else "MISSING", found, f"concurrency={max(episodes, 1)} or less", lines)
+    return Finding("no" if episodes else "MISSING", found, at_once(episodes), lines)
 
 
 def _group_limits(proc: Path) -> dict[str, int]:
