@@ -251,7 +251,9 @@ class Episode:
 
     def close(self) -> None:
         """End the sandbox, remove the touched files, close and pack the log; a second call does nothing."""
-        close_all(self.context.close, self.workspace.close, *([self.log.pack] if self.log else []))
+        close_all(self.context.close, self.workspace.close, *([self.log.close] if self.log else []))
+        if self.log:  # not after an error: its log is still to say that the episode is void
+            self.log.pack()
 
 
 def finish(

@@ -90,7 +90,9 @@ def test_namespaces_that_are_switched_off_are_named_with_the_lines_that_switch_t
 @pytest.mark.slow
 def test_other_obstacles_to_namespaces_are_told_apart(folder: Path) -> None:
     few = doctor(folder, setup="echo 5 >/proc/sys/user/max_user_namespaces")[1]["namespaces"]
-    assert few.startswith("MISSING | an ordinary user; 5 user namespaces, for 2 boxes at once | ask the administrator for more")
+    assert few.startswith(
+        "MISSING | an ordinary user; 5 user namespaces, for 2 boxes at once | ask the administrator for more"
+    )
     some = doctor(folder, setup="echo 40 >/proc/sys/user/max_user_namespaces")
     assert (some[0], some[1]["namespaces"][:2], some[1]["sandbox"][:2]) == (0, "no", "ok")
     others = doctor(folder, setup="echo 0 >/proc/sys/user/max_pid_namespaces")[1]["namespaces"]

@@ -31,6 +31,7 @@ from nano_codex_env.messages import dumps
 from nano_codex_env.records.packing import pack
 from nano_codex_env.records.reader import episode_folders, existing_episodes, read_runs
 from nano_codex_env.records.trajectory import LogWriter
+from nano_codex_env.tools import ToolContext
 from nano_codex_env.untrusted import read_lines
 from tests.records.logs import FIX, as_line, record
 from tests.server import completion, serve
@@ -216,6 +217,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from nano_codex_env.records.packing import pack
 from nano_codex_env.records.trajectory import LogWriter
+from nano_codex_env.tools import ToolContext
 from tests.records.logs import record
 
 log = LogWriter(Path("log"), [], {}, log="shard")
@@ -520,6 +522,25 @@ def test_an_env_packs_what_is_over_and_what_is_left(task: Task, tmp_path: Path) 
     with NanoCodexEnv(task, HALF, log=None, log_dir=tmp_path / "none") as env:
         env.reset()
         assert env.episode.log is None
+
+
+@pytest.mark.parametrize("log", ["folder", "shard"])
+def test_an_episode_that_is_void_because_it_did_not_close_is_void_in_its_log(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: str
+) -> None:
+    """It was packed with a reward before the error, and then could not be marked."""
+
+    def broken(_: ToolContext) -> None:
+        monkeypatch.undo()  # it fails once
+        raise OSError("it does not close")
+
+    monkeypatch.setattr(ToolContext, "close", broken)
+    [result] = rollouts([task], Idle(), reward=HALF, log=log, out=tmp_path / "run", progress=False)
+    assert (result.reward, result.void) == (None, "OSError: it does not close")
+    [episode] = read_runs([tmp_path / "run"])
+    assert (episode.reward, episode.void) == (None, "OSError: it does not close")
+    assert Path(str(result.folder)) == episode.folder
+    assert (episode.folder.parent.suffix == ".jsonl") == (log == "shard")
 
 
 def test_a_disk_that_is_full_at_the_end_makes_no_episode_void(
