@@ -203,7 +203,7 @@ def test_a_version_that_could_not_be_asked_is_asked_again(temporary: Path) -> No
         bwrap_version.cache_clear()
         assert find_bwrap()
 
-    assert fails_cleanly(find, temporary) >= 5
+    assert fails_cleanly(find, temporary) >= 3  # fewer where the numbers of open descriptors have gaps
 
 
 def test_what_a_reward_of_the_users_runs_out_of_is_told_as_well(task: Task, sandbox: Sandbox) -> None:

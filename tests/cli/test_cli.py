@@ -19,7 +19,7 @@ from rich.console import Console
 from nano_codex_env import Task, Trajectory, load_tasks, save_tasks
 from nano_codex_env.cli import main, terminal
 from nano_codex_env.config import read_config
-from nano_codex_env.errors import NanoCodexError, PolicyError
+from nano_codex_env.errors import NanoCodexError, PolicyError, advice_for
 from tests.conftest import mostly_slow
 
 BWRAP_STUBS = {
@@ -290,7 +290,7 @@ def test_the_causes_of_an_error_are_shown_and_a_fault_of_the_disk_is_no_tracebac
     full = OSError(errno.ENOSPC, "No space left on device")
     for error, cause, words in (
         (full, None, "[Errno 28] No space left on device"),
-        (_Mine("no log"), full, "no log (caused by OSError: [Errno 28] No space left on device)"),
+        (_Mine("no log"), full, f"no log (caused by OSError: {full}{advice_for(full)})"),
         (_Mine(f"no log: {full}"), full, f"no log: {full}"),
         (_Mine("no log"), ValueError("two\nlines"), r"no log (caused by ValueError: two\x0alines)"),
         (PolicyError("refused: (the key)"), ValueError("key"), "refused: (the key)"),
