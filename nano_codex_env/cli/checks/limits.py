@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from nano_codex_env.cli.checks import Finding
 from nano_codex_env.errors import SandboxError
-from nano_codex_env.mounts import PROC, read_mounts
+from nano_codex_env.mounts import PROC, control_groups
 from nano_codex_env.sandbox.cgroup import find_group
 from nano_codex_env.sandbox.diagnosis import container, user_name
 
@@ -55,60 +57,52 @@ def memory(proc: Path = PROC, root: Path = Path("/"), environ: Mapping[str, str]
 def descriptors() -> Finding:
     """How many episodes at once the limit on open files allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return Finding("ok", "no limit")
-    episodes = soft // DESCRIPTORS_OF_AN_EPISODE
-    found = f"{soft:,} open files: {episodes:,} episodes at once"
-    if episodes >= _FEW:
-        return Finding("ok", found)
-    status = "no" if episodes else "MISSING"
+    found = _counted({} if soft == resource.RLIM_INFINITY else {"open files": soft}, DESCRIPTORS_OF_AN_EPISODE)
+    if found.status == "ok":
+        return found
     if hard == resource.RLIM_INFINITY or hard >= _FEW * DESCRIPTORS_OF_AN_EPISODE:
-        return Finding(status, found, "ulimit -n 4096" if hard < 0 or hard > 4096 else f"ulimit -n {hard}")
+        return replace(found, fix="ulimit -n 4096" if hard < 0 or hard > 4096 else f"ulimit -n {hard}")
     line = _ALL.format(user=user_name(), item="nofile", value=65536)
-    return Finding(status, f"{found}; at most {hard:,}", f"concurrency={max(episodes, 1)} or less", (line,))
+    return replace(found, found=f"{found.found}; at most {hard:,}", admin=(line,))
 
 
 def processes(proc: Path = PROC) -> Finding:
     """How many episodes at once the limits on processes allow: this user's, and those of the control groups above."""
-    limits = {f"pids.max of {group}": count for group, count in _group_limits(proc).items()}
+    limits = {f"(pids.max of {group})": count for group, count in _group_limits(proc).items()}
     own = resource.getrlimit(resource.RLIMIT_NPROC)[0]
-    if own != resource.RLIM_INFINITY:
-        limits["ulimit -u"] = own
+    found = _counted(
+        limits if own == resource.RLIM_INFINITY else {**limits, "(ulimit -u)": own}, PROCESSES_OF_AN_EPISODE
+    )
+    line = _ALL.format(user=user_name(), item="nproc", value=16384)
+    if "pids.max" in found.found:
+        line = (
+            "docker run --pids-limit 16384; Kubernetes: podPidsLimit: 16384 in the kubelet's configuration; "
+            "systemd: TasksMax=16384 in the unit"
+        )
+    return found if found.status == "ok" else replace(found, admin=(line,))
+
+
+def _counted(limits: Mapping[str, int], each: int) -> Finding:
+    """For how many episodes at once the smallest limit is enough."""
     if not limits:
         return Finding("ok", "no limit")
     name = min(limits, key=limits.__getitem__)
-    episodes = limits[name] // PROCESSES_OF_AN_EPISODE
-    found = f"{limits[name]:,} ({name}): {episodes:,} episodes at once"
+    episodes = limits[name] // each
+    found = f"{limits[name]:,} {name}: {episodes:,} episodes at once"
     if episodes >= _FEW:
         return Finding("ok", found)
-    lines = (_ALL.format(user=user_name(), item="nproc", value=16384),)
-    if name != "ulimit -u":
-        lines = (
-            "docker run --pids-limit 16384; Kubernetes: podPidsLimit: 16384 in the kubelet's configuration; "
-            "systemd: TasksMax=16384 in the unit",
-        )
-    return Finding("no" if episodes else "MISSING", found, f"concurrency={max(episodes, 1)} or less", lines)
+    return Finding("no" if episodes else "MISSING", found, f"concurrency={max(episodes, 1)} or less")
 
 
 def _group_limits(proc: Path) -> dict[str, int]:
     """The limits on processes of our control groups, of either version."""
-    rows = [line.split(":", 2) for line in (proc / "cgroup").read_text(encoding="utf-8").splitlines()]
-    groups = {name: path for _, names, path in rows for name in names.split(",") if name in ("", "pids")}
     found: dict[str, int] = {}
-    for mount in read_mounts(proc):
-        if mount.kind == "cgroup2":
-            group = groups.get("")
-        elif mount.kind == "cgroup" and "pids" in mount.options:
-            group = groups.get("pids")
-        else:
-            continue
-        top = Path(mount.target)
-        ours = top / (group or "").lstrip("/")
-        for folder in (ours, *ours.parents):  # in a container the path may be that of the host; the mount is ours then
-            try:
+    groups = control_groups(proc)
+    for top, ours in (groups[name] for name in ("", "pids") if name in groups):
+        for folder in (ours, *ours.parents):
+            text = ""
+            with suppress(OSError):  # the path may be that of the host
                 text = (folder / "pids.max").read_text(encoding="ascii").strip()
-            except OSError:
-                text = ""
             if text.isdecimal():
                 found[str(folder)] = int(text)
             if folder == top:
