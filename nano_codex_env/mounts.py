@@ -56,7 +56,8 @@ def control_groups(proc: Path = PROC) -> dict[str, tuple[Path, Path]]:
 
     Those of version 2 have the controller "". In a container our path may be the host's, which is not there.
     """
-    mounts, found = read_mounts(proc), {}
+    mounts = read_mounts(proc)
+    found: dict[str, tuple[Path, Path]] = {}
     for line in (proc / "cgroup").read_text(encoding="utf-8").splitlines():
         _, names, ours = line.split(":", 2)
         for name in names.split(","):

@@ -100,7 +100,11 @@ def check_variables(http: Any, base: str) -> None:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
         except (OSError, ValueError) as error:
-            why = "it holds no certificate (PEM)" if isinstance(error, ssl.SSLError) else os.strerror(error.errno or 0)
+            why = (
+                "it holds no certificate (PEM)"
+                if isinstance(error, ssl.SSLError)
+                else getattr(error, "strerror", error)
+            )
             raise ConfigError(f"$SSL_CERT_FILE is {path!r}, which cannot be used: {why}; correct or unset it") from None
     parts = urlsplit(base)
     if "*" in _no_proxy():

@@ -350,8 +350,8 @@ def test_without_a_delegated_group_it_is_said_why_and_what_helps(tmp_path: Path)
     found = limits.memory(old, root, {})
     assert found.found.startswith("control groups are of version 1 here, or not mounted: each process")
     assert "unified_cgroup_hierarchy=1" in found.admin[0]
-    old = V2 + "31 23 0:27 / {}/v1 rw - cgroup cgroup rw,cpu,memory\n"
-    proc = tells(tmp_path, old, f"4:cpu,memory:/x\n{ours}", {})
+    v1 = V2 + "31 23 0:27 / {}/v1 rw - cgroup cgroup rw,cpu,memory\n"
+    proc = tells(tmp_path, v1, f"4:cpu,memory:/x\n{ours}", {})
     assert limits.memory(proc, root, {}).found.startswith("memory belongs to control groups of version 1 here")
     proc = tells(tmp_path, V2, ours, {"v2/user.slice/cgroup.subtree_control": "memory\n"})
     assert limits.memory(proc, root, {}) == Finding(
