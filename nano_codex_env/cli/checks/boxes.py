@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from nano_codex_env.cache import ENV_VAR, disk_errors
@@ -108,10 +109,5 @@ def _try_bwrap(layers: Sequence[Path] = ()) -> str | None:
 
 
 def _blocked(error: str, where: str = "") -> Finding:
-    causes = obstacles(error, find_bwrap())
-    return joined(
-        [
-            Finding("MISSING", f"{where}{causes[0].found} ({error})", causes[0].fix, causes[0].admin),
-            *(Finding("MISSING", cause.found, cause.fix, cause.admin) for cause in causes[1:]),
-        ]
-    )
+    first, *others = [Finding("MISSING", one.found, one.fix, one.admin) for one in obstacles(error, find_bwrap())]
+    return joined([replace(first, found=f"{where}{first.found} ({error})"), *others])
