@@ -53,12 +53,16 @@ class Argument:
 
     def checked(self, value: Any) -> Any:
         """`value` as the annotation promises it, from plain JSON; raises ToolError if it does not fit."""
+        sent = {self._name: plain(value, self._name)}
         try:
-            return self._adapter.validate_json(json.dumps({self._name: plain(value, self._name)}))[self._name]
+            result = self._adapter.validate_json(json.dumps(sent))
         except ValidationError as error:
             problems = error.errors(include_url=False)
             more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
             raise ToolError("; or ".join(map(_told, problems[:5])) + more) from error
+        if not _has_same_booleans(sent, self._adapter.dump_python(result, mode="json", warnings=False)):
+            raise ToolError(f"{self._name} must have numbers as numbers, not as true or false; got {shown(value)}")
+        return result[self._name]
 
     def default(self, value: Any) -> Any:
         """A default as JSON; raises ConfigError if it could not be sent."""
@@ -68,6 +72,15 @@ class Argument:
         except (ToolError, *_UNUSABLE) as error:
             raise ConfigError(f"{self._where}: the default cannot be given: {error}") from error
         return default
+
+
+def _has_same_booleans(sent: Any, taken: Any) -> bool:
+    """Whether true and 1 were told apart, which pydantic does not do in the values of a Literal or an Enum."""
+    if isinstance(sent, dict) and isinstance(taken, dict):
+        return all(_has_same_booleans(sent[key], taken[key]) for key in sent.keys() & taken.keys())
+    if isinstance(sent, list) and isinstance(taken, list):
+        return all(map(_has_same_booleans, sent, taken))
+    return isinstance(sent, bool) == isinstance(taken, bool)
 
 
 def _typed_dict(hints: dict[str, Any], **config: Any) -> Any:
@@ -184,7 +197,7 @@ def signature_of(function: Callable[..., Any], name: str) -> tuple[dict[str, Any
             f"a tool is made from a function whose first parameter gets the ToolContext; got {function!r:.200}"
         ) from error
     is_value = re.match(
-        r"<class '(str|int|float|bool|list|dict)'>|str\b|int\b|float\b|bool\b|list\b|dict\b", str(first.annotation)
+        r"(<class ')?(typing\.)?(str|int|float|bool|list|dict|Optional|Union|Literal)\b", str(first.annotation)
     )
     if first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD) or is_value:
         raise ConfigError(

@@ -245,6 +245,7 @@ SCHEMA: dict[str, Any] = {
         "text": {"type": "string", "minLength": 1, "maxLength": 3},
         "items": {"type": "array", "minItems": 1, "maxItems": 2},
         "on": {"const": True},
+        "level": {"type": "array", "items": {"type": "integer", "enum": [1, 2]}},
         "any": {},
     },
     "required": ["n"],
@@ -269,7 +270,10 @@ def by_hand(**more: Any) -> Tool:
         ({"n": 1, "text": "four"}, "error: text: String should have at most 3 characters; got str"),
         ({"n": 1, "items": [1, 2, 3]}, "error: items: List should have at most 2 items"),
         ({"n": 1, "on": False}, "error: on must be True; got bool false"),
-        ({"n": 1, "more": 1}, "error: hand takes n and optionally text, items, on, any (unknown: more)"),
+        ({"n": 1, "on": 1}, "error: on must have numbers as numbers, not as true or false; got 1"),
+        ({"n": 1, "level": [1.0]}, '{"n": 1, "level": [1]}'),
+        ({"n": 1, "level": [True]}, "error: level must have numbers as numbers, not as true or false; got [true]"),
+        ({"n": 1, "more": 1}, "error: hand takes n and optionally text, items, on, level, any (unknown: more)"),
         ('{"n": 1, "any": [NaN]}', "error: any[0] must be a finite number; got NaN"),
         ('{"n": 1, "any": {"a": "\\ud800"}}', "error: any.a is not valid Unicode: a lone surrogate U+D800 stands at "),
         ('{"n": 1, "any": ' + "[" * 900 + "]" * 900 + "}", "error: the arguments are nested too deeply"),
@@ -530,7 +534,14 @@ def test_trl_sees_the_types(task: Task) -> None:
     assert (parameters["limit"].annotation, parameters["limit"].default) == (int, 10)
     assert get_args(parameters["share"].annotation) == (float, type(None))
     assert type(trl).keep.__annotations__["mode"] == Literal["lines", "words", 3]
-    assert type(trl).hand.__annotations__ == {"n": int, "text": str, "items": list, "on": Literal[True], "any": Any}
+    assert type(trl).hand.__annotations__ == {
+        "n": int,
+        "text": str,
+        "items": list,
+        "on": Literal[True],
+        "level": list[Literal[1, 2]],
+        "any": Any,
+    }
     assert "    limit: how many: at most (default: 10)\n" in type(trl).keep.__doc__
     assert "    n: how many (minimum: 1, exclusiveMaximum: 5)\n" in type(trl).hand.__doc__
     trl.reset(task=0)
