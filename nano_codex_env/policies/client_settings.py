@@ -106,7 +106,9 @@ def check_variables(http: Any, base: str) -> None:
                 else getattr(error, "strerror", error)
             )
             raise ConfigError(f"$SSL_CERT_FILE is {path!r}, which cannot be used: {why}; correct or unset it") from None
-    parts = urlsplit(base)
+    parts, folders = urlsplit(base), "" if path else os.environ.get("SSL_CERT_DIR", "")
+    if parts.scheme == "https" and folders and not any(map(os.path.isdir, folders.split(os.pathsep))):
+        raise ConfigError(f"$SSL_CERT_DIR is {folders!r}, which is no folder; correct or unset it")
     if "*" in _no_proxy():
         return
     used = next((scheme for scheme in (parts.scheme, "all") if scheme in dict(_proxies())), None)

@@ -97,6 +97,14 @@ def test_a_variable_with_which_no_client_can_be_made_is_named_before_anything_is
     assert raised.value.__cause__ is None  # nor does a cause, which is printed too, hold it
 
 
+def test_a_folder_of_certificates_matters_to_https_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.setenv("SSL_CERT_DIR", "/nonexistent")
+    with pytest.raises(ConfigError, match=r"^\$SSL_CERT_DIR is '/nonexistent'"):
+        ChatPolicy("m", "https://127.0.0.1:9/v1")
+    ChatPolicy("m", NOWHERE)
+
+
 @pytest.mark.parametrize(("name", "value"), [("NO_PROXY", "xn--"), ("SSLKEYLOGFILE", "/nonexistent/keys")])
 def test_what_else_a_client_cannot_be_made_for_names_what_it_reads(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch
