@@ -535,6 +535,7 @@ def test_a_void_sample_whose_log_cannot_be_written_is_freed_and_says_what_failed
     config = compose()
     worker = worker_of(config, [("", say(block("shell", cmd="ls"), "Done."))])
     monkeypatch.setattr(LogWriter, "finish", fail)
+    verl_reward.shared_reward.cache_clear()  # it may know the score of no patch from another test
     monkeypatch.setattr(verl_reward.SharedReward, "__call__", gone)
     out = asyncio.run(worker.generate_sequences(batch_of([easy], config, worker.tokenizer, tmp_path)))
     assert list(out.non_tensor_batch["void"]) == [1.0]
