@@ -16,7 +16,7 @@ from nano_codex_env.diff import File
 from nano_codex_env.errors import ConfigError, check_positive
 from nano_codex_env.messages import Message, ToolCall, ToolSchema, dumps, tool_answer
 from nano_codex_env.records.trajectory import LogWriter
-from nano_codex_env.repo import Workspace
+from nano_codex_env.repo import Workspace, resolve_range
 from nano_codex_env.repo.source import repository_folders
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.score import Score, printable
@@ -112,6 +112,7 @@ class Episode:
             WorkspaceError: the repository cannot be opened.
             TrajectoryError: the log cannot be written.
         """
+        task = resolve_range(task, cache)
         default = default_prompt(toolbox.tools)
         start = resume or Snapshot(
             task,

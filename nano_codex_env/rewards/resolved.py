@@ -17,6 +17,7 @@ from nano_codex_env.cache import cache_dir
 from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, TaskError
 from nano_codex_env.messages import Message
 from nano_codex_env.repo.base_tree import base_tree
+from nano_codex_env.repo.commit_range import resolve_range
 from nano_codex_env.sandbox import Sandbox, get_sandbox
 from nano_codex_env.score import Score
 from nano_codex_env.scoring.facts import PASSED, TIMED_OUT, Control, Isolated, Round, TestRun
@@ -122,6 +123,7 @@ class Resolved:
         """
         if not task.has_tests:
             raise TaskError(f"{task.instance_id} has no FAIL_TO_PASS tests; give another reward, or tasks with tests")
+        task = resolve_range(task, self._scorer.cache)
         base, _ = base_tree(task.repo, task.base_commit, self._scorer.cache)
         try:  # the row's own patches first: an error in them is not the fault of `diff`
             hidden_files(task, base)
