@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from typing import Any
@@ -15,10 +15,10 @@ from nano_codex_env.episode import Episode, Rules, Snapshot, finish
 from nano_codex_env.errors import ConfigError, TaskError, describe
 from nano_codex_env.messages import Message, as_assistant
 from nano_codex_env.render import as_text, print_message
-from nano_codex_env.rewards import Resolved, Reward, checked_score, needs_tests
+from nano_codex_env.rewards import Resolved, Reward, checked_score, require_tests
 from nano_codex_env.sandbox import Sandbox, get_sandbox
 from nano_codex_env.spaces import ActionSpace, TranscriptSpace
-from nano_codex_env.tasks import Rows, load_tasks
+from nano_codex_env.tasks import Rows, load_tasks, to_task
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tools import Notice, Tool, Toolbox, default_tools
 
@@ -149,7 +149,7 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
             raise ConfigError(f"give one of task, instance_id, or issue with repo; got {', '.join(options)}")
         if "task" in options:
             task = options["task"]
-            return task if isinstance(task, Task) else Task.from_row(task)
+            return task if isinstance(task, Task) else to_task(task)
         if "instance_id" in options:
             name, tasks = options["instance_id"], self.tasks
             if found := [task for task in tasks if task.instance_id == name]:
@@ -269,13 +269,6 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
         episode, self._episode, self._over = self._episode, None, True
         if episode:
             episode.close()
-
-
-def require_tests(tasks: Iterable[Task], reward: Reward) -> None:
-    """Raise TaskError if some of `tasks` have no tests and the reward needs them."""
-    untested = [task.instance_id for task in tasks if not task.has_tests]
-    if untested and needs_tests(reward):
-        raise TaskError(f"no tests, so nothing can judge a patch: {', '.join(untested[:5])}; give another reward=")
 
 
 class TaskReset(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):

@@ -21,12 +21,11 @@ from statistics import fmean
 from typing import Any
 
 from nano_codex_env.adapters.trl_environment import Settings, TrlEnvironment, VoidWindow, environment_class
-from nano_codex_env.env import require_tests
 from nano_codex_env.episode import Rules
 from nano_codex_env.errors import check_positive
 from nano_codex_env.messages import Message
 from nano_codex_env.parallel import parallel_map
-from nano_codex_env.rewards import Resolved, Reward, once_per_diff
+from nano_codex_env.rewards import Resolved, Reward, once_per_diff, require_tests
 from nano_codex_env.sandbox import Sandbox, get_sandbox
 from nano_codex_env.tasks import Rows, load_tasks
 from nano_codex_env.tasks.task import Task

@@ -7,6 +7,7 @@ from nano_codex_env.rewards.base import (
     from_function,
     needs_tests,
     once_per_diff,
+    require_tests,
     version_of,
     weighted,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "generic_hacks",
     "needs_tests",
     "once_per_diff",
+    "require_tests",
     "version_of",
     "weighted",
 ]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, describe
+from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, TaskError, describe
 from nano_codex_env.messages import Message
 from nano_codex_env.score import Score, as_finite, printable
+from nano_codex_env.scoring.preconditions import why_unscorable
 from nano_codex_env.tasks.task import Task
 
 
@@ -31,6 +32,16 @@ class Reward(Protocol):
 def needs_tests(reward: object) -> bool:
     """Whether `reward` can judge only tasks that have tests."""
     return bool(getattr(reward, "needs_tests", False))
+
+
+def require_tests(tasks: Iterable[Task], reward: Reward) -> None:
+    """Raise TaskError if the reward needs tests, and some of `tasks` have none, or none that can be run here."""
+    tasks = list(tasks) if needs_tests(reward) else []
+    if untested := [task.instance_id for task in tasks if not task.has_tests]:
+        raise TaskError(f"no tests, so nothing can judge a patch: {', '.join(untested[:5])}; give another reward=")
+    for task in tasks:
+        if problem := why_unscorable(task):
+            raise TaskError(f"{task.instance_id} cannot be scored: {problem}; or give another reward=")
 
 
 def reads_transcript(reward: object) -> bool:
