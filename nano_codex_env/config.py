@@ -57,10 +57,20 @@ DEFAULTS: dict[str, Any] = {
         "max_retries": 2,
         "extra_body": {},
     },
+    "load": {
+        "split": str,
+        "select": list,
+        "holdout": float,
+        "held_out": bool,
+        "seed": int,
+        "limit": int,
+        "repos": str,
+    },
 }
 """Every key of a config with its default, or with its type where there is no default.
 
-Those of `env` are arguments of `NanoCodexEnv`, those of `model` of `ChatPolicy`. API keys come from the environment.
+Those of `env` are arguments of `NanoCodexEnv`, those of `model` of `ChatPolicy`, those of `load` of `load_tasks`. API
+keys come from the environment.
 """
 
 
@@ -88,7 +98,7 @@ def read_config(
     for setting in settings:
         _merge(config, _setting(setting), f"--set {setting}")
     _merge(config, given or {}, "the command line")
-    for section in ("env", "model"):
+    for section in ("env", "model", "load"):
         config[section] = {key: value for key, value in config[section].items() if not isinstance(value, type)}
     if not config["tasks"] or not all(isinstance(source, str) for source in config["tasks"]):
         raise ConfigError(f"tasks must be a list of sources, such as ['bundled']; got {config['tasks']!r}")

@@ -83,7 +83,7 @@ def test_the_bundled_config_is_the_defaults_written_out() -> None:
     bundled = CONFIGS / "bundled.toml"
     assert read_config(bundled) == read_config(None) == PLAIN
     names = [*(name for name in DEFAULTS if name != "model"), *PLAIN["env"]]
-    for key in ("[env]" if name == "env" else f"{name} =" for name in names):
+    for key in (f"[{name}]" if name in ("env", "load") else f"{name} =" for name in names):
         assert f"\n{key}" in bundled.read_text()
 
 
