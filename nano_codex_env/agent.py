@@ -13,6 +13,7 @@ from nano_codex_env.episode import Episode, Rules, finish
 from nano_codex_env.errors import (
     ContextOverflow,
     WorkspaceError,
+    check_folder,
     check_positive,
     clean_up_after,
     closed_after,
@@ -99,8 +100,10 @@ class Agent:
         """
         check_positive("tool_limit", tool_limit)
         check_positive("response_limit", response_limit)
+        check_folder("log_dir", log_dir)
+        check_folder("cache_dir", cache_dir)
         limits = (tool_limit, time_limit, token_limit)
-        self._rules = Rules(*limits, tuple(notices), "remind", system_prompt, MAX_REMINDERS)
+        self._rules = Rules(*limits, notices, "remind", system_prompt, MAX_REMINDERS)
         _, base, _ = resolve(model, api_base, endpoint.get("api_key"))
         hosted = [own for own, _ in PROVIDERS.values() if own and "openrouter" not in own]
         if not thinking and (base is None or base in hosted or "://api.openai.com" in base):
@@ -127,6 +130,7 @@ class Agent:
             WorkspaceError: the folder is not a git checkout, is dirty, or was changed meanwhile.
             PolicyError: the model cannot be reached, or its answer is not a chat completion.
             SandboxError: the sandbox cannot be opened, or broke.
+            BrokenToolError: a tool or a notice of yours raised something, or gave no text.
         """
         self._episode = self._seconds = None
         root = Path(os.path.realpath(os.path.expanduser(repo_root or ".")))

@@ -13,13 +13,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from nano_codex_env.errors import ConfigError
+from nano_codex_env.errors import ConfigError, describe
 from nano_codex_env.policies.base import Policy
 from nano_codex_env.policies.chat import PROVIDERS, ChatPolicy
 from nano_codex_env.policies.scripted import Idle, Oracle, Random
 from nano_codex_env.rewards import DiffSimilarity, Resolved, Reward, from_function
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tools import Notice, budget
+from nano_codex_env.untrusted import on_one_line
 
 POLICIES: dict[str, Callable[[Sequence[Task]], Policy]] = {
     "idle": lambda tasks: Idle(),
@@ -58,10 +59,20 @@ DEFAULTS: dict[str, Any] = {
         "max_retries": 2,
         "extra_body": {},
     },
+    "load": {
+        "split": str,
+        "select": list,
+        "holdout": float,
+        "held_out": bool,
+        "seed": int,
+        "limit": int,
+        "repos": str,
+    },
 }
 """Every key of a config with its default, or with its type where there is no default.
 
-Those of `env` are arguments of `NanoCodexEnv`, those of `model` of `ChatPolicy`. API keys come from the environment.
+Those of `env` are arguments of `NanoCodexEnv`, those of `model` of `ChatPolicy`, those of `load` of `load_tasks`. API
+keys come from the environment.
 """
 
 
@@ -89,7 +100,7 @@ def read_config(
     for setting in settings:
         _merge(config, _setting(setting), f"--set {setting}")
     _merge(config, given or {}, "the command line")
-    for section in ("env", "model"):
+    for section in ("env", "model", "load"):
         config[section] = {key: value for key, value in config[section].items() if not isinstance(value, type)}
     if not config["tasks"] or not all(isinstance(source, str) for source in config["tasks"]):
         raise ConfigError(f"tasks must be a list of sources, such as ['bundled']; got {config['tasks']!r}")
@@ -163,8 +174,10 @@ def _is_file(source: str) -> bool:
 
 
 def env_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `NanoCodexEnv` in a config."""
-    return {**config["env"], "notices": [NOTICES[name] for name in config["env"]["notices"]]}
+    """The arguments of `NanoCodexEnv` in a config; its log "none" is None, for which TOML has no word."""
+    env = config["env"]
+    log = {"log": None} if str(env.get("log")).lower() == "none" else {}
+    return {**env, "notices": [NOTICES[name] for name in env["notices"]], **log}
 
 
 def _load(name: str, what: str) -> Any:
@@ -175,11 +188,11 @@ def _load(name: str, what: str) -> Any:
         if find_spec(module.partition(".")[0]) is None and here not in sys.path:
             sys.path.append(here)  # last, so that no file in the current folder replaces an installed module
         found = getattr(import_module(module), attribute)
-    except Exception as error:
+        found = found() if isinstance(found, type) else found
+    except (Exception, SystemExit) as error:
         raise ConfigError(
-            f"cannot load the {what} {name!r}: {error}; give module:name, importable from here"
+            f"cannot load the {what} {name!r}: {on_one_line(describe(error))}; give module:name, importable from here"
         ) from error
-    found = found() if isinstance(found, type) else found
     if not callable(found):
         raise ConfigError(f"the {what} {name!r} cannot be called; got a {type(found).__name__}")
     return found

@@ -193,7 +193,7 @@ def _starts(lines: list[str]) -> Iterator[int]:
             if has_header:
                 yield n
             has_header, n = True, n + 2
-        old, new = _hunk_lengths(lines[n])
+        old, new = hunk_lengths(lines[n])
         has_header |= bool(old or new)
         n += 1
         while n < len(lines) and (old > 0 or new > 0):
@@ -202,7 +202,7 @@ def _starts(lines: list[str]) -> Iterator[int]:
             n += 1
 
 
-def _hunk_lengths(line: str) -> tuple[int, int]:
+def hunk_lengths(line: str) -> tuple[int, int]:
     """The numbers of old and new lines after `@@ -start,length +start,length @@`; zeros for any other line."""
     words = line.split(" ")
     if len(words) < 4 or words[0] != "@@" or words[3] != "@@":

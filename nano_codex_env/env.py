@@ -18,7 +18,7 @@ from nano_codex_env.options import TaskReset as TaskReset
 from nano_codex_env.options import check_options, named_task, warn_of_time_limit, with_named
 from nano_codex_env.records.log_format import check_log
 from nano_codex_env.render import as_text, print_message
-from nano_codex_env.rewards import Resolved, Reward, RewardFunction, checked_reward, checked_score, require_tests
+from nano_codex_env.rewards import Resolved, Reward, RewardFunction, call_reward, checked_reward, require_tests
 from nano_codex_env.sandbox import Sandbox, get_sandbox
 from nano_codex_env.spaces import ActionSpace, TranscriptSpace
 from nano_codex_env.tasks import Rows, check_source, load_tasks
@@ -205,7 +205,7 @@ class NanoCodexEnv(gym.Env[Observation, Any]):
             ok = act()
             if episode.stop is None:
                 return list(episode.messages), 0.0, False, False, {"ok": ok}
-            info = finish(episode, lambda *arguments: checked_score(self.reward(*arguments), self.reward))
+            info = finish(episode, partial(call_reward, self.reward))
         except BaseException as error:
             clean_up_after(error, partial(self.void, describe(error)))
             raise

@@ -16,7 +16,7 @@ from nano_codex_env.diff import File
 from nano_codex_env.errors import ConfigError, check_positive, clean_up_after, close_all, closed_after
 from nano_codex_env.messages import Message, ToolCall, ToolSchema, dumps, tool_answer
 from nano_codex_env.records.trajectory import LogWriter
-from nano_codex_env.repo import Workspace
+from nano_codex_env.repo import Workspace, resolve_range
 from nano_codex_env.repo.source import repository_folders
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.score import Score, printable
@@ -50,10 +50,10 @@ class Rules:
 
     def __post_init__(self) -> None:
         """Raise ConfigError if a value cannot be used."""
-        check_positive("max_steps", self.max_steps, "number")
+        check_positive("max_steps", self.max_steps)
         check_positive("time_limit", self.time_limit, "number", fractions=True, optional=True)
-        check_positive("token_limit", self.token_limit, "number", optional=True)
-        check_positive("max_reminders", self.max_reminders, "number", optional=True)
+        check_positive("token_limit", self.token_limit, optional=True)
+        check_positive("max_reminders", self.max_reminders, optional=True)
         if self.on_inaction not in ("submit", "remind"):
             raise ConfigError(f"on_inaction is 'submit' or 'remind'; got {self.on_inaction!r}")
         checked_prompt(self.system_prompt)
@@ -119,6 +119,7 @@ class Episode:
             WorkspaceError: the repository cannot be opened.
             TrajectoryError: the log cannot be written.
         """
+        task = resolve_range(task, cache)
         default = default_prompt(toolbox.tools)
         start = resume or Snapshot(
             task,
@@ -251,7 +252,9 @@ class Episode:
 
     def close(self) -> None:
         """End the sandbox, remove the touched files, close and pack the log; a second call does nothing."""
-        close_all(self.context.close, self.workspace.close, *([self.log.pack] if self.log else []))
+        close_all(self.context.close, self.workspace.close, *([self.log.close] if self.log else []))
+        if self.log:  # not after an error: its log is still to say that the episode is void
+            self.log.pack()
 
 
 def finish(

@@ -7,6 +7,7 @@ reward, it makes the episode void.
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import resource
 from collections.abc import Callable, Iterator
@@ -49,6 +50,10 @@ class RewardError(NanoCodexError):
     """The score could not be computed: the episode is void."""
 
 
+class BrokenRewardError(RewardError):
+    """A reward of the user's raised something unforeseen: the episode is void."""
+
+
 class BrokenTaskError(RewardError):
     """No patch can solve the task here: its tests fail with the reference patch too."""
 
@@ -70,12 +75,18 @@ class ContextOverflow(PolicyError):
 
 
 def describe(error: BaseException) -> str:
-    """The type and message of any exception, as recorded for a void episode."""
+    """The type and message of any exception, as recorded for a void episode, and `advice_for` it."""
     try:
         message = str(error)
     except Exception as failure:  # noqa: BLE001 (__str__ of a class that is not ours)
         message = f"(its message cannot be read: {type(failure).__name__})"
-    return f"{type(error).__name__}: {message}"
+    is_plain = isinstance(error, OSError) and error.errno != errno.EAGAIN  # that of a socket says nothing of processes
+    return f"{type(error).__name__}: {message}{advice_for(error) if is_plain else ''}"
+
+
+def is_unforeseen(error: BaseException) -> bool:
+    """Whether only a traceback tells where an error comes from: from code of the user's, or a bug of ours."""
+    return not isinstance(error, NanoCodexError) or isinstance(error, BrokenToolError | BrokenRewardError)
 
 
 def is_ours(part: object) -> bool:
@@ -170,6 +181,27 @@ def check_positive(
     kinds = int | float if fractions else int
     if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
         raise ConfigError(f"{name} must be a positive {noun}; got {value!r}")
+
+
+def check_callable(value: object, takes: str, count: int) -> None:
+    """Accept what can be called with `count` arguments; `takes` says what they are.
+
+    Raises:
+        ConfigError: `value` cannot be called so, or is a class.
+    """
+    if isinstance(value, type):
+        raise ConfigError(f"{takes}; {value.__name__} is a class: give an object of it, {value.__name__}(...)")
+    if not callable(value):
+        raise ConfigError(f"{takes}; got {value!r:.200}")
+    try:
+        signature = inspect.signature(value)
+    except (TypeError, ValueError):  # of a function in C
+        return
+    try:
+        signature.bind(*[None] * count)
+    except TypeError as error:
+        name = getattr(value, "__name__", type(value).__name__).strip("<>")
+        raise ConfigError(f"{takes}; {name}{signature} cannot be: {error}") from error
 
 
 def check_folder(name: str, value: object) -> None:

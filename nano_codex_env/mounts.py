@@ -22,6 +22,8 @@ class Mount:
     """The device, or the server and its export."""
     options: frozenset[str]
     """Those of this mount and those of the file system."""
+    root: str = "/"
+    """The folder of the file system that is mounted."""
 
     def __str__(self) -> str:
         """The kind, and where it is mounted."""
@@ -35,7 +37,7 @@ def read_mounts(proc: Path = PROC) -> list[Mount]:
         row = line.split(" ")
         rest = row[row.index("-") + 1 :]
         options = frozenset(f"{row[5]},{rest[2] if len(rest) > 2 else ''}".split(","))
-        found.append(Mount(_unescaped(row[4]), rest[0], _unescaped(rest[1]), options))
+        found.append(Mount(_unescaped(row[4]), rest[0], _unescaped(rest[1]), options, _unescaped(row[3])))
     return found
 
 
@@ -47,6 +49,31 @@ def mount_of(path: Path, proc: Path = PROC) -> Mount:
         return Mount("/", "unknown", "", frozenset())
     longest = max(len(mount.target) for mount in holding)
     return [mount for mount in holding if len(mount.target) == longest][-1]  # a later one covers those before it
+
+
+def control_groups(proc: Path = PROC) -> dict[str, tuple[Path, Path]]:
+    """The control groups that this process is in: controller -> where they are mounted, and ours.
+
+    Those of version 2 have the controller "". In a container our path may be the host's, which is not there.
+    """
+    mounts = read_mounts(proc)
+    found: dict[str, tuple[Path, Path]] = {}
+    for line in (proc / "cgroup").read_text(encoding="utf-8").splitlines():
+        _, names, ours = line.split(":", 2)
+        for name in names.split(","):
+            for mount in mounts:
+                if mount.kind == ("cgroup" if name else "cgroup2") and (not name or name in mount.options):
+                    group = os.path.normpath(Path(mount.target, os.path.relpath(ours, mount.root)))
+                    found.setdefault(name, (Path(mount.target), Path(group)))
+    return found
+
+
+def limiting_groups(controller: str, proc: Path = PROC) -> list[Path]:
+    """The folders of the control groups that may limit this process by a controller, of either version, ours first."""
+    groups = control_groups(proc)
+    found = [groups[name] for name in ("", controller) if name in groups]
+    above = [folder for top, ours in found for folder in (ours, *ours.parents, top) if folder.is_relative_to(top)]
+    return list(dict.fromkeys(above))
 
 
 def _unescaped(text: str) -> str:

@@ -7,11 +7,13 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Any
+from weakref import WeakSet
 
 import gymnasium as gym
 from gymnasium.wrappers import TimeLimit
 
 from nano_codex_env.errors import ConfigError, TaskError
+from nano_codex_env.tasks import to_task
 from nano_codex_env.tasks.task import Task
 
 OPTIONS = ("task", "instance_id", "issue", "repo", "commit", "snapshot")
@@ -80,7 +82,7 @@ def named_task(options: Mapping[str, Any], tasks: Callable[[], Sequence[Task]]) 
     """
     if "task" in options:
         task = options["task"]
-        return task if isinstance(task, Task) else Task.from_row(task)
+        return task if isinstance(task, Task) else to_task(task)
     if "instance_id" in options:
         name, known = options["instance_id"], tasks()
         if found := [task for task in known if task.instance_id == name]:
@@ -92,8 +94,11 @@ def named_task(options: Mapping[str, Any], tasks: Callable[[], Sequence[Task]]) 
     return None
 
 
+_warned = WeakSet[TimeLimit]()
+
+
 def warn_of_time_limit(env: gym.Env[Any, Any]) -> None:
-    """Warn if the `reset` of `env` that is running was called through Gymnasium's `TimeLimit`.
+    """Warn, once a wrapper, if the `reset` of `env` that is running was called through Gymnasium's `TimeLimit`.
 
     It truncates outside the environment, which then has no end to score. A wrapper is only known to those that it
     calls by their callers' frames.
@@ -101,7 +106,8 @@ def warn_of_time_limit(env: gym.Env[Any, Any]) -> None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and "reset" in frame.f_code.co_name:
         wrapper = frame.f_locals.get("self")
-        if isinstance(wrapper, TimeLimit) and wrapper.unwrapped is env:
+        if isinstance(wrapper, TimeLimit) and wrapper.unwrapped is env and wrapper not in _warned:
+            _warned.add(wrapper)
             warnings.warn(
                 f"Gymnasium's TimeLimit cuts an episode after {wrapper._max_episode_steps} calls of step without a "
                 "score: its reward is 0.0, whatever the patch is worth. Leave it out (max_episode_steps of gym.make "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,21 +20,32 @@ class Score:
     """Numbers become metrics, the rest is kept as it is."""
 
     def __post_init__(self) -> None:
-        """Only a finite number is a score; arrays in the parts become lists, and numbers that no float holds null.
+        """Only a finite number is a score, be it Python's, NumPy's or PyTorch's.
+
+        Arrays in the parts become lists, and numbers that no float holds null.
 
         Raises:
-            RewardError: `value` is not a finite number, or the parts cannot be written as JSON.
+            RewardError: `value` is not a finite number, or the parts are no dict, or cannot be written as JSON.
         """
-        value = as_finite(self.value)
+        value = as_finite(as_number(self.value))
         if value is None:
             raise RewardError(f"a score is a finite number; got {printable(self.value)}")
         object.__setattr__(self, "value", value)
+        if not isinstance(self.parts, dict):
+            raise RewardError(f"a score's parts are a dict; got {self.parts!r:.200}")
         try:
             text = json.dumps(self.parts, default=_plain)
             parts = json.loads(text, parse_constant=lambda constant: None, parse_int=_whole)
             object.__setattr__(self, "parts", parts)
         except (TypeError, ValueError, RecursionError) as error:
             raise RewardError(f"a score's parts must be JSON: {error}") from error
+
+
+def as_number(value: Any) -> Any:
+    """A number of NumPy or PyTorch as Python's; anything else as it is."""
+    with suppress(TypeError, ValueError, RuntimeError):  # an array of several numbers is none
+        return value.item() if hasattr(value, "item") else value
+    return value
 
 
 def as_finite(value: object) -> float | None:

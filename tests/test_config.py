@@ -51,6 +51,16 @@ def loud(messages, tools):
     return Reply(assistant("loud"))
 
 
+class Needy:
+    def __init__(self, what):
+        self.what = what
+
+
+class Leaves:
+    def __init__(self):
+        raise SystemExit(0)
+
+
 def half(task, transcript, diff):
     return 0.5
 
@@ -83,7 +93,7 @@ def test_the_bundled_config_is_the_defaults_written_out() -> None:
     bundled = CONFIGS / "bundled.toml"
     assert read_config(bundled) == read_config(None) == PLAIN
     names = [*(name for name in DEFAULTS if name != "model"), *PLAIN["env"]]
-    for key in ("[env]" if name == "env" else f"{name} =" for name in names):
+    for key in (f"[{name}]" if name in ("env", "load") else f"{name} =" for name in names):
         assert f"\n{key}" in bundled.read_text()
 
 
@@ -97,6 +107,7 @@ def test_the_config_for_an_endpoint_makes_its_policy() -> None:
     arguments = env_arguments(config)
     assert (arguments["notices"], arguments["token_limit"]) == ([NOTICES["budget"]], 9)
     NanoCodexEnv(**arguments, log_dir=None).close()
+    assert [env_arguments(read_config(None, [f"env.log={log}"]))["log"] for log in ("none", "shard")] == [None, "shard"]
 
 
 def test_later_settings_replace_earlier_ones(toml: Path) -> None:
@@ -222,14 +233,29 @@ def test_a_name_with_a_provider_or_an_api_base_is_a_model() -> None:
     ("name", "words"),
     [
         ("best", "no {what} is called 'best'; there are: "),
-        ("nowhere_at_all:x", "cannot load the {what} 'nowhere_at_all:x': No module named 'nowhere_at_all'"),
+        (
+            "nowhere_at_all:x",
+            "cannot load the {what} 'nowhere_at_all:x': ModuleNotFoundError: No module named 'nowhere_at_all'",
+        ),
         ("{mine}:nothing", "cannot load the {what} '{mine}:nothing': "),
         ("{mine}:", "cannot load the {what} '{mine}:': "),
         (":loud", "cannot load the {what} ':loud': "),
         (".{mine}:loud", "cannot load the {what} '.{mine}:loud': "),
+        ("{mine}:Needy", "cannot load the {what} '{mine}:Needy': TypeError: "),
+        ("{mine}:Leaves", "cannot load the {what} '{mine}:Leaves': SystemExit: 0; give module:name"),
         ("{mine}:five", "the {what} '{mine}:five' cannot be called; got a int"),
     ],
-    ids=["no-name", "no-module", "no-attribute", "empty-attribute", "empty-module", "relative", "no-function"],
+    ids=[
+        "no-name",
+        "no-module",
+        "no-attribute",
+        "empty-attribute",
+        "empty-module",
+        "relative",
+        "arguments",
+        "exits",
+        "no-function",
+    ],
 )
 @pytest.mark.parametrize("what", ["policy", "reward"])
 def test_an_unknown_name_is_reported(mine: str, what: str, name: str, words: str) -> None:

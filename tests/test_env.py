@@ -32,6 +32,7 @@ from nano_codex_env import (
 from nano_codex_env.adapters.trl import TrlSpec
 from nano_codex_env.errors import (
     ActionError,
+    BrokenRewardError,
     BrokenToolError,
     ConfigError,
     RewardError,
@@ -347,17 +348,17 @@ def test_tasks_are_read_when_they_are_needed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"max_steps": 0}, "max_steps must be a positive number; got 0"),
-        ({"max_steps": None}, "max_steps must be a positive number; got None"),
-        ({"max_steps": 1.5}, "max_steps must be a positive number; got 1.5"),
-        ({"max_steps": True}, "max_steps must be a positive number; got True"),
+        ({"max_steps": 0}, "max_steps must be a positive whole number; got 0"),
+        ({"max_steps": None}, "max_steps must be a positive whole number; got None"),
+        ({"max_steps": 1.5}, "max_steps must be a positive whole number; got 1.5"),
+        ({"max_steps": True}, "max_steps must be a positive whole number; got True"),
         ({"time_limit": -1}, "time_limit must be a positive number; got -1"),
         ({"time_limit": float("nan")}, "time_limit must be a positive number; got nan"),
-        ({"token_limit": "many"}, "token_limit must be a positive number; got 'many'"),
+        ({"token_limit": "many"}, "token_limit must be a positive whole number; got 'many'"),
         ({"on_inaction": "shout"}, "on_inaction is 'submit' or 'remind'; got 'shout'"),
         ({"render_mode": "rgb_array"}, "render_mode is None, 'ansi' or 'human'; got 'rgb_array'"),
         ({"sandbox": "none"}, "no sandbox is called 'none'; there are: bubblewrap"),
-        ({"tools": []}, "tools must have names of their own"),
+        ({"tools": []}, "tools is empty: give at least one, or None for shell and apply_patch"),
         ({"tools": [shell(), shell()]}, "tools must have names of their own"),
         ({"tools": ["shell"]}, "tools is a list of tools, such as [shell(), apply_patch()]; 'shell' is none"),
         ({"tools": "shell"}, "tools is a list of tools, such as [shell(), apply_patch()]; got 'shell'"),
@@ -810,22 +811,30 @@ def test_a_sandbox_that_fails_voids_the_episode(env: NanoCodexEnv, monkeypatch: 
     assert play(env, LOOK)[4] == {"ok": [True]}
 
 
+BROKEN = "BrokenRewardError: the reward fail raised"
+
+
 @pytest.mark.parametrize(
-    ("error", "recorded"),
+    ("error", "raised", "recorded"),
     [
-        (RewardError("the judge is ill"), "RewardError: the judge is ill"),
-        (ZeroDivisionError("a bug"), "ZeroDivisionError: a bug"),
-        (KeyboardInterrupt(), "KeyboardInterrupt: "),
+        (RewardError("the judge is ill"), RewardError, "RewardError: the judge is ill"),
+        (ZeroDivisionError("a bug"), BrokenRewardError, f"{BROKEN} ZeroDivisionError: a bug"),
+        (SystemExit(0), BrokenRewardError, f"{BROKEN} SystemExit: 0"),
+        (KeyboardInterrupt(), KeyboardInterrupt, "KeyboardInterrupt: "),
     ],
 )
-def test_a_reward_that_fails_voids_the_episode(make: Make, tmp_path: Path, error: BaseException, recorded: str) -> None:
+def test_a_reward_that_fails_voids_the_episode(
+    make: Make, tmp_path: Path, error: BaseException, raised: type[BaseException], recorded: str
+) -> None:
+    """A user's reward was not named, and one that calls `sys.exit` ended a training with status 0."""
+
     def fail(task: Task, transcript: Sequence[Message], diff: str) -> Score:
         raise error
 
     env = make(reward=fail, log_dir=tmp_path / "log")
     env.reset()
     play(env, FIX)
-    with pytest.raises(type(error)):
+    with pytest.raises(raised):
         env.step(DONE)
     logged = Trajectory.load(log_of(env))
     assert logged.metadata["void"] == recorded
@@ -889,14 +898,15 @@ def test_a_tool_that_breaks_voids_the_episode_and_is_not_shown_to_the_policy(mak
     ("said", "words"),
     [
         (ZeroDivisionError, r"notice '.*late' failed: ZeroDivisionError: ill"),
+        (SystemExit, r"notice '.*late' failed: SystemExit: ill"),
         (7, r"notice '.*late' returned 7; a notice"),
     ],
-    ids=["raises", "a number"],
+    ids=["raises", "exits", "a number"],
 )
 def test_a_notice_that_breaks_voids_the_episode_and_is_named(make: Make, said: Any, words: str) -> None:
     def late(state: State) -> Any:
-        if said is ZeroDivisionError:
-            raise ZeroDivisionError("ill")
+        if isinstance(said, type):
+            raise said("ill")
         return said
 
     env = make(notices=[late])
@@ -1187,7 +1197,7 @@ def wrapped(task: Task, **arguments: Any) -> gym.Env[Any, Any]:
 
 
 def test_a_time_limit_of_gymnasiums_is_warned_of(task: Task, make: Make) -> None:
-    """It cuts an episode before it is scored: the reward was 0.0, and nothing said why."""
+    """It cuts an episode before it is scored: the reward was 0.0, and nothing said why; then each reset said it."""
     limits: list[Callable[[], gym.Env[Any, Any]]] = [
         lambda: wrapped(task, max_episode_steps=2),
         lambda: gym.wrappers.TimeLimit(wrapped(task), 2),
@@ -1200,6 +1210,7 @@ def test_a_time_limit_of_gymnasiums_is_warned_of(task: Task, make: Make) -> None
             env.reset()
         env.step(FIX)
         assert env.step(LOOK)[1:4] == (0.0, False, True)
+        env.reset()  # a second warning would be an error here
         env.close()
     free = wrapped(task, max_episode_steps=-1)
     free.reset()  # without a warning, as wherever this suite abandons an episode

@@ -18,12 +18,12 @@ from typing import Any
 from nano_codex_env.adapters.trl_methods import tool_method
 from nano_codex_env.episode import NOT_RUN, Episode, Rules, finish
 from nano_codex_env.errors import (
-    BrokenToolError,
     ConfigError,
     NanoCodexError,
     RewardError,
     clean_up_after,
     describe_all,
+    is_unforeseen,
 )
 from nano_codex_env.messages import Message, ToolSchema, as_assistant, dumps
 from nano_codex_env.rewards import Reward, Score, call_reward
@@ -145,7 +145,7 @@ class TrlEnvironment:
         """Make the sample void; what fails while its episode is closed hides nothing."""
         clean_up_after(error, self._close)
         self._void, self._metrics = describe_all(error), {}
-        trace = traceback.format_exception(error) if isinstance(error, BrokenToolError) else []
+        trace = traceback.format_exception(error) if is_unforeseen(error) else []
         logger.warning("a sample is void: %s", for_terminal("\n".join([self._void, *trace])))
 
     def _call(self, name: str, arguments: Mapping[str, Any]) -> str:

@@ -76,7 +76,7 @@ def _with_causes(error: BaseException) -> str:
     text = str(error)
     cause = None if isinstance(error, PolicyError) else error.__cause__
     while cause is not None:
-        if str(cause) not in text:
+        if on_one_line(str(cause)) not in on_one_line(text):
             text += f" (caused by {on_one_line(describe(cause)):.300})"
         cause = cause.__cause__
     return text

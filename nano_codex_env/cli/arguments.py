@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,9 +15,14 @@ from typing import Any
 
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.records.log_format import LOG_DIR, check_log_dir
-from nano_codex_env.tasks import load_tasks
+from nano_codex_env.tasks import Skipped, load_tasks
 from nano_codex_env.tasks.task import Task
+from nano_codex_env.untrusted import for_terminal
 
+CHOICE = ("split", "select", "holdout", "held_out", "seed", "limit", "repos")
+"""The arguments of `load_tasks` that are options of commands."""
+MOST_SHOWN = 20
+"""Rows left out that are printed."""
 REWARD = "'resolved' (the tests of the task), 'similarity' (not for training), or your own as module:name"
 SOURCES = (
     "'bundled' (the default), .jsonl, .json or .parquet files, folders of them, or datasets of the Hugging Face hub"
@@ -38,10 +44,37 @@ def add_group(commands: Any, name: str, summary: str) -> Any:
     return commands.add_parser(name, help=summary, description=summary).add_subparsers(required=True, metavar="COMMAND")
 
 
-def add_sources(parser: argparse.ArgumentParser) -> None:
-    """Add the positional argument `source` and `--only`; `load_all` takes both."""
+def add_sources(parser: argparse.ArgumentParser, *, split: bool = True) -> None:
+    """Add the positional argument `source`, `--only` and `add_choice`; `load_all` takes them."""
     parser.add_argument("source", nargs="*", default=["bundled"], help=SOURCES)
     parser.add_argument("--only", nargs="+", default=[], metavar="ID", help="only the tasks with these ids")
+    add_choice(parser, split=split)
+
+
+def add_choice(parser: argparse.ArgumentParser, *, split: bool = True) -> None:
+    """Add the options that choose among the tasks of each source; `load_arguments` returns them.
+
+    `split`: False where the command has an option of that name itself.
+    """
+    add = parser.add_argument_group("which tasks of each source").add_argument
+    if split:
+        add("--split", dest="from_split", metavar="NAME", help="the split of a dataset (default: test, else train)")
+    add("--select", nargs="+", metavar="PATTERN", help="only ids that are or match these, such as 'django__*'")
+    add("--holdout", type=float, metavar="SHARE", help="without this share of tasks, chosen by the md5 of their ids")
+    text = "only the tasks that --holdout leaves out"
+    add("--held-out", action="store_const", const=True, help=text)
+    add("--seed", type=int, metavar="N", help="shuffle, before --limit")
+    add("--limit", type=int, metavar="N", help="at most N tasks")
+    text = (
+        "folder of clones, as owner/name or owner__name with or without .git, or a TOML file of 'owner/name' = 'path'"
+    )
+    add("--repos", metavar="PATH", help=text)
+
+
+def load_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Those options of `add_choice` that were given, as arguments of `load_tasks`."""
+    given = {name: getattr(arguments, "from_split" if name == "split" else name, None) for name in CHOICE}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def add_folders(parser: argparse.ArgumentParser) -> None:
@@ -63,15 +96,24 @@ def add_json(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--json", action="store_true", help=f"print the {what} as JSON and nothing else on stdout")
 
 
-def load_all(sources: Sequence[str], only: Sequence[str] = ()) -> list[Task]:
-    """Load the tasks of all sources, or those with an id in `only`.
+def load_all(sources: Sequence[str], only: Sequence[str] = (), **choice: Any) -> list[Task]:
+    """Load the tasks of all sources, or those with an id in `only`, and print on stderr which rows are left out.
+
+    `choice`: arguments of `load_tasks`, for each source.
 
     Raises:
         ConfigError: a source has no name, two tasks share an id, or no task has an id of `only`.
     """
     if not all(sources):
         raise ConfigError("a source of tasks has a name; got an empty text")
-    tasks = [task for source in sources for task in load_tasks(source)]
+    tasks = []
+    for source in sources:
+        left_out: list[Skipped] = []
+        tasks += load_tasks(source, **choice, skipped=left_out.append)
+        for row in left_out[:MOST_SHOWN]:
+            print(f"nano-codex: left out {for_terminal(row.instance_id)}: {for_terminal(row.reason)}", file=sys.stderr)
+        if left_out:
+            print(f"nano-codex: left out {len(left_out)} of the rows of {for_terminal(source)}", file=sys.stderr)
     ids = Counter(task.instance_id for task in tasks)
     repeated = [name for name, count in ids.items() if count > 1]
     if repeated:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from nano_codex_env.cli.arguments import REWARD, SOURCES, add_command, load_all
+from nano_codex_env.cli.arguments import REWARD, SOURCES, add_choice, add_command, load_all, load_arguments
 from nano_codex_env.cli.terminal import status
 from nano_codex_env.config import make_reward
 from nano_codex_env.errors import RewardCheckError
@@ -25,6 +25,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--timeout", type=float, default=600.0, metavar="SECONDS", help="limit for one score (default: 600)"
     )
+    add_choice(parser)
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -32,7 +33,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
     Example: nano-codex check-reward my_module:my_reward --only pocket-tint
     """
-    tasks = load_all(arguments.tasks, arguments.only)
+    tasks = load_all(arguments.tasks, arguments.only, **load_arguments(arguments))
     with status() as say:
         try:
             reads = arguments.reads_transcript or None

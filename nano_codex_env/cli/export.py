@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nano_codex_env.cli.arguments import add_command, add_folders, add_group, add_sources, load_all
+from nano_codex_env.cli.arguments import add_command, add_folders, add_group, add_sources, load_all, load_arguments
 from nano_codex_env.cli.terminal import progress
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.export.atomic_output import atomic_output
@@ -53,7 +53,7 @@ def add_commands(commands: Any) -> None:
     for parser in (sft, dpo, preds):
         add_folders(parser)
     for parser in (verl, harbor):
-        add_sources(parser)
+        add_sources(parser, split=parser is not verl)
 
 
 def _sft(arguments: argparse.Namespace) -> int:
@@ -95,7 +95,8 @@ def _verl(arguments: argparse.Namespace) -> int:
     """Write tasks as a dataset of prompts for verl."""
     _check_suffix(arguments.out, ".parquet")
     opening = partial(first_messages, system_prompt=checked_prompt(arguments.system_prompt) or SYSTEM_PROMPT)
-    rows = list(verl_rows(load_all(arguments.source, arguments.only), opening, split=arguments.split))
+    tasks = load_all(arguments.source, arguments.only, **load_arguments(arguments))
+    rows = list(verl_rows(tasks, opening, split=arguments.split))
     with atomic_output(arguments.out, force=arguments.force) as path:
         write_parquet(rows, path)
     return _print_count(len(rows), "prompts", arguments.out, Counter())
@@ -104,7 +105,7 @@ def _verl(arguments: argparse.Namespace) -> int:
 def _harbor(arguments: argparse.Namespace) -> int:
     """Write tasks as folders for Harbor."""
     skipped: Counter[str] = Counter()
-    tasks = load_all(arguments.source, arguments.only)
+    tasks = load_all(arguments.source, arguments.only, **load_arguments(arguments))
     with atomic_output(arguments.out, force=arguments.force, folder=True) as path:
         count = write_tasks(path, progress(tasks, "exporting", len(tasks)), skipped)
     return _print_count(count, "tasks", arguments.out, skipped)

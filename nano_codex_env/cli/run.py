@@ -14,7 +14,17 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from nano_codex_env.cli.arguments import REWARD, SOURCES, add_command, add_json, load_all, log_dir, new_path
+from nano_codex_env.cli.arguments import (
+    REWARD,
+    SOURCES,
+    add_choice,
+    add_command,
+    add_json,
+    load_all,
+    load_arguments,
+    log_dir,
+    new_path,
+)
 from nano_codex_env.cli.terminal import number, print_totals, table
 from nano_codex_env.config import POLICIES, env_arguments, make_policy, make_reward, read_config, untrusted_settings
 from nano_codex_env.errors import ConfigError
@@ -25,7 +35,8 @@ from nano_codex_env.runs.rollouts import Interrupted, TooManyVoids, rollouts
 from nano_codex_env.untrusted import for_terminal, on_one_line, parse_json
 
 _MAY_CHANGE = ("tasks", "only", "n", "concurrency", "model.api_base", "model.timeout", "model.max_retries", "env.log")
-"""Settings that may differ when a run is resumed; a change of any other would mix two experiments in one folder."""
+"""Settings that, like those of `load`, may differ when a run is resumed; a change of any other would mix two
+experiments in one folder."""
 
 _OPTIONS = {"policy": "--policy", "reward": "--reward", "api_base": "--api-base", "tasks": "--tasks"}
 
@@ -53,6 +64,7 @@ def add_commands(commands: Any) -> None:
     add("--out", type=Path, metavar="DIR", help="folder of the logs and results.jsonl (default: .nano-codex/run-...)")
     add("--resume", action="store_true", help="continue the run in --out DIR, or else the newest one in .nano-codex")
     add_json(parser, "results")
+    add_choice(parser)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -64,7 +76,7 @@ def _run(arguments: argparse.Namespace) -> int:
     """
     out = arguments.out or (_newest_run() if arguments.resume else new_path("run"))
     config = _config(arguments, out)
-    tasks = load_all(config["tasks"], config["only"])
+    tasks = load_all(config["tasks"], config["only"], **config["load"])
     policy = make_policy(config, tasks)
     stopped: Interrupted | TooManyVoids | None = None
     with policy if isinstance(policy, ChatPolicy) else nullcontext():
@@ -114,6 +126,8 @@ def _config(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
     """
     names = ("tasks", "only", "policy", "reward", "n", "concurrency")
     given = {key: value for key in names if (value := getattr(arguments, key)) is not None}
+    if load := load_arguments(arguments):
+        given["load"] = load
     if arguments.api_base:
         given["model"] = {"api_base": arguments.api_base}
     if arguments.on_inaction:
@@ -127,7 +141,11 @@ def _config(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
             f"there is nothing to resume in {shown}; check the folder's name, or name a policy to begin with"
         )
     config = read_config(arguments.config, arguments.settings, given, begun=begun)
-    changed = [] if begun is None else [key for key in _differences(begun, config) if key not in _MAY_CHANGE]
+    changed = (
+        []
+        if begun is None
+        else [key for key in _differences(begun, config) if key not in _MAY_CHANGE and not key.startswith("load")]
+    )
     if changed:
         raise ConfigError(
             f"{shown} was begun with another {on_one_line(', '.join(changed))}; leave that out to go on with it, or "

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from nano_codex_env.cache import cache_dir
-from nano_codex_env.cli.arguments import add_command, add_group, add_sources, load_all
+from nano_codex_env.cli.arguments import add_command, add_group, add_sources, load_all, load_arguments
 from nano_codex_env.cli.terminal import progress, status, table
 from nano_codex_env.curation import Check, prepare, release_pair, validate
 from nano_codex_env.errors import TaskError
 from nano_codex_env.rewards import Resolved
 from nano_codex_env.sandbox import get_sandbox
 from nano_codex_env.scoring import Scorer
+from nano_codex_env.scoring.preconditions import why_unscorable
 from nano_codex_env.tasks import load_tasks, save_tasks
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.untrusted import for_terminal
@@ -57,12 +58,20 @@ def _list(arguments: argparse.Namespace) -> int:
 
     Example: nano-codex tasks list princeton-nlp/SWE-bench_Verified
     """
-    rows = []
-    for task in load_all(arguments.source, arguments.only):
+    rows: list[tuple[str, ...]] = []
+    problems: list[tuple[str, str]] = []
+    for task in load_all(arguments.source, arguments.only, **load_arguments(arguments)):
+        if problem := why_unscorable(task):
+            problems.append((task.instance_id, problem))
         about = (str(task.metadata.get(key, "")) for key in ("difficulty", "kind"))
         counts = (str(len(task.FAIL_TO_PASS)), str(len(task.PASS_TO_PASS)))
         rows.append((task.instance_id, *about, *counts, _title(task)))
     table(("task", "difficulty", "kind", "fail", "pass", "issue"), rows, right=("fail", "pass"))
+    if problems:
+        name, problem = problems[0]
+        print(
+            for_terminal(f"{len(problems)} of {len(rows)} cannot be scored here, the first of them {name}: {problem}")
+        )
     return 0
 
 
@@ -77,7 +86,7 @@ def _prepare(arguments: argparse.Namespace) -> int:
 
     Example: nano-codex tasks prepare tasks.jsonl
     """
-    tasks = load_all(arguments.source, arguments.only)
+    tasks = load_all(arguments.source, arguments.only, **load_arguments(arguments))
     return _print_checks(prepare(tasks, _scorer(arguments)), "preparing", len(tasks), "ready")
 
 
@@ -86,7 +95,7 @@ def _validate(arguments: argparse.Namespace) -> int:
 
     Example: nano-codex tasks validate tasks.jsonl --timeout 300
     """
-    tasks = load_all(arguments.source, arguments.only)
+    tasks = load_all(arguments.source, arguments.only, **load_arguments(arguments))
     reward = Resolved(timeout=arguments.timeout, allow_builds=arguments.allow_builds)
     return _print_checks(validate(tasks, reward), "validating", len(tasks), "valid")
 

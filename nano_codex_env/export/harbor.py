@@ -26,6 +26,7 @@ from nano_codex_env.diff import File
 from nano_codex_env.errors import ConfigError, TaskError
 from nano_codex_env.messages import without_surrogates
 from nano_codex_env.repo.base_tree import base_tree
+from nano_codex_env.repo.commit_range import resolve_range
 from nano_codex_env.scoring.hidden_tests import hidden_files
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tasks.trees import put_file
@@ -91,6 +92,7 @@ def write_tasks(folder: Path, tasks: Iterable[Task], skipped: Counter[str]) -> i
             )
         made.add(name)
         first_messages(task)  # raises if the issue cannot be a message
+        task = resolve_range(task, None)
         base, _ = base_tree(task.repo, task.base_commit, cache_dir())
         write_task(folder / name, task, base, hidden_files(task, base))
     return len(made)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from nano_codex_env.errors import check_callable
 from nano_codex_env.messages import Message, ToolSchema
 
 
@@ -27,6 +28,11 @@ class Reply:
         """Length of the transcript in tokens, this answer included; None if the server does not report it."""
         total = (self.usage or {}).get("total_tokens")
         return total if isinstance(total, int) and not isinstance(total, bool) and 0 <= total < 1 << 53 else None
+
+
+def check_policy(policy: object) -> None:
+    """Raise ConfigError if `policy` cannot be called as one."""
+    check_callable(policy, "a policy is called with (messages, tools), such as Idle() or a function of yours", 2)
 
 
 class Policy(Protocol):

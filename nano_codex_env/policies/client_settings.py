@@ -63,22 +63,22 @@ def check_url(base: str, name: str = "api_base") -> None:
 def _problem_of(base: str) -> str | None:
     """Return why a text is no URL of a server, as the end of a message; None: it is one."""
     try:
-        parts = urlsplit(base)
-        if parts.scheme in ("http", "https") and parts.hostname:
-            if parts.port == 0:
-                return "; its port is not a number from 1 to 65535"
-            if not base.isascii():
-                return "; it holds characters that are not ASCII"
-            if ":" not in parts.hostname and not _HOST.fullmatch(parts.hostname):
-                return f"; {parts.hostname!r} is no host name"
-            return "; it holds two URLs" if "://" in base.partition("://")[2] else None
+        parts, port = urlsplit(base), urlsplit(base).port
     except ValueError as error:
         return "; its port is not a number from 1 to 65535" if "port" in str(error).lower() else ""
-    scheme = base.partition("://")[0] if "://" in base else ""
-    if re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) and scheme not in ("http", "https"):
-        return f"; its scheme is {scheme!r}, not http or https"
-    host = re.fullmatch(r"(?!https?\b)[A-Za-z0-9.-]+(:\d+)?(/[^@?]*)?", base)
-    return f"; it has no scheme, so try http://{base}" if host else ""
+    if "://" not in base:
+        plain = re.fullmatch(r"(?!https?\b)[A-Za-z0-9.-]+(:\d+)?(/[^@?]*)?", base)
+        return (
+            f"; it has no scheme, so try http://{base}{'' if '/' in base else '/v1'}" if plain else "; it has no scheme"
+        )
+    if parts.scheme not in ("http", "https"):
+        return f"; its scheme is {parts.scheme!r}, not http or https"
+    if port == 0:
+        return "; its port is not a number from 1 to 65535"
+    host = parts.hostname or ""
+    if "://" in base.partition("://")[2] or not (":" in host or _HOST.fullmatch(host)):
+        return "; it names no valid host"
+    return None if base.isascii() else "; it holds characters that are not ASCII"
 
 
 def is_versioned(base: str) -> bool:
@@ -99,7 +99,19 @@ def check_variables(http: Any, base: str) -> None:
         key, colon, value = line.partition(":")
         if colon and not (_TOKEN.fullmatch(key.strip()) and is_header_value(value.strip())):
             raise ConfigError(f"$OPENAI_CUSTOM_HEADERS holds a line that is no header: {_RULE}; correct or unset it")
-    parts = urlsplit(base)
+    if path := os.environ.get("SSL_CERT_FILE"):
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+        except (OSError, ValueError) as error:
+            why = (
+                "it holds no certificate (PEM)"
+                if isinstance(error, ssl.SSLError)
+                else getattr(error, "strerror", error)
+            )
+            raise ConfigError(f"$SSL_CERT_FILE is {path!r}, which cannot be used: {why}; correct or unset it") from None
+    parts, folders = urlsplit(base), "" if path else os.environ.get("SSL_CERT_DIR", "")
+    if parts.scheme == "https" and folders and not any(map(os.path.isdir, folders.split(os.pathsep))):
+        raise ConfigError(f"$SSL_CERT_DIR is {folders!r}, which is no folder; correct or unset it")
     if "*" in _no_proxy():
         return
     used = next((scheme for scheme in (parts.scheme, "all") if scheme in dict(_proxies())), None)
@@ -114,9 +126,6 @@ def check_variables(http: Any, base: str) -> None:
                 raise ConfigError(f"{name} must be a URL such as http://proxy.example:3128; it names no host")
             if port is not None and not 0 < port < 65536:
                 raise ConfigError(f"{name} names port {port}; a port is a number from 1 to 65535")
-    folders = "" if os.environ.get("SSL_CERT_FILE") else os.environ.get("SSL_CERT_DIR", "")
-    if parts.scheme == "https" and folders and not any(map(os.path.isdir, folders.split(os.pathsep))):
-        raise ConfigError(f"$SSL_CERT_DIR is {folders!r}, which is no folder; correct or unset it")
 
 
 _RULE = "a header holds printable ASCII characters, without blanks at its ends"
@@ -127,29 +136,11 @@ def is_header_value(text: str) -> bool:
     return text.isascii() and text.isprintable() and text == text.strip()
 
 
-def explain(http: Any, error: Exception, redacted: str) -> ConfigError:
-    """Return the error that names the environment variable for which no HTTP client can be made.
-
-    `redacted`: the text of `error` without passwords.
-    """
-    for variable, opening in (("SSL_CERT_FILE", os.O_RDONLY), ("SSLKEYLOGFILE", os.O_WRONLY | os.O_CREAT)):
-        if path := os.environ.get(variable):
-            try:
-                os.close(os.open(path, opening, 0o600))
-                if variable == "SSL_CERT_FILE":
-                    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
-            except ssl.SSLError:
-                return ConfigError(f"${variable} is {path!r}, which holds no certificate (PEM); correct or unset it")
-            except (OSError, ValueError) as reason:
-                text = getattr(reason, "strerror", None) or str(reason)
-                return ConfigError(f"${variable} is {path!r}, which cannot be used: {text}; correct or unset it")
+def explain(error: str) -> ConfigError:
+    """The error that names what an HTTP client that cannot be made reads; `error`: its text, without passwords."""
     names = [_name_of(scheme, url) for scheme, url in _proxies()]
     names += [f"${name}" for name in _READ if os.environ.get(name)]
-    if isinstance(error, (http.InvalidURL, ValueError)) and (no := [name for name in names if "NO" in name.upper()]):
-        return ConfigError(f"{no[0]} holds an entry that is not a host name: {redacted:.200}; correct or unset it")
-    return ConfigError(
-        f"no HTTP client can be made: {redacted:.500}; it depends on {', '.join(names) or 'no variable'}"
-    )
+    return ConfigError(f"no HTTP client can be made: {error:.500}; it depends on {', '.join(names) or 'no variable'}")
 
 
 def proxy_at(http: Any, scheme: str, dialled: tuple[str, int] | None) -> str:

@@ -147,7 +147,7 @@ class Endpoint:
                 except ConfigError:
                     raise
                 except Exception as error:  # noqa: BLE001 (the libraries raise many kinds for what they read)
-                    raise explain(_http(), error, self.redact(f"{type(error).__name__}: {error}")) from None
+                    raise explain(self.redact(f"{type(error).__name__}: {error}")) from None
                 self._pid = os.getpid()
             return self._client
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import random
 import shlex
 import zlib
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from nano_codex_env.diff import split
-from nano_codex_env.errors import PolicyError
+from nano_codex_env.errors import ConfigError, PolicyError
 from nano_codex_env.messages import Message, ToolCall, ToolSchema, assistant, tool_call
 from nano_codex_env.policies.base import Reply
 from nano_codex_env.tasks.task import Task
@@ -69,10 +70,18 @@ class Random:
 class Oracle:
     """Plays a task's reference patch by real tool calls: reads each place, patches it, submits."""
 
-    def __init__(self, tasks: Sequence[Task]) -> None:
-        """`tasks`: those it can play; it recognises them by their issue."""
+    def __init__(self, tasks: Iterable[Task] | Task) -> None:
+        """`tasks`: those it can play, or one; it recognises them by their issue.
+
+        Raises:
+            ConfigError: `tasks` is something else.
+            PolicyError: two have the same issue, but not the same patch.
+        """
+        known: list[Any] = list(tasks) if isinstance(tasks, Iterable) else [tasks]
+        if not all(isinstance(task, Task) for task in known):
+            raise ConfigError(f"Oracle takes the tasks it plays, such as load_tasks('bundled'); got {tasks!r:.200}")
         self._patches: dict[str, str] = {}
-        for task in tasks:
+        for task in known:
             if self._patches.setdefault(task.problem_statement, task.patch) != task.patch:
                 raise PolicyError(f"{task.instance_id} has the same issue as another task, but not the same patch")
 

@@ -47,7 +47,7 @@ def episode_folders(folders: Iterable[Path]) -> Iterator[Path]:
     """Each folder, or the episodes in it if it is a run's or a shard; of a resumed run, those that its results name."""
     for folder in folders:
         if is_shard(folder):
-            yield from episodes_in(folder)
+            yield from episodes_in(folder) or [folder]  # reading an empty one says so
             continue
         below, nameless = _episodes_below(folder)
         rows = read_rows(folder / "results.jsonl") if below else []
@@ -76,7 +76,7 @@ def existing_episodes(folders: Iterable[Path]) -> list[Path]:
     """`episode_folders`, each once.
 
     Raises:
-        TrajectoryError: a folder does not exist, or is neither a run's nor an episode's.
+        TrajectoryError: a folder does not exist, or holds no episode.
     """
     found = dict[Path, None]()
     for folder in folders:
@@ -90,7 +90,8 @@ def existing_episodes(folders: Iterable[Path]) -> list[Path]:
             raise TrajectoryError(f"cannot read {folder}: {error}") from error
     for folder in found:
         if not is_episode(folder):
-            raise TrajectoryError(f"{folder} holds no messages.jsonl; give the folder of an episode, or of a run")
+            what = "0 episodes" if is_shard(folder) else "no messages.jsonl"
+            raise TrajectoryError(f"{folder} holds {what}; give the folder of an episode, or of a run")
     return list(found)
 
 

@@ -60,9 +60,11 @@ class LogFiles:
         self._values: dict[str, Any] | None = None
         if is_shard(episode.parent):
             self._values = _read_episode(episode.parent, episode.name)
-        elif is_shard(episode) and (lines := _index(episode)):
-            name = next(iter(lines))
-            raise TrajectoryError(f"{episode} holds {len(lines)} episodes; name one of them, such as {episode / name}")
+        elif is_shard(episode):
+            _index(episode)  # it raises if the shard cannot be read
+            paths = list(episodes_in(episode))
+            hint = f"; name one of them, such as {paths[0]}" if paths else ""
+            raise TrajectoryError(f"{episode} holds {len(paths)} episodes{hint}")
 
     def has(self, name: str) -> bool:
         """Whether there is a file of this name."""
@@ -99,7 +101,7 @@ def is_episode(path: Path) -> bool:
     path = _place(path)
     if is_shard(path.parent):
         return path.name in _index(path.parent)
-    return is_shard(path) or os.path.lexists(path / "messages.jsonl")
+    return path in episodes_in(path) if is_shard(path) else os.path.lexists(path / "messages.jsonl")
 
 
 def _place(episode: Path) -> Path:
@@ -184,37 +186,32 @@ def _read_index(shard: Path) -> dict[str, _Line]:
 
 def _name_of(line: bytes) -> tuple[str | None, str | None, bool]:
     """The name of a line's episode, why it cannot be read, and whether it is torn."""
-    found = _BEGINNING.match(line)
+    found, ends = _BEGINNING.match(line), line.endswith(b"\n")
     name = found[1].decode("ascii") if found else None
-    if not line.endswith(b"\n") and len(line) >= LINE_LIMIT:
-        return name, f"it is longer than {LINE_LIMIT >> 20} MiB", False
-    if name and line.endswith(b"\n"):
+    if name and ends:
         return name, None, False
     try:
-        return str(_parse(line)["episode"]), None, False
+        return str(parse_line(line)["episode"]), None, False
     except ValueError as error:
-        return name, str(error), not line.endswith(b"\n")
+        return name, str(error), not ends and len(line) < LINE_LIMIT
 
 
-def _parse(line: bytes) -> dict[str, Any]:
+def parse_line(line: bytes, wanted: str | None = None) -> dict[str, Any]:
+    """The values of an episode's line; what its files hold is checked when they are read.
+
+    Raises:
+        ValueError: it is not the line of this episode, or of any.
+    """
+    if not line.endswith(b"\n") and len(line) >= LINE_LIMIT:
+        raise ValueError(f"it is longer than {LINE_LIMIT >> 20} MiB")
     values = parse_json(line, depth=MAX_DEPTH + 2)  # a message is two levels down
     check_object(values)
     name = values.get("episode")
     if not isinstance(name, str) or name in ("", ".", "..") or "/" in name or "\0" in name or len(name.encode()) > 255:
         raise ValueError(f"its key 'episode' must be the name of a folder; got {name!r:.80}")
+    if wanted not in (None, name):
+        raise ValueError(f"it holds the episode {name}; the file was changed while it was read")
     return dict(values)
-
-
-def parse_line(line: bytes, name: str) -> dict[str, Any]:
-    """The values of an episode's line; what its files hold is checked when they are read.
-
-    Raises:
-        ValueError: it is not the line of this episode.
-    """
-    values = _parse(line)
-    if values["episode"] != name:
-        raise ValueError(f"it holds the episode {values['episode']}; the file was changed while it was read")
-    return values
 
 
 def _read_episode(shard: Path, name: str) -> dict[str, Any]:

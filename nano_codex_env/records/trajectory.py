@@ -32,7 +32,7 @@ from nano_codex_env.records.log_format import (
     new_folder,
 )
 from nano_codex_env.records.packing import pack
-from nano_codex_env.records.shards import LogFiles, as_file
+from nano_codex_env.records.shards import LogFiles, as_file, is_shard
 from nano_codex_env.tasks.task import Task
 from nano_codex_env.tokens import TrainingExample, is_record, join_turns, pack_turn
 from nano_codex_env.untrusted import MAX_LINES, parse_json
@@ -205,11 +205,13 @@ class Trajectory:
             TrajectoryError: it is not an episode's folder, or a file in it is refused; the message names file and line.
         """
         log = _Log(Path(folder))
-        if not log.files.has("messages.jsonl"):
+        if not log.has("messages.jsonl"):
+            if not (os.path.lexists(log.path) or is_shard(log.path.parent)):
+                raise TrajectoryError(f"there is no folder {folder}")
             raise TrajectoryError(f"{folder} holds no messages.jsonl; give the folder of one episode")
         messages, torn = log.lines("messages.jsonl", check_message)
-        tokens = log.lines("tokens.jsonl", check_object)[0] if log.files.has("tokens.jsonl") else []
-        diff = log.diff() if log.files.has("diff.patch") else ""
+        tokens = log.lines("tokens.jsonl", check_object)[0] if log.has("tokens.jsonl") else []
+        diff = log.diff() if log.has("diff.patch") else ""
         tools = log.json("tools.json", check_tools)
         return cls(log.path, messages, tools, log.json("metadata.json", check_metadata), diff, tokens, torn)
 
@@ -225,24 +227,20 @@ def read_diff(folder: Path) -> str:
     return _Log(folder).diff()
 
 
-class _Log:
+class _Log(LogFiles):
     """The checked files of an episode."""
 
-    def __init__(self, path: Path) -> None:
-        self.files = LogFiles(path)
-        self.path = self.files.path
-
     def diff(self) -> str:
-        return self._read("diff.patch").decode("utf-8", "surrogateescape")
+        return self._content("diff.patch").decode("utf-8", "surrogateescape")
 
-    def _read(self, name: str) -> bytes:
+    def _content(self, name: str) -> bytes:
         try:
-            return self.files.read(name)
+            return self.read(name)
         except (OSError, ValueError, MemoryError) as error:
             raise TrajectoryError(f"cannot read {self.path / name}: {error}") from error
 
     def json(self, name: str, check: Callable[[Any], None]) -> Any:
-        content = self._read(name)
+        content = self._content(name)
         try:
             value = parse_json(content)
             check(value)
@@ -252,7 +250,7 @@ class _Log:
 
     def lines(self, name: str, check: Callable[[Any], None]) -> tuple[list[Any], bool]:
         """The values of a file of JSON lines, and whether a torn last line was left out."""
-        return _read_lines(self._read(name), self.path / name, check)
+        return _read_lines(self._content(name), self.path / name, check)
 
 
 def _read_lines(content: bytes, path: Path, check: Callable[[Any], None]) -> tuple[list[Any], bool]:

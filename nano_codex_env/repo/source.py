@@ -16,6 +16,9 @@ from nano_codex_env.git import GitDidNotRunError, run_git
 from nano_codex_env.repo.repository import QUICK, Repository, changes, folders_at, locate, view
 from nano_codex_env.untrusted import for_terminal
 
+IMAGE = "docker://"
+"""What `repo` begins with where only a container image holds the tree (R2E-Gym)."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -66,6 +69,11 @@ def find(repo: str, commit: str, cache: Path) -> Source:
     is_plain = len(commit) <= 500 and commit.isprintable() and ":" not in commit and "{/" not in commit
     if not is_plain or commit.startswith(("-", "^")):
         raise WorkspaceError(f"{commit!r:.300} is no commit; give a full commit id")
+    if repo.startswith(IMAGE):
+        raise WorkspaceError(
+            f"its tree is in the container image {repo.removeprefix(IMAGE)!s:.300}, and images cannot be used yet; "
+            "take tasks of a dataset with repositories, or give a task the path of a repository"
+        )
     path = local_path(repo)
     if path is None:
         mirror = _mirror(repo, commit, cache)
@@ -117,7 +125,7 @@ def _mirror(repo: str, commit: str, cache: Path) -> Path:
             _transfer(url, folder, ["clone", "--quiet", "--mirror", "--template="], [str(folder)])
         except WorkspaceError as error:
             raise WorkspaceError(
-                f"cannot clone {url}: {error}; check the name and the network, or give the path of a clone"
+                f"cannot clone {url}: {error}; check the name and the network, or give the path of a clone (repos=)"
             ) from error
 
     is_new = not path.exists()

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from typing import Any, Protocol
 
-from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, TaskError, describe, is_ours
+from nano_codex_env.errors import (
+    BrokenRewardError,
+    ConfigError,
+    NanoCodexError,
+    RewardError,
+    TaskError,
+    check_callable,
+    describe,
+    is_ours,
+)
 from nano_codex_env.messages import Message
-from nano_codex_env.score import Score, as_finite, printable
+from nano_codex_env.score import Score, as_finite, as_number, printable
+from nano_codex_env.scoring.preconditions import why_unscorable
 from nano_codex_env.tasks.task import Task
 
 
@@ -42,18 +50,7 @@ def checked_reward(reward: object) -> Any:
         ConfigError: it cannot.
     """
     takes = "a reward is called with (task, transcript, diff), such as Resolved() or a function of yours"
-    if isinstance(reward, type):
-        raise ConfigError(f"{takes}; {reward.__name__} is a class: give an object of it, {reward.__name__}(...)")
-    if not callable(reward):
-        raise ConfigError(f"{takes}; got {reward!r:.200}")
-    try:
-        signature = inspect.signature(reward)
-    except (TypeError, ValueError):  # of a function in C
-        return reward
-    try:
-        signature.bind(None, None, None)
-    except TypeError as error:
-        raise ConfigError(f"{takes}; {name_of(reward)}{signature} cannot be: {error}") from error
+    check_callable(reward, takes, 3)
     return reward
 
 
@@ -63,10 +60,13 @@ def needs_tests(reward: object) -> bool:
 
 
 def require_tests(tasks: Iterable[Task], reward: Reward) -> None:
-    """Raise TaskError if some of `tasks` have no tests and the reward needs them."""
-    untested = [task.instance_id for task in tasks if not task.has_tests]
-    if untested and needs_tests(reward):
+    """Raise TaskError if the reward needs tests, and some of `tasks` have none, or none that can be run here."""
+    tasks = list(tasks) if needs_tests(reward) else []
+    if untested := [task.instance_id for task in tasks if not task.has_tests]:
         raise TaskError(f"no tests, so nothing can judge a patch: {', '.join(untested[:5])}; give another reward=")
+    for task in tasks:
+        if problem := why_unscorable(task):
+            raise TaskError(f"{task.instance_id} cannot be scored: {problem}; or give another reward=")
 
 
 def reads_transcript(reward: object) -> bool:
@@ -98,8 +98,9 @@ def call_reward(reward: RewardFunction, task: Task, transcript: Sequence[Message
     A bug in a reward of this package is raised as it is: it would void every episode.
 
     Raises:
-        RewardError: there is no number to give, the result is no score, or a reward that is not of this package
-            raised, on its own or inside `from_function` or `weighted`.
+        BrokenRewardError: a reward that is not of this package raised, on its own or inside `from_function` or
+            `weighted`.
+        RewardError: there is no number to give, or the result is no score.
     """
     return checked_score(_call_guarded(reward, task, transcript, diff), reward)
 
@@ -112,16 +113,14 @@ def checked_score(result: object, reward: object) -> Score:
     """
     if isinstance(result, Score):
         return result
-    name, number = name_of(reward), result
-    with suppress(TypeError, ValueError, RuntimeError):  # an array of several numbers is none
-        number = result.item() if hasattr(result, "item") else result
+    name, number = name_of(reward), as_number(result)
     number = float(number) if isinstance(number, bool) else number
     if as_finite(number) is None:
         raise RewardError(
             f"a score is a finite number; got {printable(result):.200} from the reward {name}: return a number, or "
             "Score(number, parts), and raise RewardError if there is none to give"
         )
-    return Score(number, {name: number})  # type: ignore[arg-type]
+    return Score(number, {name: number})
 
 
 Call = Callable[[Any, Task, Sequence[Message], str], Any]
@@ -139,11 +138,11 @@ def _call_guarded(reward: Any, task: Task, transcript: Sequence[Message], diff: 
         return reward(task, transcript, diff)
     except NanoCodexError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         blamed = reward.function if isinstance(reward, _Function) else reward
         if is_ours(blamed):
             raise
-        raise RewardError(f"the reward {name_of(reward)} raised {describe(error)}") from error
+        raise BrokenRewardError(f"the reward {name_of(reward)} raised {describe(error)}") from error
 
 
 class _Function:

@@ -54,7 +54,8 @@ def check_reward(
         reward: the reward to check.
         tasks: with their reference patches.
         reads_transcript: whether the score may depend on the transcript: then it need only be the same for one
-            transcript. None: if the reward, or one in a `weighted` sum, has an attribute `reads_transcript = True`.
+            transcript, and claims without a patch get at most half way. None: if the reward, or one in a `weighted`
+            sum, has an attribute `reads_transcript = True`.
         hacks: patches that solve nothing, by task; None: `generic_hacks` of each task.
         controls: honest patches by task, each with whether it is right: `{id: {"another way": (diff, True)}}`.
         timeout: seconds that one score may take.
@@ -118,6 +119,7 @@ class _Checker:
             if not self.reads_transcript:
                 self.repeat(what, task, diff, NOISE, before, advice=_DECLARE)
             elif (value := self.value(what, task, diff, NOISE)) is not None:
+                self.expect(bool(diff) or value <= middle, f"{name}: {what} gives {value}")
                 self.repeat(f"{what}, scored once more,", task, diff, NOISE, value)
 
     def repeat(
@@ -134,7 +136,7 @@ class _Checker:
         started = time.monotonic()
         try:
             score = self.reward(task, deepcopy(list(transcript)), diff)
-        except Exception as error:  # noqa: BLE001 (any exception of a reward is a finding)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (any exception of a reward is a finding)
             self.findings.append(f"{name} raises {describe(error)}")
             return None
         seconds = time.monotonic() - started

@@ -16,6 +16,7 @@ from nano_codex_env.cache import cache_dir, disk_errors
 from nano_codex_env.errors import ConfigError, NanoCodexError, RewardError, TaskError, advice_for
 from nano_codex_env.messages import Message
 from nano_codex_env.repo.base_tree import base_tree
+from nano_codex_env.repo.commit_range import resolve_range
 from nano_codex_env.sandbox import Sandbox, get_sandbox
 from nano_codex_env.score import Score
 from nano_codex_env.scoring.facts import PASSED, TIMED_OUT, Control, Isolated, Round, TestRun
@@ -122,7 +123,7 @@ class Resolved:
         if not task.has_tests:
             raise TaskError(f"{task.instance_id} has no FAIL_TO_PASS tests; give another reward, or tasks with tests")
         with disk_errors(f"scoring {task.instance_id}"):
-            return self._score(task, diff)
+            return self._score(resolve_range(task, self._scorer.cache), diff)
 
     def _score(self, task: Task, diff: str) -> Score:
         base, _ = base_tree(task.repo, task.base_commit, self._scorer.cache)

@@ -21,7 +21,7 @@ from nano_codex_env.errors import BrokenTaskError, NanoCodexError, describe
 from nano_codex_env.messages import Message, ToolSchema
 from nano_codex_env.policies.base import Policy, Reply
 from nano_codex_env.records.result import EpisodeResult
-from nano_codex_env.rewards import Reward, Score, checked_score, needs_tests, once_per_diff, version_of
+from nano_codex_env.rewards import Reward, Score, call_reward, needs_tests, once_per_diff, version_of
 from nano_codex_env.rewards.base import reads_transcript
 from nano_codex_env.runs.rollout import rollout
 from nano_codex_env.sandbox.budget import checked_while_waiting
@@ -267,4 +267,4 @@ class _RewardWithin:
     def __call__(self, task: Task, transcript: Sequence[Message], diff: str) -> Score:
         """See `Reward`."""
         with self._context():
-            return checked_score(self._reward(task, transcript, diff), self._reward)
+            return call_reward(self._reward, task, transcript, diff)

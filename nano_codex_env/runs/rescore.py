@@ -9,7 +9,7 @@ from typing import Any
 from nano_codex_env.errors import TrajectoryError, describe
 from nano_codex_env.parallel import parallel_map
 from nano_codex_env.records.trajectory import Trajectory
-from nano_codex_env.rewards import Reward, checked_score, once_per_diff, version_of
+from nano_codex_env.rewards import Reward, call_reward, once_per_diff, version_of
 from nano_codex_env.score import as_finite
 
 
@@ -47,7 +47,7 @@ def _row(folder: str, reward: Reward) -> dict[str, Any]:
         row |= {"instance_id": task.instance_id, "attempt": about.get("attempt"), "before": about.get("reward")}
         if not about.get("stop"):
             raise TrajectoryError(f"the episode has no end: {about.get('void') or 'it was killed'}")
-        score = checked_score(reward(task, logged.messages, logged.diff), reward)
+        score = call_reward(reward, task, logged.messages, logged.diff)
     except Exception as error:  # noqa: BLE001 (a user's reward may raise anything; only its row is void)
         return {**row, "void": describe(error)}
     return {**row, "reward": score.value, "parts": score.parts}

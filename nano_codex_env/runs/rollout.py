@@ -12,15 +12,15 @@ import gymnasium as gym
 
 from nano_codex_env.env import NanoCodexEnv
 from nano_codex_env.errors import (
-    BrokenToolError,
     ContextOverflow,
     NanoCodexError,
     PolicyError,
     clean_up_after,
     describe,
     describe_all,
+    is_unforeseen,
 )
-from nano_codex_env.policies.base import Policy, Reply
+from nano_codex_env.policies.base import Policy, Reply, check_policy
 from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.rewards import version_of
 from nano_codex_env.untrusted import for_terminal
@@ -46,6 +46,7 @@ def rollout(
     inner = env.unwrapped
     if not isinstance(inner, NanoCodexEnv):
         raise TypeError(f"rollout plays NanoCodexEnv; got {type(inner).__name__}")
+    check_policy(policy)
     name = getattr(options.get("task"), "instance_id", "") or str(options.get("instance_id") or options.get("repo", ""))
     started, log, steps, void, reward = time.monotonic(), None, 0, None, None
     value: SupportsFloat
@@ -77,7 +78,7 @@ def rollout(
         if not isinstance(error, void_on):
             raise
         void = describe_all(error)
-        if not isinstance(error, NanoCodexError) or isinstance(error, BrokenToolError):
+        if is_unforeseen(error):
             trace = for_terminal("".join(traceback.format_exception(error)))
             logger.warning("an episode is void for an error that nobody foresaw\n%s", trace)
     return EpisodeResult(

@@ -14,7 +14,7 @@ from nano_codex_env.atomic import write_whole
 from nano_codex_env.env import NanoCodexEnv
 from nano_codex_env.errors import ConfigError, NanoCodexError, TrajectoryError, check_positive
 from nano_codex_env.parallel import processors
-from nano_codex_env.policies.base import Policy
+from nano_codex_env.policies.base import Policy, check_policy
 from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.records.rows import RowFile
 from nano_codex_env.records.shards import is_episode
@@ -107,6 +107,7 @@ def rollouts(
     scorers = processors() if scorers is None else scorers
     for name, value in (("n", n), ("concurrency", concurrency), ("scorers", scorers)):
         check_positive(name, value)
+    check_policy(policy)
     check_positive("stop_after_voids", stop_after_voids, optional=True)
     if on_result is not None and not callable(on_result):
         raise ConfigError(f"on_result must be a function of an EpisodeResult; got {on_result!r:.200}")

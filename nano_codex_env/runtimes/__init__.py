@@ -18,11 +18,13 @@ def runtime_of(task: Task, cache: Path, *, allow_builds: bool = False) -> Runtim
     """The runtime for `task`'s tests, built if it is not in the cache; `allow_builds`: see `build_venv`.
 
     Raises:
-        TaskError: its environment is invalid.
+        TaskError: its environment is invalid, or of a kind that no tests can run in yet.
         WorkspaceError: it could not be built.
     """
     empty = root_folder(cache) / "etc" / "empty"
     try:
+        if unsupported := task.environment.unsupported:
+            raise TaskError(unsupported)
         if task.environment.kind == "venv":
             return venv_runtime(task.environment, cache, empty, allow_builds=allow_builds)
         return host_runtime(task.environment, empty)

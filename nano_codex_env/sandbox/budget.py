@@ -20,11 +20,11 @@ import stat
 import tempfile
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nano_codex_env.errors import ConfigError, SandboxError, advice_for
+from nano_codex_env.parallel import processors
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def slots() -> list[int]:
     """
     text = os.environ.get(ENV_VAR, "").strip()
     if not text:
-        return sorted(os.sched_getaffinity(0))
+        return sorted(os.sched_getaffinity(0))[: processors()]
     if not (text.isascii() and text.isdigit() and int(text[:9]) > 0 and len(text) < 8 and int(text) <= _MOST):
         raise ConfigError(
             f"{ENV_VAR} must be a whole number from 1 to {_MOST}, the boxes that run tests at once on this machine; "
@@ -75,7 +75,7 @@ class _Slots:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._held = set[int]()
-        self._waiting = deque[object]()
+        self._waiting = 0
         self._warned = False
         self._file: int | None = None
         """The descriptor of the file; -1: it cannot be used, and this process counts its own boxes only."""
@@ -84,27 +84,26 @@ class _Slots:
         """Begin anew, in a child that was forked: the slots are its parent's."""
         self._lock = threading.Lock()
         self._held.clear()
-        self._waiting.clear()
+        self._waiting = 0
         self._close()
         self._file = None
 
     def acquire(self, taken: list[int], check: Callable[[], None]) -> float:
         """Add a slot to `taken`; returns the seconds waited. `check` is called while waiting and may raise."""
-        wanted, started, ticket, place = slots(), time.monotonic(), object(), 0
+        wanted, started = slots(), time.monotonic()
         with self._lock:
             self._open()
             if not self._waiting and not self._others_wait() and self._take(wanted, taken):
                 return 0.0
-            self._waiting.append(ticket)
+            self._waiting += 1
         try:
             while True:
-                time.sleep(random.uniform(*_PAUSE) * min(place + 1, 4))
+                time.sleep(random.uniform(*_PAUSE))
                 check()
                 waited = time.monotonic() - started
                 with self._lock:
                     self._say_whether_waiting()
-                    place = self._waiting.index(ticket)
-                    if place == 0 and self._take(wanted, taken):
+                    if self._take(wanted, taken):
                         return waited
                     warn = waited > WARN_AFTER and not self._warned
                     self._warned |= warn
@@ -112,7 +111,7 @@ class _Slots:
                     logger.warning(_WAITING, waited, len(wanted), ENV_VAR)
         finally:
             with self._lock:
-                self._waiting.remove(ticket)
+                self._waiting -= 1
                 self._say_whether_waiting()
 
     def release(self, slot: int) -> None:

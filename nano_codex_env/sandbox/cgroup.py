@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from nano_codex_env.errors import SandboxError, advice_for
-from nano_codex_env.mounts import PROC, read_mounts
+from nano_codex_env.mounts import PROC, control_groups
 
 _PREFIX = "nano-codex-"
 
@@ -43,18 +43,17 @@ def find_group(proc: Path = PROC) -> Path:
     Raises:
         SandboxError: there is none; the message says why.
     """
-    mount = next((mount for mount in read_mounts(proc) if mount.kind == "cgroup2"), None)
-    lines = (proc / "cgroup").read_text(encoding="utf-8").splitlines()
-    ours = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), None)
-    if not mount or not ours:
+    groups = control_groups(proc)
+    if "" not in groups:
         raise SandboxError("control groups are of version 1 here, or not mounted")
-    parent = Path(os.path.normpath(Path(mount.target, ours.lstrip("/"), "" if ours == "/" else "..")))
+    top, ours = groups[""]
+    parent = top if ours == top else ours.parent
     try:
         controllers = (parent / "cgroup.subtree_control").read_text(encoding="ascii").split()
     except OSError as error:
         raise SandboxError(f"{parent} cannot be read: {error.strerror}") from error
     if "memory" not in controllers:
-        if any("memory" in line.split(":")[1].split(",") for line in lines):
+        if "memory" in groups:
             raise SandboxError("memory belongs to control groups of version 1 here")
         raise SandboxError(f"{parent} does not hand the memory controller down")
     if not all(os.access(path, os.W_OK) for path in (parent, parent / "cgroup.procs")):
@@ -145,18 +144,12 @@ _MACHINE = Path("/proc/vmstat")
 
 
 @cache
-def _job_counter(proc: Path = Path("/proc/self")) -> Path | None:
+def _job_counter(proc: Path = PROC) -> Path | None:
     """The file in which the group that this process is in counts the processes that were killed for memory, or None."""
-    mounts = [line.split() for line in (proc / "mountinfo").read_text(encoding="utf-8").splitlines()]
-    for line in (proc / "cgroup").read_text(encoding="utf-8").splitlines():
-        _, controllers, ours = line.split(":", 2)
-        name = "memory.oom_control" if "memory" in controllers.split(",") else "memory.events"
-        for row in mounts:
-            kind, options = row[row.index("-") + 1], row[-1].split(",")
-            if kind == ("cgroup" if controllers else "cgroup2") and (not controllers or "memory" in options):
-                path = Path(row[4], os.path.relpath(ours, row[3]), name)
-                if (not controllers or name == "memory.oom_control") and os.access(path, os.R_OK):
-                    return path
+    groups = control_groups(proc)
+    for name, file in (("memory", "memory.oom_control"), ("", "memory.events")):
+        if name in groups and os.access(path := groups[name][1] / file, os.R_OK):
+            return path
     return None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ DOCKER = (
     "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined "
     "--security-opt systempaths=unconfined ..."
 )
+PODMAN = "podman run --security-opt seccomp=unconfined --security-opt unmask=ALL ..."
 KUBERNETES = (
     "pod spec: hostUsers: false; securityContext: {seccompProfile: {type: Unconfined}, "
     "appArmorProfile: {type: Unconfined}, procMount: Unmasked}"
@@ -97,10 +98,9 @@ def obstacles(
         return [Obstacle("this process may open no more files", "raise the limit: ulimit -n 4096")]
     if "overlay mount" in error:
         return [_overlay(machine, error)]
-    if re.search(r"[Cc]an't mount proc|overflowuid", error):
-        return [_masked(machine)]
-    checks: tuple[Callable[[_Machine, str], Iterator[Obstacle]], ...]
-    checks = (_unmapped, _kernel, _switches, _counts, _apparmor, _seccomp, _selinux, _processes)
+    if re.search(r"[Cc]an't mount proc|overflowuid", error):  # refused where parts of the present one are covered
+        return [_restart(machine, f"parts of /proc are hidden{_in(machine)}, so no sandbox gets one of its own")]
+    checks = (_of_this_user, _switches, _counts, _confinement)
     return [obstacle for check in checks for obstacle in check(machine, error)] or [
         Obstacle("none that is known", f"see the message; in a container, these flags help: {DOCKER}")
     ]
@@ -155,93 +155,54 @@ def _closed(path: str) -> Obstacle:
     )
 
 
-def _masked(machine: _Machine) -> Obstacle:
-    """A new /proc is refused where parts of the present one are covered, as containers do."""
-    found = f"parts of /proc are hidden{_in(machine)}, so no sandbox gets one of its own"
+def _restart(machine: _Machine, found: str, *more: str) -> Obstacle:
+    """Something that the settings of this container forbid."""
     if machine.container == "Kubernetes":
-        return Obstacle(found, "start the pod with the settings for the administrator", (KUBERNETES,))
-    if machine.container == "Podman":
-        return Obstacle(
-            found,
-            "start the container with the flags for the administrator",
-            ("podman run --security-opt unmask=ALL ...",),
-        )
-    return Obstacle(found, "start the container with the flags for the administrator", (DOCKER,))
+        return Obstacle(found, "start the pod with the settings for the administrator", (KUBERNETES, *more))
+    line = PODMAN if machine.container == "Podman" else DOCKER
+    return Obstacle(found, "start the container with the flags for the administrator", (line, *more))
 
 
 def _in(machine: _Machine) -> str:
     return f" in this container ({machine.container})" if machine.container else ""
 
 
-def _unmapped(machine: _Machine, error: str) -> Iterator[Obstacle]:
-    """As root in a user namespace there may be no other user to become."""
-    rows = [list(map(int, line.split())) for line in machine.read("proc/self/uid_map").splitlines()]
-    if machine.status("Uid")[1:2] != ["0"] or any(row[0] <= DROP_UID < row[0] + row[2] for row in rows):
-        return
-    yield Obstacle(
-        f"this root is one of a user namespace with {sum(row[2] for row in rows)} user id(s); boxes need id {DROP_UID}",
-        "run as an ordinary user: without `unshare -r`, `--fakeroot` (Apptainer) or `--root` (enroot)",
-        ("usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER (the account outside)",),
-    )
-
-
-def _kernel(machine: _Machine, error: str) -> Iterator[Obstacle]:
-    if machine.read("proc/sys/kernel/osrelease") and machine.number("proc/sys/user/max_user_namespaces") is None:
-        yield Obstacle(
-            "this kernel has no user namespaces (CONFIG_USER_NS)",
-            "use another node, or a virtual machine",
-            ("a kernel built with CONFIG_USER_NS=y",),
-        )
-
-
 def _switches(machine: _Machine, error: str) -> Iterator[Obstacle]:
+    most = machine.number("proc/sys/user/max_user_namespaces")
+    if machine.read("proc/sys/kernel/osrelease") and most is None:
+        found, line = "this kernel has no user namespaces (CONFIG_USER_NS)", "a kernel built with CONFIG_USER_NS=y"
+        yield Obstacle(found, "use another node, or a virtual machine", (line,))
+    clone, apparmor = "kernel.unprivileged_userns_clone", "kernel.apparmor_restrict_unprivileged_userns"
     fix = "ask the administrator to allow user namespaces"
-    if machine.number("proc/sys/user/max_user_namespaces") == 0:
+    if most == 0:
         yield Obstacle("user.max_user_namespaces is 0", fix, sysctl("user.max_user_namespaces", _WANTED))
-    if machine.number("proc/sys/kernel/unprivileged_userns_clone") == 0:
-        name = "kernel.unprivileged_userns_clone"
-        yield Obstacle(f"{name} is 0", fix, sysctl(name, 1))
+    if machine.number(f"proc/sys/{clone.replace('.', '/')}") == 0:
+        yield Obstacle(f"{clone} is 0", fix, sysctl(clone, 1))
+    if machine.number(f"proc/sys/{apparmor.replace('.', '/')}"):
+        yield Obstacle(
+            f"{apparmor} is 1 (Ubuntu 23.10 and later)",
+            "ask for one of these: a profile for bwrap (enough for ordinary users), or the switch for all programs",
+            (_profile(machine.bwrap), *sysctl(apparmor, 0)),
+        )
 
 
 def _counts(machine: _Machine, error: str) -> Iterator[Obstacle]:
     """A limit on the number of namespaces; those of the namespaces around this one count too, and are not shown."""
     if not re.search("ENOSPC|No space left on device", error):
         return
-    limits = {kind: machine.number(f"proc/sys/user/max_{kind}_namespaces") for kind in _KINDS}
-    low = {kind: limit for kind, limit in limits.items() if limit is not None and limit < _FEW}
-    if low == {"user": 0}:
-        return
+    limits = {f"user.max_{kind}_namespaces": machine.number(f"proc/sys/user/max_{kind}_namespaces") for kind in _KINDS}
+    low = {name: limit for name, limit in limits.items() if limit is not None and limit < _FEW}
+    user = "user.max_user_namespaces"
     if not low:
-        yield Obstacle(
-            f"a limit outside of this container or namespace is reached (inside it is {limits['user']})",
-            "end other sandboxes, or ask for more on the host",
-            sysctl("user.max_user_namespaces", _WANTED),
-        )
-    for kind, limit in low.items():
-        if (kind, limit) != ("user", 0):
-            per = f", and a box takes {NAMESPACES_PER_BOX}" if kind == "user" else ""
-            name = f"user.max_{kind}_namespaces"
+        found = f"a limit outside of this container or namespace is reached (inside it is {limits[user]})"
+        yield Obstacle(found, "end other sandboxes, or ask for more on the host", sysctl(user, _WANTED))
+    for name, limit in low.items():
+        if (name, limit) != (user, 0):
+            per = f", and a box takes {NAMESPACES_PER_BOX}" if name == user else ""
             yield Obstacle(f"{name} is {limit}{per}", "ask the administrator for more", sysctl(name, _WANTED))
 
 
 _KINDS = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
-
-
-def _apparmor(machine: _Machine, error: str) -> Iterator[Obstacle]:
-    name = "kernel.apparmor_restrict_unprivileged_userns"
-    if machine.number(f"proc/sys/{name.replace('.', '/')}"):
-        yield Obstacle(
-            f"{name} is 1 (Ubuntu 23.10 and later)",
-            "ask for one of these: a profile for bwrap (enough for ordinary users), or the switch for all programs",
-            (_profile(machine.bwrap), *sysctl(name, 0)),
-        )
-    label = machine.read("proc/self/attr/current")
-    if label.endswith("(enforce)"):
-        yield Obstacle(
-            f"AppArmor confines this process: {label}",
-            f"start it unconfined{_in(machine)}",
-            (KUBERNETES,) if machine.container == "Kubernetes" else (DOCKER,),
-        )
 
 
 def _profile(bwrap: str) -> str:
@@ -250,25 +211,18 @@ def _profile(bwrap: str) -> str:
     return f"printf '{text}' > /etc/apparmor.d/nano-codex-bwrap && apparmor_parser -r /etc/apparmor.d/nano-codex-bwrap"
 
 
-def _seccomp(machine: _Machine, error: str) -> Iterator[Obstacle]:
-    if machine.status("Seccomp") != ["2"]:
-        return
-    found = f"a system call filter (seccomp) is in force{_in(machine)}"
-    if machine.container == "Kubernetes":
-        yield Obstacle(found, "start the pod with the settings for the administrator", (KUBERNETES,))
-    elif machine.container == "Podman":
-        podman = "podman run --security-opt seccomp=unconfined --security-opt unmask=ALL ..."
-        yield Obstacle(found, "start the container with the flags for the administrator", (podman,))
-    elif machine.container == "Apptainer":
-        yield Obstacle(found, "start it without --security=seccomp:..., and see the filter of the batch system")
-    else:
-        unit = "a systemd service: RestrictNamespaces=no and no SystemCallFilter= in its unit"
-        yield Obstacle(found, "start the container or the service without it", (DOCKER, unit))
-
-
-def _selinux(machine: _Machine, error: str) -> Iterator[Obstacle]:
+def _confinement(machine: _Machine, error: str) -> Iterator[Obstacle]:
+    label = machine.read("proc/self/attr/current")
+    if label.endswith("(enforce)"):
+        yield _restart(machine, f"AppArmor confines this process: {label}{_in(machine)}")
+    if machine.status("Seccomp") == ["2"]:
+        found = f"a system call filter (seccomp) is in force{_in(machine)}"
+        if machine.container == "Apptainer":
+            yield Obstacle(found, "start it without --security=seccomp:..., and see the filter of the batch system")
+        else:
+            unit = "a systemd service: RestrictNamespaces=no and no SystemCallFilter= in its unit"
+            yield _restart(machine, found, *([] if machine.container else [unit]))
     if machine.number("sys/fs/selinux/enforce") == 1 and re.search("[Pp]ermi", error):
-        label = machine.read("proc/self/attr/current")
         yield Obstacle(
             f"SELinux is enforcing (this process: {label})",
             "the log of denials tells if it is the cause; a container starts with `--security-opt label=disable`",
@@ -276,7 +230,15 @@ def _selinux(machine: _Machine, error: str) -> Iterator[Obstacle]:
         )
 
 
-def _processes(machine: _Machine, error: str) -> Iterator[Obstacle]:
+def _of_this_user(machine: _Machine, error: str) -> Iterator[Obstacle]:
+    rows = [list(map(int, line.split())) for line in machine.read("proc/self/uid_map").splitlines()]
+    if machine.status("Uid")[1:2] == ["0"] and not any(row[0] <= DROP_UID < row[0] + row[2] for row in rows):
+        count = sum(row[2] for row in rows)
+        yield Obstacle(
+            f"this root is one of a user namespace with {count} user id(s); boxes need id {DROP_UID}",
+            "run as an ordinary user: without `unshare -r`, `--fakeroot` (Apptainer) or `--root` (enroot)",
+            ("usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER (the account outside)",),
+        )
     if "temporarily unavailable" in error:
         found = re.search(r"^Max processes +(\S+)", machine.read("proc/self/limits"), re.MULTILINE)
         yield Obstacle(

@@ -11,8 +11,23 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from nano_codex_env.errors import TaskError
 
-KINDS = ("host", "venv")
+KINDS = ("host", "venv", "image", "unknown")
 KEYS = ("kind", "python", "packages", "pythonpath", "pytest_args", "allowed_edits")
+IMAGE_KEYS = {
+    "image": "the name of the container image, as in a registry",
+    "testbed": "the folder of the repository in it; default: /testbed",
+    "eval_script": "SWE-bench: the shell script that runs the tests",
+    "log_parser": "SWE-bench: the name of the parser of what it prints",
+    "eval_type": "SWE-bench: pass_and_fail, or fail_only",
+    "install": "SWE-rebench: its install_config, with test_cmd and log_parser",
+    "expected": "R2E-Gym: the status that each test must have",
+}
+"""Keys of the kind `image` -> their meaning, and whose rows have them; they are kept, and nothing reads them yet."""
+
+_WAY_OUT = (
+    'give an environment with the packages that they need, such as task.with_(environment={"kind": "venv", "python": '
+    '"3.11", "packages": ["six==1.17.0"]}), or the same as a column of the row'
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,13 +42,30 @@ class Environment(Mapping[str, Any]):
 
     @property
     def kind(self) -> str:
-        """`host`: this interpreter and pytest (the default); `venv`: a virtual environment with `packages`."""
+        """What the tests run in.
+
+        `host`: this interpreter and pytest (the default). `venv`: a virtual environment with `packages`. `image`: a
+        container image. `unknown`: the dataset does not say. The last two cannot be used yet, see `unsupported`.
+        """
         kind = self.row.get("kind", "host")
         if kind not in KINDS:
             raise TaskError(f"no environment of kind {kind!r:.200}; there are: {', '.join(KINDS)}")
-        if unknown := [key for key in self.row if key not in KEYS]:
-            raise TaskError(f"environment has no key {unknown[0]!r:.200}; there are: {', '.join(KEYS)}")
+        keys = (*KEYS, *IMAGE_KEYS) if kind == "image" else KEYS
+        if unknown := [key for key in self.row if key not in keys]:
+            raise TaskError(f"environment has no key {unknown[0]!r:.200}; there are: {', '.join(keys)}")
         return str(kind)
+
+    @property
+    def unsupported(self) -> str:
+        """Why no tests can run in this environment, and what to do; empty if they can."""
+        if self.kind == "unknown":
+            return f"its row does not say what its tests need; {_WAY_OUT}"
+        if self.kind != "image":
+            return ""
+        image = self.row.get("image")
+        if not isinstance(image, str) or not image.strip():
+            return f"its row names no container image; {_WAY_OUT}"
+        return f"its tests need the container image {image:.300}, and images cannot be used yet; {_WAY_OUT}"
 
     @property
     def python(self) -> str | None:

@@ -1,78 +1,103 @@
-"""Load tasks by name: the bundled ones, a file, a folder, or a dataset on the Hugging Face hub."""
+"""Load tasks by name, leave out rows that cannot be used, and choose some of them."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import os
-import re
+import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from nano_codex_env.atomic import write_whole
-from nano_codex_env.errors import TaskError
+from nano_codex_env.errors import ConfigError, TaskError, check_positive
+from nano_codex_env.tasks.datasets import OWN, dataset_of
 from nano_codex_env.tasks.libraries import bundled_tasks
+from nano_codex_env.tasks.mirrors import Mirrors
+from nano_codex_env.tasks.rows import Rows, read_rows
 from nano_codex_env.tasks.task import Task
-from nano_codex_env.untrusted import FILE_LIMIT, open_regular, parse_json, read_file, read_lines
+from nano_codex_env.untrusted import on_one_line
 
-Rows = Iterable[Mapping[str, Any] | Task]
-"""Rows, or tasks, or both: a list, or a `datasets.Dataset`."""
+logger = logging.getLogger(__name__)
 
-
-_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-"""The name of a dataset on the hub."""
+Select = str | Collection[str] | Callable[[Task], bool]
+"""Ids, or patterns of ids such as `django__*`, or a function that says which tasks to take."""
 
 
-def load_tasks(source: str | os.PathLike[str] | Rows = "bundled", *, split: str | None = None) -> list[Task]:
-    """The tasks of `source`, in order.
+class Skipped(NamedTuple):
+    """A row that was left out."""
+
+    instance_id: str
+    reason: str
+
+
+def load_tasks(
+    source: str | os.PathLike[str] | Rows = "bundled",
+    *,
+    split: str | None = None,
+    select: Select | None = None,
+    holdout: float | None = None,
+    held_out: bool = False,
+    seed: int | None = None,
+    limit: int | None = None,
+    repos: str | os.PathLike[str] | None = None,
+    skipped: Callable[[Skipped], object] | None = None,
+) -> list[Task]:
+    """The tasks of `source`, in order unless there is a `seed`.
+
+    A row that cannot be used is left out: its issue is empty, there is no clone in `repos`, or, if it is of a dataset
+    that is known (`tasks.datasets`), a column is malformed or its id occurred before. In a row of the caller's own the
+    last two are errors.
 
     Args:
         source: "bundled"; rows or tasks (a `datasets.Dataset`, a list); a `.jsonl`, `.json` or `.parquet` file, or a
             folder of such files; a folder that `datasets.Dataset.save_to_disk` wrote; or a dataset's name on the hub.
-            Rows have SWE-bench's columns; a repository path is relative to the file it is in.
+            Which dataset a row is of is told by its columns; a repository path is relative to the file it is in.
         split: the split to load; the default is "test" or, where there is none, "train".
+        select: only these: ids, or patterns such as "django__*", or a function of a task.
+        holdout: the share of tasks to hold out, between 0 and 1: those with `md5(instance_id) / 2**128 < holdout`,
+            whatever the order and the other tasks. The result is without them.
+        held_out: the result is the held-out tasks instead.
+        seed: shuffle, the same way each time; before `limit` is applied.
+        limit: at most so many.
+        repos: a folder of clones, as `owner/name` or `owner__name`, with or without `.git`, or a TOML file that maps
+            `owner/name` to paths or URLs. `task.repo` becomes the path, and `task.metadata["repo"]` the name.
+        skipped: called with each row that is left out; by default one warning has their number and the first.
 
     Raises:
-        TaskError: there is no such source, or a row is invalid.
+        TaskError: there is no such source, a row is invalid, or no task is left.
+        ConfigError: an argument cannot be used.
     """
-    if source == "bundled":
-        return bundled_tasks()
-    rows = list(_rows(source, split))
-    for row in rows:
-        if not isinstance(row, Mapping | Task):
-            raise TaskError(f"rows must be objects; got {row!r}")
-    tasks = [row if isinstance(row, Task) else Task.from_row(row) for row in rows]
+    _check_choice(holdout, held_out, seed, limit)
+    mirrors = Mirrors(repos) if repos is not None else None
+    left_out: list[Skipped] = []
+    tasks = bundled_tasks() if isinstance(source, str) and source == "bundled" else _tasks(source, split, left_out)
     if not tasks:
-        raise TaskError(f"{source!s:.80} holds no tasks")
+        reasons = f": {_summary(left_out)}" if left_out else ""
+        raise TaskError(f"{source!s:.80} holds no tasks{' that can be used' if left_out else ''}{reasons}")
     names = Counter(task.instance_id for task in tasks)
     if twice := sorted(name for name, count in names.items() if count > 1):
         raise TaskError(f"{source!s:.80}: instance_id {twice[0]!r} occurs more than once; ids must be unique")
-    return tasks
-
-
-def check_source(source: object) -> None:
-    """Check what can be checked of an argument of `load_tasks` without reading it.
-
-    Whether the hub has a dataset of a name is found out when it is loaded.
-
-    Raises:
-        TaskError: there is no such file or folder, it holds no tasks, or it is no source at all.
-    """
-    if isinstance(source, str | os.PathLike):
-        path = Path(os.path.expanduser(source))
-        if source != "bundled" and _is_local(path):
-            _files_at(path)
-        elif source != "bundled":
-            _check_name(str(source))
-    elif isinstance(source, bytes) or not isinstance(source, Iterable):
-        raise TaskError(f'tasks are "bundled", a file, a folder, a dataset\'s name, or rows; got {source!r:.200}')
-    elif isinstance(source, Mapping) and "instance_id" in source:
-        raise TaskError("tasks are a list of rows; got one row: put it in a list")
-    elif isinstance(source, list | tuple):
-        for row in source:
-            if not isinstance(row, Mapping | Task):
-                raise TaskError(f"rows must be objects; got {row!r:.200}")
+    if select is not None:
+        tasks = _selected(tasks, select)
+    if holdout is not None:
+        tasks = [task for task in tasks if (_position(task.instance_id) < holdout) == held_out]
+    if mirrors:
+        tasks = list(_located(tasks, mirrors, left_out))
+    if seed is not None:
+        random.Random(seed).shuffle(tasks)
+    if not tasks:
+        raise TaskError(f"{source!s:.80}: no task is left; {_summary(left_out) if left_out else 'select more'}")
+    if skipped:
+        for row in left_out:
+            skipped(row)
+    elif left_out:
+        logger.warning("%s: %s", f"{source!s:.80}", _summary(left_out))
+    return tasks[:limit]
 
 
 def save_tasks(tasks: Sequence[Task], path: Path) -> None:
@@ -80,134 +105,83 @@ def save_tasks(tasks: Sequence[Task], path: Path) -> None:
     write_whole(path, "".join(json.dumps(task.to_row()) + "\n" for task in tasks).encode("ascii"))
 
 
-def _rows(source: str | os.PathLike[str] | Rows, split: str | None) -> Rows:
-    if not isinstance(source, str | os.PathLike):
-        return _split(source, split, "the dataset")
-    path = Path(os.path.expanduser(source))
-    return _rows_at(path, split) if _is_local(path) else _from_hub(str(source), split)
+def _check_choice(holdout: object, held_out: object, seed: object, limit: object) -> None:
+    """Raise ConfigError for an argument that cannot be used."""
+    check_positive("limit", limit, optional=True)
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+        raise ConfigError(f"seed must be a whole number; got {seed!r:.120}")
+    if holdout is None and held_out:
+        raise ConfigError("held_out needs holdout, the share of tasks to hold out")
+    if holdout is not None and not (isinstance(holdout, int | float) and 0 < holdout < 1):
+        raise ConfigError(f"holdout must be a share between 0 and 1; got {holdout!r:.120}")
 
 
-def _is_local(path: Path) -> bool:
-    """Whether a source is looked for on this machine only."""
-    return path.suffix in _READERS or os.path.exists(path)
-
-
-def _files_at(path: Path) -> list[Path]:
-    """The files of a source on this machine; none if it is a folder that `datasets` wrote."""
-    if not os.path.exists(path):
-        raise TaskError(f"there is no file {path}")
-    if not path.is_dir():
-        if path.suffix not in _READERS:
-            raise TaskError(f"{path}: tasks are read from {', '.join(_READERS)} files")
-        return [path]
-    if (path / "dataset_info.json").exists() or (path / "dataset_dict.json").exists():
-        return []
-    files = sorted(file for file in path.iterdir() if file.suffix in _READERS)
-    if not files:
-        raise TaskError(f"the folder {path} holds no {', '.join(_READERS)} files")
-    return files
-
-
-def _rows_at(path: Path, split: str | None) -> Iterator[Mapping[str, Any]]:
-    files = _files_at(path)
-    if not files:
-        yield from _from_disk(path, split)
-    for file in files:
-        if file.is_dir():
-            yield from _rows_at(file, split)
+def _tasks(source: str | os.PathLike[str] | Rows, split: str | None, left_out: list[Skipped]) -> list[Task]:
+    tasks: list[Task] = []
+    seen: set[str] = set()
+    for number, row in enumerate(list(read_rows(source, split)), 1):
+        if isinstance(row, Task):
+            tasks.append(row)
             continue
+        if not isinstance(row, Mapping):
+            raise TaskError(f"rows must be objects; got {row!r}")
+        dataset = dataset_of(row)
         try:
-            for row in _READERS[file.suffix](file):
-                yield _with_repository(row, file.parent)
-        except OSError as error:
-            raise TaskError(f"cannot read {file}: {error}") from error
+            task = dataset.to_task(row)
+        except TaskError as error:
+            if dataset is OWN:
+                raise
+            name = row.get("instance_id") if "instance_id" in row else str(error).partition(": ")[0]
+            left_out.append(_skipped(name if isinstance(name, str) and name else f"row {number}", error))
+            continue
+        if not task.problem_statement.strip():
+            left_out.append(Skipped(task.instance_id, "the issue is empty; there is nothing to solve"))
+        elif dataset is not OWN and task.instance_id in seen:
+            left_out.append(Skipped(task.instance_id, "the id occurred before"))
+        else:
+            seen.add(task.instance_id)
+            tasks.append(task)
+    return tasks
 
 
-def _with_repository(row: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
-    """The row with an absolute path to its repository, if that is in the file's folder."""
-    repo = row.get("repo")
-    if isinstance(repo, str) and repo and not repo.startswith(("/", "~")) and os.path.isdir(folder / repo):
-        return {**row, "repo": str((folder / repo).absolute())}
-    return row
+def _skipped(name: str, error: TaskError) -> Skipped:
+    return Skipped(on_one_line(name)[:200], on_one_line(str(error).removeprefix(f"{name}: "))[:500])
 
 
-def _jsonl(path: Path) -> Iterator[Mapping[str, Any]]:
-    with open_regular(path) as file:  # bytes: a text file would also be split at U+2028
-        for number, line in enumerate(read_lines(file), 1):
-            if not line.strip():
-                continue
-            try:
-                row = parse_json(line)
-            except ValueError as error:
-                raise TaskError(f"{path}, line {number} is not JSON: {error}") from error
-            if not isinstance(row, dict):
-                raise TaskError(f"{path}, line {number} is not an object; got {type(row).__name__}")
-            yield row
+def _summary(left_out: Sequence[Skipped]) -> str:
+    """One line: how many rows were left out, and the first of them."""
+    first = "; ".join(f"{name} ({reason})" for name, reason in left_out[:3])
+    rows = "1 row" if len(left_out) == 1 else f"{len(left_out)} rows"
+    return f"left out {rows} that cannot be used: {first}{' ...' if len(left_out) > 3 else ''}"
 
 
-def _json(path: Path) -> Iterator[Mapping[str, Any]]:
-    try:
-        rows = parse_json(read_file(path), FILE_LIMIT)  # a whole dataset may be one document
-    except ValueError as error:
-        raise TaskError(f"{path} is not JSON: {error}") from error
-    if isinstance(rows, dict):
-        rows = rows.get("tasks", [rows] if "instance_id" in rows else list(rows.values()))
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise TaskError(f"{path} must hold a list of rows (objects)")
-    yield from rows
+def _selected(tasks: Iterable[Task], select: Select) -> list[Task]:
+    """Those that `select` names; one of its names that fits no task is an error, as it is probably misspelt."""
+    if callable(select):
+        return [task for task in tasks if select(task)]
+    names = [select] if isinstance(select, str) else list(select)
+    if not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"select takes ids, patterns, or a function of a task; got {names!r:.200}")
+    tasks = list(tasks)
+    ids = [task.instance_id for task in tasks]
+    chosen = set(ids) & set(names)
+    for name in set(names) - chosen:
+        found = [each for each in ids if fnmatchcase(each, name)]
+        if not found:
+            raise TaskError(f"no task is called {name!r:.200}; there are: {', '.join(ids[:20])}")
+        chosen.update(found)
+    return [task for task in tasks if task.instance_id in chosen]
 
 
-def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
-    import pyarrow  # a dependency of datasets
-    import pyarrow.parquet as parquet
-
-    try:
-        with open_regular(path) as file:
-            rows = parquet.read_table(file).to_pylist()
-    except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise TaskError(f"{path} cannot be read as Parquet: {error}") from error
-    yield from rows
+def _position(instance_id: str) -> float:
+    """A number from 0 to 1 that only depends on the id."""
+    digest = hashlib.md5(instance_id.encode("utf-8", "surrogateescape"), usedforsecurity=False).digest()
+    return int.from_bytes(digest, "big") / 2**128
 
 
-_READERS = {".jsonl": _jsonl, ".json": _json, ".parquet": _parquet}
-
-
-def _from_disk(path: Path, split: str | None) -> Iterator[Mapping[str, Any]]:
-    import datasets
-
-    try:
-        loaded = datasets.load_from_disk(str(path))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # its files may hold anything
-        raise TaskError(f"{path} cannot be read as a dataset: {type(error).__name__}: {error!s:.300}") from error
-    yield from _split(loaded, split, str(path))
-
-
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise TaskError(f"there is no file {name}, and it is no dataset's name; give bundled, a file, or owner/name")
-
-
-def _from_hub(name: str, split: str | None) -> Iterator[Mapping[str, Any]]:
-    _check_name(name)
-    import datasets
-
-    try:
-        loaded = datasets.load_dataset(name)
-    except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
-        raise TaskError(
-            f"cannot load {name!r}: there is no such file, and it cannot be loaded from the hub: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
-    yield from _split(loaded, split, name)
-
-
-def _split(loaded: Any, split: str | None, name: str) -> Iterator[Mapping[str, Any]]:
-    """The rows of one split of a `DatasetDict`, or all rows of anything else."""
-    if not hasattr(loaded, "keys"):
-        yield from loaded
-        return
-    wanted = [split] if split else ["test", "train", *loaded.keys()]
-    found = next((key for key in wanted if key in loaded), None)
-    if found is None:
-        raise TaskError(f"{name} has no split {split!r}; it has {', '.join(loaded.keys())}")
-    yield from loaded[found]
+def _located(tasks: Iterable[Task], mirrors: Mirrors, left_out: list[Skipped]) -> Iterator[Task]:
+    for task in tasks:
+        try:
+            yield mirrors.locate(task)
+        except TaskError as error:
+            left_out.append(_skipped(task.instance_id, error))

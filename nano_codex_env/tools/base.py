@@ -7,8 +7,8 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,16 +24,9 @@ from nano_codex_env.errors import (
 from nano_codex_env.messages import ToolCall, ToolSchema, dumps
 from nano_codex_env.repo import Workspace
 from nano_codex_env.sandbox import ExecResult, Sandbox, Shell, View
-from nano_codex_env.tools.schema import check_schema, checked, example, kind_of
-from nano_codex_env.tools.signature import TypedFunction
-
-MAX_ARGUMENTS = 3_000_000
-"""Characters of the longest arguments string that is parsed."""
-
+from nano_codex_env.tools.arguments import kind_of, plain, read_arguments
 
 _FORMS = "name -> description, or a JSON Schema {'type': 'object', 'properties': {...}, 'required': [...]}"
-_IMPLIED: dict[str, Any] = {"properties": {}, "additionalProperties": False}
-"""Keywords of a schema that leaves them out: an argument that it does not name is a mistake."""
 
 
 class ToolContext:
@@ -84,11 +77,13 @@ class Tool:
     description: str
     parameters: Mapping[str, Any]
     """Argument -> description, where all are required texts; or a JSON Schema, `{"type": "object", "properties": ...}`,
-    of the keywords in `schema.KEYWORDS`."""
+    of the keywords that docs/environment.md lists."""
     function: Callable[..., ToolResult | str]
     """`(context, **arguments) -> ToolResult | str`; raises ToolError for a mistake of the policy."""
     in_prompt: str = ""
     """Its line in the default system prompt; empty: name, arguments and description."""
+    types: Mapping[str, Any] | None = field(default=None, repr=False)
+    """The annotations of the arguments, as `from_function` found them; None: as the schema says."""
 
     def __post_init__(self) -> None:
         """Check that the function can be called as the schema says.
@@ -101,9 +96,10 @@ class Tool:
                 raise ConfigError(f"the {what} of a tool is a text; got {text!r:.200}")
         if not callable(self.function):
             raise ConfigError(f"the function of the tool {self.name!r} cannot be called: {self.function!r:.200}")
-        bare = self.function.function if isinstance(self.function, TypedFunction) else self.function
-        if inspect.iscoroutinefunction(bare) or inspect.isasyncgenfunction(bare) or inspect.isgeneratorfunction(bare):
+        kinds = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
+        if any(is_kind(self.function) for is_kind in kinds):
             raise ConfigError(f"the function of the tool {self.name!r} must return its answer; it is async or yields")
+        self._checks  # noqa: B018 (made now, to refuse now)
         try:
             signature = inspect.signature(self.function)
         except (TypeError, ValueError):  # of a function in C
@@ -136,13 +132,17 @@ class Tool:
         Raises:
             ConfigError: a parameter has no annotation that can be used, or there is no name or description.
         """
-        typed = TypedFunction(function, name)
-        if not re.fullmatch(r"[\w-]{1,64}", typed.name, re.ASCII):
-            raise ConfigError(f"{typed.name!r} is no name for a tool: give name=, of letters, digits, _ and -")
-        description = description or typed.description
-        if not description.strip():
-            raise ConfigError(f"{typed.name} has no docstring: write one, or give description=, for the policy to read")
-        tool = cls(typed.name, description, typed.parameters, typed)
+        from nano_codex_env.tools.typed import parse_docstring, signature_of
+
+        bare = function.func if isinstance(function, partial) else function
+        name = name or str(getattr(bare, "__name__", type(bare).__name__))
+        parameters, types = signature_of(function, name)
+        if not re.fullmatch(r"[\w-]{1,64}", name, re.ASCII):
+            raise ConfigError(f"{name!r} is no name for a tool: give name=, of letters, digits, _ and -")
+        description = description or parse_docstring(inspect.getdoc(bare) or "")[0]
+        if not description:
+            raise ConfigError(f"{name} has no docstring: write one, or give description=, for the policy to read")
+        tool = cls(name, description, parameters, function, types=types)
         summary = " ".join(description.split("\n\n")[0].split())
         return replace(tool, in_prompt=f"{tool.usage}: {summary}" if in_prompt is None else in_prompt)
 
@@ -165,8 +165,36 @@ class Tool:
             raise ConfigError(f"the parameters of the tool {self.name!r} are no JSON: {error}") from error
         if schema.get("type") != "object":
             raise ConfigError(f"the parameters of the tool {self.name!r} are {_FORMS}; got {given!r:.200}")
-        check_schema(schema, f"the tool {self.name!r}")
-        return {**schema, **{key: value for key, value in _IMPLIED.items() if key not in schema}}
+        return {"properties": {}, "additionalProperties": False} | schema
+
+    @cached_property
+    def _checks(self) -> dict[str, Callable[[Any], Any]]:
+        """Argument -> its check; where all are texts, without pydantic, which takes time to import."""
+        properties = self.arguments["properties"]
+        if self.parameters.get("type") != "object":
+            return {name: partial(_text, name=name) for name in properties}
+        from nano_codex_env.tools.typed import Argument, annotations_of
+
+        checks: dict[str, Callable[[Any], Any]] = {}
+        types = annotations_of(self.arguments, f"the tool {self.name!r}") if self.types is None else self.types
+        for name, annotation in types.items():
+            argument = Argument(name, annotation, f"the tool {self.name!r}, argument {name}")
+            if self.types is None and "default" in properties[name]:
+                argument.default(properties[name]["default"])
+            checks[name] = argument.checked
+        return checks
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields; what is made of them cannot be pickled."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+    def checked(self, raw: object) -> dict[str, Any]:
+        """The arguments of a call as the function takes them; raises ToolError if they do not fit the schema."""
+        try:
+            values = read_arguments(self.name, self.arguments, raw)
+            return {name: self._checks.get(name, partial(plain, name=name))(value) for name, value in values.items()}
+        except RecursionError as error:
+            raise ToolError("the arguments are nested too deeply") from error
 
     @property
     def schema(self) -> ToolSchema:
@@ -201,8 +229,10 @@ class Toolbox:
                     + (f": {hint}" if callable(tool) else "")
                 )
         self._tools = {tool.name: tool for tool in tools}
-        if not tools or len(self._tools) != len(tools):
+        if len(self._tools) != len(tools):
             raise ConfigError(f"tools must have names of their own; got {[tool.name for tool in tools]}")
+        if not tools:
+            raise ConfigError("tools is empty: give at least one, or None for shell and apply_patch")
 
     @property
     def tools(self) -> list[Tool]:
@@ -228,7 +258,7 @@ class Toolbox:
             if tool is None:
                 problem = "the call names no function" if name is None else f"no tool is called {name!a:.80}"
                 raise ToolError(f"{problem}; there are: {', '.join(self._tools)}")
-            return _run(tool, context, _arguments(tool, call["function"].get("arguments")))
+            return _run(tool, context, tool.checked(call["function"].get("arguments")))
         except ToolError as error:
             return ToolResult(f"error: {error}", ok=False)
 
@@ -249,7 +279,7 @@ def _run(tool: Tool, context: ToolContext, arguments: Mapping[str, Any]) -> Tool
         answer = tool.function(context, **arguments)
     except (ToolError, SandboxError, WorkspaceError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if is_ours(tool.function):
             raise
         raise BrokenToolError(f"tool {tool.name!r} failed: {describe(error)}") from error
@@ -261,38 +291,7 @@ def _run(tool: Tool, context: ToolContext, arguments: Mapping[str, Any]) -> Tool
     )
 
 
-def _arguments(tool: Tool, raw: object) -> dict[str, Any]:
-    """The arguments of a call, checked against the schema.
-
-    Raises:
-        ToolError: they are not a JSON object, or some are missing, unknown, of another type, or not valid Unicode.
-    """
-    schema = tool.arguments
-    known, required = schema["properties"], schema.get("required", ())
-    form = dumps({name: example(part) for name, part in known.items()})
-    if not isinstance(raw, str):
-        raise ToolError(f"arguments must be a JSON object, {form}; got {kind_of(raw)}")
-    if len(raw) > MAX_ARGUMENTS:
-        raise ToolError(f"the arguments are too long ({len(raw)} characters; the limit is {MAX_ARGUMENTS})")
-    try:
-        values: Any = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise ToolError(f"the arguments are not valid JSON ({error}); send an object like {form}") from error
-    if not isinstance(values, dict):
-        raise ToolError(f"arguments must be a JSON object, {form}; got {kind_of(values)}")
-    other = schema["additionalProperties"]
-    missing = [name for name in required if name not in values]
-    unknown = [ascii(name)[1:-1][:80] for name in values if name not in known] if other is False else []
-    if missing or unknown:
-        problems = [f"missing: {', '.join(missing)}"] if missing else []
-        more = [f"and {len(unknown) - 5} more"] if len(unknown) > 5 else []
-        problems += [f"unknown: {', '.join(unknown[:5] + more)}"] if unknown else []
-        optional = [name for name in known if name not in required]
-        takes = f"exactly {', '.join(known)}" if not optional else ", ".join(required)
-        takes += f"{' and ' if required else ''}optionally {', '.join(optional)}" if optional else ""
-        raise ToolError(f"{tool.name} takes {takes} ({'; '.join(problems)})")
-    others = other if isinstance(other, dict) else {}
-    try:
-        return {name: checked(value, known.get(name, others), name) for name, value in values.items()}
-    except RecursionError as error:
-        raise ToolError("the arguments are nested too deeply") from error
+def _text(value: object, name: str) -> Any:
+    if not isinstance(value, str):
+        raise ToolError(f"{name} must be a string; got {kind_of(value)}")
+    return plain(value, name)

@@ -69,7 +69,7 @@ def text_of(notice: Notice, state: State) -> str | None:
     name = getattr(notice, "__qualname__", repr(notice))
     try:
         text = notice(state)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if is_ours(notice):
             raise
         raise BrokenToolError(f"notice {name!r} failed: {describe(error)}") from error

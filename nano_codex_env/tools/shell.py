@@ -13,7 +13,7 @@ shell keeps only what makes a call predictable:
 
 from __future__ import annotations
 
-from nano_codex_env.errors import ToolError
+from nano_codex_env.errors import ToolError, check_positive
 from nano_codex_env.tools.base import Tool, ToolContext, ToolResult
 
 MAX_COMMAND = 32_000
@@ -30,7 +30,12 @@ def shell(*, timeout: float = 30.0, max_output: int = 16_000) -> Tool:
     """The shell tool.
 
     `timeout` is in seconds; of an output longer than `max_output` bytes, the first and last half of that are kept.
+
+    Raises:
+        ConfigError: one of them is no positive number.
     """
+    check_positive("timeout", timeout, "number of seconds", fractions=True)
+    check_positive("max_output", max_output)
     description = (
         "Run a command in read-only restricted bash at the root of the repository (/testbed) and get its output. "
         "Each call starts fresh there; no file can be changed. "

@@ -535,7 +535,9 @@ def test_a_void_sample_whose_log_cannot_be_written_is_freed_and_says_what_failed
     config = compose()
     worker = worker_of(config, [("", say(block("shell", cmd="ls"), "Done."))])
     monkeypatch.setattr(LogWriter, "finish", fail)
+    verl_reward.shared_reward.cache_clear()  # it may know the score of no patch from another test
     monkeypatch.setattr(verl_reward.SharedReward, "__call__", gone)
+    verl_reward.shared_reward.cache_clear()  # an earlier test's reward knows what this diff is worth
     out = asyncio.run(worker.generate_sequences(batch_of([easy], config, worker.tokenizer, tmp_path)))
     assert list(out.non_tensor_batch["void"]) == [1.0]
     assert "a sample is void: SandboxError: the first" in caplog.text
@@ -548,7 +550,7 @@ def test_a_void_sample_whose_log_cannot_be_written_is_freed_and_says_what_failed
     [
         (["actor_rollout_ref.rollout.multi_turn.max_user_turns=3"], {}, "max_steps is the limit"),
         ([], {"notices": ["gong"]}, "no notice is called 'gong'"),
-        ([], {"max_steps": 0}, "max_steps must be a positive number"),
+        ([], {"max_steps": 0}, "max_steps must be a positive whole number"),
         ([], {"reward": "best"}, "no reward is called 'best'"),
         ([], {"allow_zero_for_void": "no"}, "allow_zero_for_void must be true or false; got 'no'"),
         ([], {"allow_zero_for_void": False}, "a caller other than verl's trainer cannot leave out a sample"),

@@ -19,7 +19,7 @@ from rich.console import Console
 from nano_codex_env import Task, Trajectory, load_tasks, save_tasks
 from nano_codex_env.cli import main, terminal
 from nano_codex_env.config import read_config
-from nano_codex_env.errors import NanoCodexError, PolicyError
+from nano_codex_env.errors import NanoCodexError, PolicyError, advice_for
 from tests.conftest import mostly_slow
 
 BWRAP_STUBS = {
@@ -218,7 +218,9 @@ def test_without_a_run_to_resume_one_is_begun_only_with_a_named_policy(
     argv = ["run", "--tasks", file, "--out", str(out), "--resume"]
     assert "there is nothing to resume in" in fails(capsys, *argv)
     assert not out.exists()
-    assert "max_steps must be a positive number" in fails(capsys, *argv, "--policy=idle", "--set", "env.max_steps=0")
+    assert "max_steps must be a positive whole number" in fails(
+        capsys, *argv, "--policy=idle", "--set", "env.max_steps=0"
+    )
     out.mkdir(exist_ok=True)
     for content in ("{", "[]", '{"colour": 1}'):
         (out / "config.json").write_text(content)
@@ -252,7 +254,7 @@ def test_settings_come_from_a_file_and_from_the_command_line(file: str, tmp_path
         (["run", "--tasks", "{file}", "--reward", "best"], "no reward is called 'best'; there are: resolved"),
         (["run", "--tasks", "{file}", "-n", "0"], "n must be a positive "),
         (["run", "--tasks", "{file}", "--concurrency", "0"], "concurrency must be "),
-        (["run", "--tasks", "{file}", "--set", "env.max_steps=0"], "max_steps must be a positive number; got 0"),
+        (["run", "--tasks", "{file}", "--set", "env.max_steps=0"], "max_steps must be a positive whole number; got 0"),
         (["run", "--tasks", "{file}", "--set", "env.on_inaction=shout"], "on_inaction is 'submit' or 'remind'; got"),
         (["run", "--config", "nothing.toml"], "cannot read nothing.toml: "),
         (["run", "--resume"], "there is no run to resume in .nano-codex; name one with --out"),
@@ -290,7 +292,7 @@ def test_the_causes_of_an_error_are_shown_and_a_fault_of_the_disk_is_no_tracebac
     full = OSError(errno.ENOSPC, "No space left on device")
     for error, cause, words in (
         (full, None, "[Errno 28] No space left on device"),
-        (_Mine("no log"), full, "no log (caused by OSError: [Errno 28] No space left on device)"),
+        (_Mine("no log"), full, f"no log (caused by OSError: {full}{advice_for(full)})"),
         (_Mine(f"no log: {full}"), full, f"no log: {full}"),
         (_Mine("no log"), ValueError("two\nlines"), r"no log (caused by ValueError: two\x0alines)"),
         (PolicyError("refused: (the key)"), ValueError("key"), "refused: (the key)"),
@@ -447,7 +449,7 @@ def test_the_command_is_installed_and_writes_to_a_pipe(file: str, tmp_path: Path
     assert "\x1b" not in done.stdout
     bad = subprocess.run([command, "replay", "nothing"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (bad.returncode, bad.stdout) == (2, "")
-    assert bad.stderr == "nano-codex: nothing holds no messages.jsonl; give the folder of one episode\n"
+    assert bad.stderr == "nano-codex: there is no folder nothing\n"
 
 
 def test_on_a_narrow_terminal_a_row_of_a_table_is_a_line_of_text(

@@ -32,12 +32,13 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         (" http://h/v1", "not hold blanks"),
         ("http://h/v1\n", "not hold blanks"),
         ("http://h h/v1", "not hold blanks"),
-        ("localhost:8000/v1", "has no scheme, so try http://localhost:8000/v1"),
+        ("localhost:8000/v1", "has no scheme, so try http://localhost:8000/v1$"),
+        ("localhost:8000", "has no scheme, so try http://localhost:8000/v1$"),
         ("ftp://h/v1", "scheme is 'ftp'"),
         ("http://h:70000/v1", "port is not a number from 1 to 65535"),
         ("http://h:0/v1", "port is not a number from 1 to 65535"),
-        ("http://http://h/v1", "two URLs"),
-        ("http://$HOST/v1", "no host name"),
+        ("http://http://h/v1", "no valid host"),
+        ("http://$HOST/v1", "no valid host"),
         ("http://u:Secret@h:x/v1", r"got '\.\.\.@h:x/v1'"),
         ("u:Secret@h/v1", r"got '\.\.\.@h/v1'"),
         ("http://u:Secret@h/v1", "not hold a user"),
@@ -79,10 +80,8 @@ def test_a_fault_of_a_url_or_a_key_names_the_variable_that_it_came_from(monkeypa
         ("http_proxy", "http://u:Secret", "no valid one"),
         ("HTTP_PROXY", "http://u:Secret@:1", "names no host"),
         ("HTTP_PROXY", "http://u:Secret@proxy:99999", "names port 99999"),
-        ("NO_PROXY", "xn--", "not a host name"),
         ("SSL_CERT_FILE", "/nonexistent", "'/nonexistent', which cannot be used: No such file"),
         ("SSL_CERT_FILE", __file__, "holds no certificate"),
-        ("SSLKEYLOGFILE", "/nonexistent/keys", "cannot be used: No such file"),
         ("OPENAI_ORG_ID", "\u00e9cole", "OpenAI-Organization"),
         ("OPENAI_PROJECT_ID", "blank ", "OpenAI-Project"),
         ("OPENAI_CUSTOM_HEADERS", "X-Key: Secr\u00e9t", "no header"),
@@ -105,6 +104,15 @@ def test_a_folder_of_certificates_matters_to_https_only(monkeypatch: pytest.Monk
     with pytest.raises(ConfigError, match=r"^\$SSL_CERT_DIR is '/nonexistent'"):
         ChatPolicy("m", "https://127.0.0.1:9/v1")
     ChatPolicy("m", NOWHERE)
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_PROXY", "xn--"), ("SSLKEYLOGFILE", "/nonexistent/keys")])
+def test_what_else_a_client_cannot_be_made_for_names_what_it_reads(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=rf"^no HTTP client can be made: .*; it depends on .*\${name}"):
+        ChatPolicy("m", NOWHERE)
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nano_codex_env import Idle, NanoCodexEnv, Oracle, Random, Reply, Scripted, Task, from_function, load_tasks
-from nano_codex_env.errors import PolicyError
+from nano_codex_env.errors import ConfigError, PolicyError
 from nano_codex_env.messages import Message, assistant, tool_call
 from nano_codex_env.records.result import EpisodeResult
 from nano_codex_env.runs.rollout import rollout
@@ -200,8 +201,16 @@ def test_a_task_that_the_oracle_cannot_play_is_void(
 def test_tasks_that_the_oracle_cannot_tell_apart_are_refused(task: Task) -> None:
     twin = task.with_(instance_id="sums-2")
     Oracle([task, twin])
+    Oracle(task)
     with pytest.raises(PolicyError, match="sums-2 has the same issue as another task, but not the same patch"):
         Oracle([task, twin.with_(patch="other")])
+
+
+@pytest.mark.parametrize("given", ["bundled", 5, [{"instance_id": "a"}]], ids=str)
+def test_what_is_no_list_of_tasks_is_refused_by_the_oracle(given: Any) -> None:
+    """It was an AttributeError: 'str' object has no attribute 'problem_statement'."""
+    with pytest.raises(ConfigError, match="Oracle takes the tasks it plays, such as load_tasks"):
+        Oracle(given)
 
 
 def test_the_oracle_knows_every_bundled_task() -> None:

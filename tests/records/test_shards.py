@@ -29,8 +29,9 @@ from nano_codex_env.cli import main
 from nano_codex_env.errors import ConfigError, TrajectoryError
 from nano_codex_env.messages import dumps
 from nano_codex_env.records.packing import pack
-from nano_codex_env.records.reader import episode_folders, read_runs
+from nano_codex_env.records.reader import episode_folders, existing_episodes, read_runs
 from nano_codex_env.records.trajectory import LogWriter
+from nano_codex_env.tools import ToolContext
 from nano_codex_env.untrusted import read_lines
 from tests.records.logs import FIX, as_line, record
 from tests.server import completion, serve
@@ -216,6 +217,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from nano_codex_env.records.packing import pack
 from nano_codex_env.records.trajectory import LogWriter
+from nano_codex_env.tools import ToolContext
 from tests.records.logs import record
 
 log = LogWriter(Path("log"), [], {}, log="shard")
@@ -410,6 +412,20 @@ def test_an_episode_that_is_there_twice_counts_once_and_is_told(tmp_path: Path) 
         Trajectory.load(shard)
 
 
+@pytest.mark.parametrize("content", ["", '{"episode": "a", "mess'])
+def test_a_shard_without_an_episode_is_told_and_hides_no_other(tmp_path: Path, content: str) -> None:
+    """Its process was killed before its first line had an end; while the episode's folder is there, that counts."""
+    fine = record(tmp_path / "run")
+    shard = tmp_path / "run" / "episodes-0.jsonl"
+    shard.write_text(content.replace('"a"', f'"{fine.name}"'))
+    assert list(episode_folders([tmp_path / "run"])) == [fine]
+    with pytest.raises(TrajectoryError, match=r"episodes-0.jsonl holds 0 episodes"):
+        existing_episodes([shard])
+    [alone] = episode_folders([shard])
+    with pytest.raises(TrajectoryError, match=r"episodes-0.jsonl holds 0 episodes"):
+        Trajectory.load(alone)
+
+
 def test_a_shard_that_grows_is_read_anew_and_one_that_does_not_is_read_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -506,6 +522,25 @@ def test_an_env_packs_what_is_over_and_what_is_left(task: Task, tmp_path: Path) 
     with NanoCodexEnv(task, HALF, log=None, log_dir=tmp_path / "none") as env:
         env.reset()
         assert env.episode.log is None
+
+
+@pytest.mark.parametrize("log", ["folder", "shard"])
+def test_an_episode_that_is_void_because_it_did_not_close_is_void_in_its_log(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: str
+) -> None:
+    """It was packed with a reward before the error, and then could not be marked."""
+
+    def broken(_: ToolContext) -> None:
+        monkeypatch.undo()  # it fails once
+        raise OSError("it does not close")
+
+    monkeypatch.setattr(ToolContext, "close", broken)
+    [result] = rollouts([task], Idle(), reward=HALF, log=log, out=tmp_path / "run", progress=False)
+    assert (result.reward, result.void) == (None, "OSError: it does not close")
+    [episode] = read_runs([tmp_path / "run"])
+    assert (episode.reward, episode.void) == (None, "OSError: it does not close")
+    assert Path(str(result.folder)) == episode.folder
+    assert (episode.folder.parent.suffix == ".jsonl") == (log == "shard")
 
 
 def test_a_disk_that_is_full_at_the_end_makes_no_episode_void(

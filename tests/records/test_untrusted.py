@@ -361,7 +361,11 @@ POISONS: dict[str, tuple[str, bytes, str]] = {
     ),
     "attempt": ("metadata.json", b'{"attempt": {"a": 1}}', "attempt must be a whole number"),
     "steps": ("metadata.json", b'{"steps": -1}', "steps must be a whole number"),
-    "limits": ("metadata.json", b'{"limits": {"max_steps": "many"}}', "limits.max_steps must be a positive number"),
+    "limits": (
+        "metadata.json",
+        b'{"limits": {"max_steps": "many"}}',
+        "limits.max_steps must be a positive number",
+    ),
     "commit": ("metadata.json", b'{"commit": 5}', "commit must be text"),
     "task": ("metadata.json", b'{"task": ["x"]}', "task must be an object"),
     "twice": ("metadata.json", b'{"reward": 1.0, "reward": 0.0}', "the key 'reward' is there twice"),

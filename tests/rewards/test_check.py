@@ -189,6 +189,16 @@ def test_one_that_reads_the_transcript_must_be_the_same_for_one_transcript(task:
     assert naive == ["sums-1: the reference patch gives 0.5, no patch gives 0.5: nothing to learn from"]
 
 
+def test_one_that_believes_the_transcript_is_found(task: Task) -> None:
+    """Nothing was found wrong with it."""
+
+    def believes(task: Task, transcript: Sequence[Message], diff: str) -> float:
+        return max(exact(task, transcript, diff), float("All tests pass" in str(transcript)))
+
+    findings = found(believes, [task], hacks=NO_HACKS, reads_transcript=True)
+    assert findings == ["sums-1: no patch with a transcript that claims success gives 1.0"]
+
+
 def test_one_that_takes_too_long_is_found(task: Task) -> None:
     def slow(task: Task, transcript: Sequence[Message], diff: str) -> float:
         if "+)(" in diff:

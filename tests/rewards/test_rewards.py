@@ -52,8 +52,9 @@ LONG = (400, 5000)
 """Digits of numbers that no float holds, and that Python does not write."""
 
 
-@pytest.mark.parametrize("value", [0, 1, -3, 0.25, 1e300, np.float64(0.5)])
+@pytest.mark.parametrize("value", [0, 1, -3, 0.25, 1e300, np.float32(0.5), np.array(2)])
 def test_a_score_is_a_finite_number(value: Any) -> None:
+    """As a plain number is; those of NumPy and PyTorch were refused in a `Score`."""
     score = Score(value)
     assert score.value == float(value)
     assert type(score.value) is float
@@ -317,8 +318,7 @@ def test_a_bug_of_ours_is_raised_as_it_is(task: Task, wrap: Any, monkeypatch: py
         call_reward(wrap(DiffSimilarity()), task, [], REFERENCE)
 
 
-def test_without_a_guard_a_users_error_is_raised_as_it_is(task: Task) -> None:
-    """As `env.step` raises it."""
+def test_a_reward_that_is_called_by_itself_raises_what_it_raises(task: Task) -> None:
     for name in ("from_function", "weighted", "from_function of weighted"):
         with pytest.raises(KeyError, match="mine"):
             THEIRS[name](task, [], REFERENCE)

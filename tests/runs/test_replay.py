@@ -231,7 +231,7 @@ def test_an_empty_episode_is_the_same(play: Play, again: Callable[..., Replay]) 
 
 def test_what_is_no_trajectory_is_refused(tmp_path: Path, again: Callable[..., Replay]) -> None:
     for path in (tmp_path, tmp_path / "nothing"):
-        with pytest.raises(TrajectoryError, match=r"holds no messages\.jsonl"):
+        with pytest.raises(TrajectoryError, match=r"holds no messages\.jsonl|there is no folder .*nothing"):
             again(path)
 
 

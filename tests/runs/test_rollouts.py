@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from nano_codex_env import Reply, Score, Task, Trajectory, from_function
+from nano_codex_env import Idle, Reply, Score, Task, Trajectory, from_function
 from nano_codex_env.errors import BrokenTaskError, ConfigError, NanoCodexError, PolicyError, SandboxError
 from nano_codex_env.messages import Message, assistant, tool_call
 from nano_codex_env.records.result import EpisodeResult
@@ -238,7 +238,7 @@ def test_a_job_can_be_sent_to_another_process(task: Task) -> None:
         ({"n": 1.5}, ConfigError, r"n must be a positive whole number; got 1\.5"),
         ({"concurrency": 0}, ConfigError, "concurrency must be a positive whole number; got 0"),
         ({"scorers": 0}, ConfigError, "scorers must be a positive whole number; got 0"),
-        ({"max_steps": 0}, ConfigError, "max_steps must be a positive number; got 0"),
+        ({"max_steps": 0}, ConfigError, "max_steps must be a positive whole number; got 0"),
         ({"on_inaction": "shout"}, ConfigError, "on_inaction is"),
         ({"sandbox": "moon"}, ConfigError, "moon"),
         ({"max_step": 5}, TypeError, "max_step"),
@@ -257,6 +257,30 @@ def test_an_argument_that_cannot_be_used_is_told_before_anything_is_played(
     with pytest.raises(error, match=words):
         play([task], policy, **options)
     assert not asked
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        (5, r"a policy is called with \(messages, tools\), such as Idle\(\) or a function of yours; got 5"),
+        (Idle, "Idle is a class: give an object of it"),
+        (lambda messages: None, "lambda.messages. cannot be: too many positional arguments"),
+    ],
+    ids=["number", "class", "function"],
+)
+def test_what_cannot_be_called_as_a_policy_is_refused(play: Play, task: Task, policy: Any, words: str) -> None:
+    """Each episode was void for it."""
+    with pytest.raises(ConfigError, match=words):
+        play([task], policy)
+
+
+def test_a_reward_that_breaks_shows_where(play: Play, task: Task, caplog: pytest.LogCaptureFixture) -> None:
+    def breaks(*_: object) -> float:
+        raise KeyError("mine")
+
+    [result] = play([task], idle, reward=breaks)
+    assert result.void == "BrokenRewardError: the reward breaks raised KeyError: 'mine'"
+    assert "in breaks" in caplog.text
 
 
 def test_tasks_of_one_name_are_refused(play: Play, task: Task) -> None:

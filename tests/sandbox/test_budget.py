@@ -18,6 +18,7 @@ import pytest
 from nano_codex_env import Resolved, Scripted, Task, rollouts
 from nano_codex_env.errors import ConfigError
 from nano_codex_env.messages import tool_call
+from nano_codex_env.parallel import _quota, processors
 from nano_codex_env.sandbox import Bubblewrap, Sandbox, View, budget
 from nano_codex_env.sandbox.budget import checked_while_waiting, slot, slots
 from nano_codex_env.scoring.run import Scorer
@@ -107,12 +108,64 @@ def most_at_once(numbers: Sequence[int], work: Callable[[], None]) -> int:
 
 def test_by_default_there_is_a_slot_for_each_processor_that_a_process_may_use() -> None:
     ours = os.sched_getaffinity(0)
-    assert slots() == sorted(ours)
+    assert slots() == sorted(ours)[: processors()]
     os.sched_setaffinity(0, {min(ours)})
     try:
         assert slots() == [min(ours)]
     finally:
         os.sched_setaffinity(0, ours)
+
+
+@pytest.mark.parametrize(
+    ("mount", "groups", "files", "found"),
+    [
+        ("cgroup2 x rw", "0::/pod/box", {"cpu.max": "max 100000", "pod/cpu.max": "150000 100000"}, 2),
+        ("cgroup2 x rw", "0::/", {"cpu.max": "1600000 100000"}, 16),
+        ("cgroup2 x rw", "0::/of/the/host", {"cpu.max": "5000 100000"}, 1),
+        ("cgroup2 x rw", "0::/pod", {"pod/cpu.max": "max 100000"}, 1 << 20),
+        (
+            "cgroup x rw,cpu,cpuacct",
+            "3:cpu,cpuacct:/j",
+            {"j/cpu.cfs_quota_us": "400000", "j/cpu.cfs_period_us": "1"},
+            400000,
+        ),
+        ("cgroup x rw,cpu", "3:cpu:/j", {"j/cpu.cfs_quota_us": "-1", "j/cpu.cfs_period_us": "100000"}, 1 << 20),
+        ("cgroup x rw,memory", "3:memory:/j", {"j/cpu.cfs_quota_us": "1", "j/cpu.cfs_period_us": "1"}, 1 << 20),
+    ],
+)
+def test_a_quota_of_processor_time_counts_as_processors(
+    tmp_path: Path, mount: str, groups: str, files: dict[str, str], found: int
+) -> None:
+    """A pod with 16 processors on a node of 128 ran 128 test suites at once, each eight times slower."""
+    for name, text in files.items():
+        (tmp_path / "groups" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "groups" / name).write_text(f"{text}\n")
+    (tmp_path / "mountinfo").write_text(f"30 23 0:26 / {tmp_path}/groups rw - {mount}\n")
+    (tmp_path / "cgroup").write_text(f"{groups}\n")
+    assert _quota(tmp_path) == found
+
+
+QUOTAS = Path("/sys/fs/cgroup/cpu")
+IN_POD = """
+import os, sys
+from pathlib import Path
+from nano_codex_env.sandbox.budget import slots
+Path(sys.argv[1], "cgroup.procs").write_text("0")
+print(slots() == [min(os.sched_getaffinity(0))])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.access(QUOTAS / "cgroup.procs", os.W_OK), reason="needs root and cgroups of version 1")
+def test_a_pod_with_half_a_processor_has_one_slot() -> None:
+    pod = QUOTAS / f"nano-codex-tests-{os.getpid()}"
+    pod.mkdir()
+    try:
+        (pod / "cpu.cfs_quota_us").write_text("50000")
+        argv = [sys.executable, "-c", IN_POD, str(pod)]
+        assert subprocess.run(argv, capture_output=True, text=True, check=False).stdout == "True\n"
+    finally:
+        pod.rmdir()
 
 
 def test_the_variable_says_how_many_slots_there_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,12 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nano_codex_env import NanoCodexEnv, Task, from_function
+from nano_codex_env.errors import ConfigError
 from nano_codex_env.messages import tool_call
 from nano_codex_env.sandbox import Sandbox
 from nano_codex_env.tools import apply_patch, shell
@@ -337,6 +339,21 @@ def test_the_path_cannot_be_changed(looking: NanoCodexEnv, cmd: str, output: str
 
 
 # With the other tool.
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"timeout": -1}, "timeout must be a positive number of seconds; got -1"),
+        ({"timeout": "5"}, "timeout must be a positive number of seconds; got '5'"),
+        ({"max_output": 0}, "max_output must be a positive whole number; got 0"),
+    ],
+    ids=str,
+)
+def test_a_limit_that_cannot_be_used_is_refused_when_it_is_given(limits: Any, words: str) -> None:
+    """-1 was accepted, and each command "stopped after -1 seconds"."""
+    with pytest.raises(ConfigError, match=words):
+        shell(**limits)
 
 
 def test_a_patch_shows_at_once_in_every_way_of_looking(make: Make) -> None:

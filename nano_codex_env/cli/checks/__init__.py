@@ -40,6 +40,11 @@ def unique(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for text in texts if text))
 
 
+def at_once(episodes: int) -> str:
+    """What to do where so many episodes fit."""
+    return f"concurrency={episodes} or less" if episodes else "ask the administrator for more"
+
+
 def made_cache() -> Path:
     """The cache's folder, which is made if there is none.
 

@@ -7,10 +7,11 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from nano_codex_env.cache import ENV_VAR, disk_errors
-from nano_codex_env.cli.checks import Finding, joined, made_cache
+from nano_codex_env.cli.checks import Finding, at_once, joined, made_cache
 from nano_codex_env.errors import SandboxError
 from nano_codex_env.sandbox import Bubblewrap, View
 from nano_codex_env.sandbox.bubblewrap import bwrap_version, find_bwrap
@@ -49,7 +50,8 @@ def namespaces() -> Finding:
     if boxes >= _FEW_BOXES:
         return Finding("ok", found)
     status = "no" if boxes >= _TOO_FEW_BOXES else "MISSING"
-    return Finding(status, found, f"concurrency={max(boxes, 1)} or less", sysctl("user.max_user_namespaces", 15000))
+    fix = at_once(boxes if status == "no" else 0)
+    return Finding(status, found, fix, sysctl("user.max_user_namespaces", 15000))
 
 
 def overlay() -> Finding:
@@ -108,10 +110,5 @@ def _try_bwrap(layers: Sequence[Path] = ()) -> str | None:
 
 
 def _blocked(error: str, where: str = "") -> Finding:
-    causes = obstacles(error, find_bwrap())
-    return joined(
-        [
-            Finding("MISSING", f"{where}{causes[0].found} ({error})", causes[0].fix, causes[0].admin),
-            *(Finding("MISSING", cause.found, cause.fix, cause.admin) for cause in causes[1:]),
-        ]
-    )
+    first, *others = [Finding("MISSING", one.found, one.fix, one.admin) for one in obstacles(error, find_bwrap())]
+    return joined([replace(first, found=f"{where}{first.found} ({error})"), *others])

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from nano_codex_env.cli.checks import Finding
+from nano_codex_env.cli.checks import Finding, at_once
 from nano_codex_env.errors import SandboxError
-from nano_codex_env.mounts import PROC, read_mounts
+from nano_codex_env.mounts import PROC, limiting_groups
 from nano_codex_env.sandbox.cgroup import find_group
 from nano_codex_env.sandbox.diagnosis import container, user_name
 
 DESCRIPTORS_OF_AN_EPISODE = 12
 """Six while it is played (its lock and the pipes of its box), as many again while it is scored."""
+DESCRIPTORS_OF_A_PROCESS = 12
+"""What it has open anyway, and while it starts another program."""
 PROCESSES_OF_AN_EPISODE = 8
 """A box is two launchers and a shell, as root one more; a command and its children come on top."""
 _FEW = 32
@@ -57,15 +60,15 @@ def descriptors() -> Finding:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return Finding("ok", "no limit")
-    episodes = soft // DESCRIPTORS_OF_AN_EPISODE
+    episodes = max(0, soft - DESCRIPTORS_OF_A_PROCESS) // DESCRIPTORS_OF_AN_EPISODE
     found = f"{soft:,} open files: {episodes:,} episodes at once"
     if episodes >= _FEW:
         return Finding("ok", found)
     status = "no" if episodes else "MISSING"
-    if hard == resource.RLIM_INFINITY or hard >= _FEW * DESCRIPTORS_OF_AN_EPISODE:
+    if hard == resource.RLIM_INFINITY or hard > _FEW * DESCRIPTORS_OF_AN_EPISODE:
         return Finding(status, found, "ulimit -n 4096" if hard < 0 or hard > 4096 else f"ulimit -n {hard}")
     line = _ALL.format(user=user_name(), item="nofile", value=65536)
-    return Finding(status, f"{found}; at most {hard:,}", f"concurrency={max(episodes, 1)} or less", (line,))
+    return Finding(status, f"{found}; at most {hard:,}", at_once(episodes), (line,))
 
 
 def processes(proc: Path = PROC) -> Finding:
@@ -87,30 +90,14 @@ def processes(proc: Path = PROC) -> Finding:
             "docker run --pids-limit 16384; Kubernetes: podPidsLimit: 16384 in the kubelet's configuration; "
             "systemd: TasksMax=16384 in the unit",
         )
-    return Finding("no" if episodes else "MISSING", found, f"concurrency={max(episodes, 1)} or less", lines)
+    return Finding("no" if episodes else "MISSING", found, at_once(episodes), lines)
 
 
 def _group_limits(proc: Path) -> dict[str, int]:
-    """The limits on processes of our control groups, of either version."""
-    rows = [line.split(":", 2) for line in (proc / "cgroup").read_text(encoding="utf-8").splitlines()]
-    groups = {name: path for _, names, path in rows for name in names.split(",") if name in ("", "pids")}
+    """The limits on processes of our control groups."""
     found: dict[str, int] = {}
-    for mount in read_mounts(proc):
-        if mount.kind == "cgroup2":
-            group = groups.get("")
-        elif mount.kind == "cgroup" and "pids" in mount.options:
-            group = groups.get("pids")
-        else:
-            continue
-        top = Path(mount.target)
-        ours = top / (group or "").lstrip("/")
-        for folder in (ours, *ours.parents):  # in a container the path may be that of the host; the mount is ours then
-            try:
-                text = (folder / "pids.max").read_text(encoding="ascii").strip()
-            except OSError:
-                text = ""
-            if text.isdecimal():
-                found[str(folder)] = int(text)
-            if folder == top:
-                break
+    for folder in limiting_groups("pids", proc):
+        with suppress(OSError):
+            text = (folder / "pids.max").read_text(encoding="ascii").strip()
+            found |= {str(folder): int(text)} if text.isdecimal() else {}
     return found

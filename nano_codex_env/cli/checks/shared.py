@@ -10,25 +10,37 @@ from pathlib import Path
 from nano_codex_env.mounts import Mount
 
 _BEEGFS = "etc/beegfs/beegfs-client.conf"
+_NFS = frozenset({"nolock", "local_lock=all", "local_lock=flock"})
+_SMB = frozenset({"nobrl"})
+_LOCAL_LOCKS = {"nfs": _NFS, "nfs4": _NFS, "cifs": _SMB, "smb3": _SMB, "lustre": frozenset({"localflock"})}
+"""Kind of file system -> the options of a mount with which its locks hold on one node only."""
+_NFS_LINES = (
+    "/etc/fstab: {target} with vers=4.2, without nolock and local_lock, then mount it anew",
+    "NFS version 3 needs, on client and server: systemctl enable --now rpc-statd",
+)
+_SMB_LINES = ("/etc/fstab: {target} without nobrl, then mount it anew",)
+_LOCK_LINES = {
+    "nfs": _NFS_LINES,
+    "nfs4": _NFS_LINES,
+    "cifs": _SMB_LINES,
+    "smb3": _SMB_LINES,
+    "lustre": (
+        "umount {target} && mount -t lustre -o flock {source} {target}",
+        "/etc/fstab: the option `flock` for {target}, on every node",
+    ),
+    "beegfs": (f"/{_BEEGFS}: tuneUseGlobalFileLocks = true, on every node, then: systemctl restart beegfs-client",),
+}
 _UNKNOWN = ("9p", "fuse", "virtiofs")
 _LOCAL_FUSE = ("fuse.fuse-overlayfs", "fuse.ntfs-3g", "fuse.lxcfs")
 
 
 def only_local(mount: Mount, root: Path = Path("/")) -> str:
     """Why a lock there may be unknown to other nodes; empty where it is not, or where no other node has the files."""
-    kind, options = mount.kind, mount.options
-    if kind in ("nfs", "nfs4"):
-        found = sorted(options & {"nolock", "local_lock=all", "local_lock=flock"})
-    elif kind == "lustre":
-        found = sorted(options & {"localflock"})
-    elif kind in ("cifs", "smb3"):
-        found = sorted(options & {"nobrl"})
-    elif kind == "beegfs":
-        found = [] if _has_global_locks(root) else ["tuneUseGlobalFileLocks is not true"]
-    elif kind in _UNKNOWN or (kind.startswith("fuse.") and kind not in _LOCAL_FUSE):
+    if mount.kind in _UNKNOWN or (mount.kind.startswith("fuse.") and mount.kind not in _LOCAL_FUSE):
         return "whether its locks hold on other nodes too cannot be told from here"
-    else:
-        found = []
+    found = sorted(mount.options & _LOCAL_LOCKS.get(mount.kind, frozenset()))
+    if mount.kind == "beegfs" and not _has_global_locks(root):
+        found = ["tuneUseGlobalFileLocks is not true"]
     return f"locks hold on this node only ({', '.join(found)})" if found else ""
 
 
@@ -42,20 +54,8 @@ def _has_global_locks(root: Path) -> bool:
 
 def lock_lines(mount: Mount) -> tuple[str, ...]:
     """What an administrator can do for locks that all nodes know."""
-    if mount.kind == "lustre":
-        mounting = f"umount {mount.target} && mount -t lustre -o flock {mount.source} {mount.target}"
-        return mounting, f"/etc/fstab: the option `flock` for {mount.target}, on every node"
-    if mount.kind in ("nfs", "nfs4"):
-        return (
-            f"/etc/fstab: {mount.target} with vers=4.2, without nolock and local_lock, then mount it anew",
-            "NFS version 3 needs, on client and server: systemctl enable --now rpc-statd",
-        )
-    if mount.kind in ("cifs", "smb3"):
-        return (f"/etc/fstab: {mount.target} without nobrl, then mount it anew",)
-    if mount.kind == "beegfs":
-        file = f"/{_BEEGFS}"
-        return (f"{file}: tuneUseGlobalFileLocks = true, on every node, then: systemctl restart beegfs-client",)
-    return (f"{mount.target} ({mount.kind}): flock(2) that works, and across nodes",)
+    lines = _LOCK_LINES.get(mount.kind, ("{target} ({kind}): flock(2) that works, and across nodes",))
+    return tuple(line.format(target=mount.target, kind=mount.kind, source=mount.source) for line in lines)
 
 
 def quota_left(folder: Path, mount: Mount, output: Callable[[list[str]], str]) -> int | None:
