@@ -62,7 +62,7 @@ def disk_errors(action: str, variable: str = ENV_VAR) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        is_temporary = str(error.filename).startswith(f"{tempfile.tempdir}/nano-codex-")
+        is_temporary = str(error.filename).startswith(f"{tempfile.tempdir}/nano-codex-tmp-")
         variable = "TMPDIR" if is_temporary else variable
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             advice = f"free some space, or set {variable} to a folder on a larger disk"
@@ -177,7 +177,7 @@ def temporary_folder() -> Iterator[Path]:
         WorkspaceError: it cannot be made or removed.
     """
     try:
-        path = Path(tempfile.mkdtemp(prefix="nano-codex-"))
+        path = Path(tempfile.mkdtemp(prefix="nano-codex-tmp-"))
     except OSError as error:  # its text names the folder, or those that were tried
         raise WorkspaceError(f"no temporary folder: {error}{advice_for(error)}; TMPDIR names another place") from error
 

@@ -249,7 +249,7 @@ def test_a_scratch_folder_that_cannot_be_made_leaves_no_lock(tmp_path: Path, mon
 def test_a_full_disk_is_told_by_the_variable_that_names_it(tmp_path: Path, temporary: Path, name: str) -> None:
     folder = temporary if name == "TMPDIR" else tmp_path
     with pytest.raises(WorkspaceError, match=f"or set {name} to a folder on a larger disk"), disk_errors("writing"):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "nano-codex-a" / "file"))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "nano-codex-tmp-a" / "file"))
 
 
 @pytest.mark.slow

@@ -606,6 +606,7 @@ def test_a_training_of_void_samples_ends(trained: dict[str, Any], easy: Task, tm
 def test_two_hundred_episodes_leave_nothing_behind_but_their_shard(easy: Task, tmp_path: Path) -> None:
     import os
 
+    pytest.importorskip("transformers")  # makes the schemas that a log holds
     spec = TrlSpec(easy, reward=Half(), time_limit=None, log="shard", log_dir=tmp_path)
     envs: list[Any] = [spec.environment_factory() for _ in range(8)]
 
