@@ -15,7 +15,7 @@ FULL = "bwrap: Creating new namespace failed: nesting depth or /proc/sys/user/ma
 PROC = "bwrap: Can't mount proc on /newroot/proc: Operation not permitted"
 OVERLAY = "bwrap: Can't make overlay mount on /newroot/mnt with options lowerdir=...: Operation not permitted"
 BUSY = "bwrap: Creating new namespace failed: Resource temporarily unavailable"
-SOURCE = "bwrap: Can't find source path /root/.cache/nano-codex/roots/1: Permission denied"
+SOURCE = "bwrap: Can't find source path /srv/cache/roots/1: Permission denied"
 BEHIND = "bwrap: Can't get type of source /tmp/2: Permission denied"
 
 HEALTHY = {
@@ -151,7 +151,7 @@ WITHOUT_ADMIN: dict[str, Case] = {
         "util-linux",
     ),
     "apptainer": (DENIED, IN_SECCOMP, {"APPTAINER_CONTAINER": "/x.sif"}, "container (Apptainer)", "--security=seccomp"),
-    "closed": (SOURCE, {}, {}, "may not enter /root/.cache/nano-codex/roots/1", "allow_other"),
+    "closed": (SOURCE, {}, {}, "may not enter /srv/cache/roots/1", "allow_other"),
     "closed below": ("cat: /tmp/file: Permission denied", {}, {}, "may not enter a folder of ours", "allow_other"),
     "closed as root": (BEHIND, {}, {}, "may not enter a folder of ours", "allow_other"),
     "files": ("cannot start /b/bwrap: [Errno 24] Too many open files", {}, {}, "no more files", "ulimit -n"),
